@@ -1,0 +1,65 @@
+# BiplanarBoneRecon. `make demo` and `make test` do all their set-up themselves, in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= ../shared/data
+REFERENCE ?= ../shared/reference
+RUNS := training-runs
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
+WORKERS ?= 2
+
+.PHONY: help demo test lint engine-tests bench model sample-case clean
+
+help:
+	@echo "make demo         set up, and reconstruct the bundled sample into demo/"
+	@echo "make test         set up, lint, and run every test"
+	@echo "make bench        speed and exactness of the sampler with the full-size networks"
+	@echo "make model        train the bundled model again (needs DATA=$(DATA); about an hour and a half)"
+	@echo "make sample-case  make the bundled sample case again (needs DATA=$(DATA))"
+	@echo "make clean        remove everything that these commands made"
+
+# torch comes first and alone: a version range would pull the CUDA build and gigabytes with it.
+$(VENV)/torch: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or 3.12 is needed, this is " + sys.version.split()[0] + ": call make PYTHON=python3.11") if not (3, 11) <= sys.version_info[:2] < (3, 13) else None'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing torch..."
+	@$(PIP) torch
+	@touch $@
+
+$(VENV)/engine: $(VENV)/torch pyproject.toml
+	@echo "Installing the engine..."
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/tests: $(VENV)/engine
+	@echo "Installing what the tests need..."
+	@$(PIP) --editable ".[train,dicom-codecs,dev]"
+	@touch $@
+
+demo: $(VENV)/engine
+	$(BIN)/ssrkd demo --out demo --overwrite
+
+lint: $(VENV)/tests
+	$(BIN)/ruff check SSRKDCore Testing
+	$(BIN)/ruff format --check SSRKDCore Testing
+	$(BIN)/mypy
+
+engine-tests: $(VENV)/tests
+	$(BIN)/pytest -n $(WORKERS) Testing/engine
+
+test: lint engine-tests
+
+bench: $(VENV)/engine
+	$(BIN)/ssrkd bench
+
+model: $(VENV)/tests
+	$(BIN)/python -m SSRKDCore.training.make_samples --data $(DATA) --config configs/compact.json --out $(RUNS)/samples
+	$(BIN)/python -m SSRKDCore.training.train_compact --config configs/compact.json --samples $(RUNS)/samples --out $(RUNS)/compact
+	$(BIN)/python -m SSRKDCore.training.publish --data $(DATA) --config configs/compact.json --run $(RUNS)/compact --out Resources/Models/compact
+
+sample-case: $(VENV)/tests
+	$(BIN)/python -m SSRKDCore.population.sample_case --data $(DATA) --out Resources/SampleCase
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find SSRKDCore Testing -name __pycache__ -type d -prune -exec rm -rf {} +

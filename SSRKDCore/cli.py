@@ -1,0 +1,109 @@
+"""`ssrkd`: one subcommand a job, each a thin call of the engine."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import importlib
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+from SSRKDCore import __version__, console
+from SSRKDCore.errors import Cancelled, InputError
+from SSRKDCore.json_files import to_json_text
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_BAD_INPUT = 2
+EXIT_CANCELLED = 130
+
+# Help lines stand here, so that `ssrkd --help` loads no command.
+COMMANDS: dict[str, str] = {
+    "reconstruct": "two radiographs -> femur, tibia, fibula and patella surfaces",
+    "compare": "distances between a reconstruction and a reference",
+    "evaluate": "reconstruct a folder of cases and measure the error of each",
+    "radiograph": "simulate the radiographs of a CT volume or of a leg's surfaces",
+    "rig": "make, convert or explain a rig.json",
+    "import-weights": "turn a released .pth checkpoint into a model folder",
+    "demo": "run the main job on the bundled sample",
+    "bench": "measure the sampler against the published way of evaluation",
+    "doctor": "say what this installation can do and what is missing",
+}
+
+
+def _module(name: str) -> str:
+    return f"SSRKDCore.commands.{name.replace('-', '_')}"
+
+
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The parser; only the arguments of `command` are loaded, the other subcommands have their help line alone."""
+    parser = argparse.ArgumentParser(
+        prog="ssrkd",
+        description="Femur, tibia, fibula and patella in millimetres from two knee radiographs. Research software, not a medical device.",
+    )
+    parser.add_argument("--version", action="version", version=f"ssrkd {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, help_line in COMMANDS.items():
+        sub = subparsers.add_parser(name, help=help_line, description=help_line[0].upper() + help_line[1:] + ".")
+        sub.add_argument("--json", action="store_true", help="print the result as JSON on stdout, and nothing else")
+        if name == command:
+            importlib.import_module(_module(name)).add_arguments(sub)
+    return parser
+
+
+def _stop(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand.
+
+    Returns the exit code: 0 done, 1 a check or the program failed, 2 bad input (one sentence on stderr), 130 cancelled.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    command = next((word for word in arguments if word in COMMANDS), None)
+    parsed = build_parser(command).parse_args(arguments)
+    console.set_quiet(parsed.json)
+    # Outside the main thread Python refuses handlers, and whoever runs us there stops us in another way.
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGTERM, _stop)
+    try:
+        result = importlib.import_module(_module(parsed.command)).run(parsed)
+    except InputError as error:
+        return _failed(parsed.json, str(error), EXIT_BAD_INPUT)
+    except (KeyboardInterrupt, Cancelled):
+        return _failed(parsed.json, "Cancelled; nothing was written.", EXIT_CANCELLED)
+    except ModuleNotFoundError as error:
+        if error.name and error.name.startswith("SSRKDCore"):
+            raise
+        return _failed(
+            parsed.json,
+            f"The Python package '{error.name}' is missing: run `ssrkd doctor` to see how to get it.",
+            EXIT_FAILED,
+        )
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        return _failed(
+            parsed.json,
+            f"{error.filename or 'A file'} cannot be written ({error.strerror}): free some space or choose another folder.",
+            EXIT_BAD_INPUT,
+        )
+    code = int(result.pop("exit_code", EXIT_OK))
+    if parsed.json:
+        sys.stdout.write(to_json_text(result))
+    return code
+
+
+def _failed(json: bool, message: str, code: int) -> int:
+    print(f"ssrkd: {message}", file=sys.stderr)
+    if json:
+        sys.stdout.write(to_json_text({"error": message, "exit_code": code}))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

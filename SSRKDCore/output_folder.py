@@ -1,0 +1,91 @@
+"""Result folders that appear only when they are complete."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from SSRKDCore.errors import InputError
+
+_FULL_DISK = {errno.ENOSPC, errno.EDQUOT}
+_READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def _explain(error: OSError, path: Path) -> InputError:
+    if error.errno in _FULL_DISK:
+        return InputError(f"The disk is full, nothing was written to {path}: free some space or choose another folder.")
+    if error.errno in _READ_ONLY:
+        return InputError(f"{path} cannot be written ({error.strerror}): choose a folder that you may write to.")
+    return InputError(f"{path} cannot be written ({error.strerror or error}): choose another output folder.")
+
+
+def check_output_folder(path: str | Path, overwrite: bool = False) -> None:
+    """Refuse an output folder early, before any long work.
+
+    Raises InputError when it exists (unless `overwrite`), is a file, or its parent cannot be written.
+    """
+    path = Path(path)
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise InputError(f"{path} exists and is not a folder: choose another output folder.")
+    if path.exists() and not overwrite:
+        raise InputError(f"{path} exists already: choose another output folder, or add --overwrite to replace it.")
+    if path.exists() and path.resolve() in (Path.cwd().resolve(), Path.home().resolve(), Path(path.anchor or "/")):
+        raise InputError(
+            f"{path} is the current, home or root folder and is never replaced: choose a folder inside it."
+        )
+    ancestor = path.parent
+    while not ancestor.exists():
+        ancestor = ancestor.parent
+    if not ancestor.is_dir():
+        raise InputError(f"{ancestor} is not a folder, so {path} cannot be made: choose another output folder.")
+    if not os.access(ancestor, os.W_OK | os.X_OK):
+        raise InputError(f"{ancestor} is read-only: choose an output folder that you may write to.")
+
+
+@contextmanager
+def complete_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary folder beside `path`; on success it becomes `path`, on any error it vanishes.
+
+    With `overwrite` the old folder is replaced only after the new one is complete. Raises InputError when the target exists
+    (and `overwrite` is false), cannot be written, or the disk fills up.
+    """
+    path = Path(path)
+    check_output_folder(path, overwrite)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}-", dir=path.parent))
+    except OSError as error:
+        raise _explain(error, path) from error
+    try:
+        # mkdtemp makes the folder private; results take the permissions any new folder would have.
+        umask = os.umask(0)
+        os.umask(umask)
+        beside.chmod(0o777 & ~umask)
+        yield beside
+        _move_into_place(beside, path, overwrite)
+    except OSError as error:
+        raise _explain(error, path) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _move_into_place(beside: Path, path: Path, overwrite: bool) -> None:
+    if path.exists():
+        if not overwrite:
+            raise InputError(f"{path} appeared while the results were computed: choose another output folder.")
+        old = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}-old-", dir=path.parent))
+        os.rename(path, old / "old")
+        try:
+            os.rename(beside, path)
+        except OSError:
+            os.rename(old / "old", path)
+            raise
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
+    else:
+        os.rename(beside, path)

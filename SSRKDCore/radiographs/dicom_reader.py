@@ -1,0 +1,394 @@
+"""Projection X-ray images from DICOM: CR, DX, RF and XA, one frame, in any transfer syntax that a decoder is there for.
+
+The VOI LUT or window is display only (a clipped or bent grey scale) and never changes the pixels here. The photometric
+interpretation says which end of the grey scale a screen shows white; it decides nothing about physics, except for
+presentation images, where bone is white on the screen (PS3.3 C.7.6.3.1.2, C.8.11.3).
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings as python_warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydicom
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.pixels import pixel_array
+from pydicom.uid import UID
+
+from SSRKDCore.errors import InputError
+from SSRKDCore.radiographs import dicom_tags as tags
+from SSRKDCore.radiographs.dicom_spacing import choose_spacing
+from SSRKDCore.radiographs.radiograph import DicomGeometry
+from SSRKDCore.radiographs.real_world_values import line_integral_scale
+from SSRKDCore.radiographs.stored_image import StoredImage, check_size
+from SSRKDCore.radiographs.view_words import view_from_words
+
+SOP_CLASSES = {
+    "1.2.840.10008.5.1.4.1.1.1": "CR",
+    "1.2.840.10008.5.1.4.1.1.1.1": "DX",
+    "1.2.840.10008.5.1.4.1.1.1.1.1": "DX",
+    "1.2.840.10008.5.1.4.1.1.12.1": "XA",
+    "1.2.840.10008.5.1.4.1.1.12.1.1": "XA",
+    "1.2.840.10008.5.1.4.1.1.12.2": "RF",
+    "1.2.840.10008.5.1.4.1.1.12.2.1": "RF",
+}
+MODALITIES = {"CR": "CR", "DX": "DX", "RG": "DX", "RF": "RF", "XA": "XA"}
+DX_FOR_PROCESSING = "1.2.840.10008.5.1.4.1.1.1.1.1"
+MAXIMUM_FILE_BYTES = 4 * 1024**3
+CODECS_HINT = "pip install ssrkdcore[dicom-codecs]"
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep pydicom's remarks about non-conforming values from the user's terminal; ours are the messages they see."""
+    logger = logging.getLogger("pydicom")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with python_warnings.catch_warnings():
+            python_warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(before)
+
+
+@_quietly()
+def read_dicom(path: Path, frame: int | None = None) -> StoredImage:
+    """Read one projection image from a DICOM file.
+
+    Parameters
+    ----------
+    path: the file, with or without the 128-byte preamble.
+    frame: which frame of a multi-frame object, counted from 1 as viewers do.
+
+    Raises InputError for other modalities, colour, missing or truncated pixels, missing decoders, a multi-frame object
+    without a choice, and absurd spacings.
+    """
+    dataset = _read_dataset(path)
+    modality = _modality(path, dataset)
+    frame_index, frame_steps = _frame_index(path, dataset, frame)
+    rows, columns = tags.integer(dataset, "Rows"), tags.integer(dataset, "Columns")
+    if not _has_pixels(dataset) or rows is None or columns is None:
+        raise InputError(f"{path} is a DICOM {modality} object without pixels: export the image itself from the PACS.")
+    _check_grey(path, dataset)
+    check_size(str(path), rows, columns)
+
+    steps = [f"read a DICOM {modality} image of {rows} x {columns} pixels{_transfer_words(dataset)}", *frame_steps]
+    notes: list[str] = []
+    stored = _decode(path, dataset, frame_index)
+    if stored.shape != (rows, columns):
+        raise InputError(f"{path} holds pixels of another size than it states: the file is damaged.")
+    bits = tags.integer(dataset, "BitsStored") or 16
+    signed = tags.integer(dataset, "PixelRepresentation") == 1
+    valid = _padding_mask(stored, dataset)
+    if valid is not None:
+        steps.append(f"left out {int((~valid).sum())} padding pixels (Pixel Padding Value)")
+    scale = _real_world_scale(dataset)
+    values: NDArray[np.floating]
+    if scale is not None:
+        values = stored.astype(np.float64) * scale[0] + scale[1]
+        lut_words = f"scaled the stored values to line integrals (Real World Value Mapping, slope {scale[0]:g})"
+    else:
+        values, lut_words = _modality_lut(path, stored, dataset)
+    if lut_words:
+        steps.append(lut_words)
+    if tags.raw_value(dataset, "VOILUTSequence") is not None or tags.raw_value(dataset, "WindowWidth") is not None:
+        steps.append("ignored the display window (VOI LUT): it changes what a screen shows, not what was measured")
+
+    geometry = _geometry(dataset, modality, frame_index)
+    scanned = _pair(tags.numbers(dataset, "NominalScannedPixelSpacing"))
+    spacing = choose_spacing(str(path), geometry, scanned)
+    steps.extend(spacing.steps)
+    notes.extend(spacing.warnings)
+    notes.extend(_content_warnings(dataset))
+    intensity: str
+    grows: bool | None
+    if scale is not None:
+        intensity, grows, reason = "line_integral", True, "the file maps its values to line integrals"
+    else:
+        intensity, grows, reason = _meaning(dataset, modality, rescaled=bool(lut_words))
+    stored_maximum = float((2 ** (bits - 1) if signed else 2**bits) - 1)
+    return StoredImage(
+        values=values,
+        valid=valid,
+        intensity=intensity,
+        grows_with_attenuation=grows,
+        full_scale=stored_maximum if not lut_words else None,
+        kind_reason=reason,
+        pixel_spacing=spacing.spacing,
+        spacing_plane=spacing.plane,
+        view=view_from_words(geometry.view_position),
+        side={"R": "right", "L": "left"}.get(geometry.laterality or ""),
+        patient_id=tags.text(dataset, "PatientID"),
+        steps=tuple(steps),
+        warnings=tuple(notes),
+        geometry=geometry,
+    )
+
+
+def _read_dataset(path: Path) -> Dataset:
+    size = path.stat().st_size
+    if size > MAXIMUM_FILE_BYTES:
+        raise InputError(f"{path} is {size / 1e9:.1f} GB, too large for a radiograph: export single images.")
+    try:
+        # A file object, so that no path encoding ever matters.
+        with path.open("rb") as stream:
+            return pydicom.dcmread(stream, force=True)
+    except Exception as error:  # pydicom promises no closed set of exceptions for damaged data
+        raise InputError(f"{path} is a damaged or truncated DICOM file: export it again ({_short(error)}).") from error
+
+
+def _modality(path: Path, dataset: Dataset) -> str:
+    sop_class = tags.text(dataset, "SOPClassUID")
+    stated = (tags.text(dataset, "Modality") or "").upper()
+    if sop_class in SOP_CLASSES:
+        if stated in ("CT", "MR", "US", "NM", "PT", "MG"):
+            raise InputError(f"{path} is a {stated} image, not a radiograph: give a CR, DX, RF or XA image.")
+        return MODALITIES.get(stated, SOP_CLASSES[sop_class])
+    if sop_class is None and stated in MODALITIES:
+        return MODALITIES[stated]
+    if sop_class is None and not stated:
+        raise InputError(f"{path} does not say what kind of DICOM object it is: give a CR, DX, RF or XA image.")
+    kind = UID(sop_class).name if sop_class else ""
+    named = f"{stated} ({kind})" if stated and kind else stated or kind
+    raise InputError(f"{path} is a {named} object, not a radiograph: give a CR, DX, RF or XA image.")
+
+
+def _frame_index(path: Path, dataset: Dataset, frame: int | None) -> tuple[int, list[str]]:
+    count = tags.integer(dataset, "NumberOfFrames") or 1
+    if count <= 1:
+        if frame not in (None, 1):
+            raise InputError(f"{path} holds a single image, so frame {frame} does not exist: leave the frame out.")
+        return 0, []
+    if frame is None:
+        raise InputError(f"{path} holds {count} frames: choose one of them, frame 1 to {count}.")
+    if not 1 <= frame <= count:
+        raise InputError(f"{path} holds {count} frames, so frame {frame} does not exist: choose 1 to {count}.")
+    return frame - 1, [f"took frame {frame} of {count}"]
+
+
+def _has_pixels(dataset: Dataset) -> bool:
+    return any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData"))
+
+
+def _check_grey(path: Path, dataset: Dataset) -> None:
+    photometric = (tags.text(dataset, "PhotometricInterpretation") or "MONOCHROME2").upper()
+    if (tags.integer(dataset, "SamplesPerPixel") or 1) != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
+        raise InputError(
+            f"{path} is a colour image ({photometric}), not an X-ray measurement: export the original greyscale image."
+        )
+
+
+def _transfer_words(dataset: Dataset) -> str:
+    uid = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
+    return f" ({UID(uid).name})" if uid is not None and UID(uid).is_transfer_syntax and UID(uid).is_compressed else ""
+
+
+def _decode(path: Path, dataset: Dataset, frame_index: int) -> NDArray[Any]:
+    if getattr(dataset, "file_meta", None) is None or "TransferSyntaxUID" not in dataset.file_meta:
+        # Objects without file meta information (bare data sets) say their syntax only by how they could be parsed.
+        from pydicom.dataset import FileMetaDataset
+        from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+        implicit, little = dataset.original_encoding
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = (
+            ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        )
+    syntax = dataset.file_meta.TransferSyntaxUID
+    try:
+        return np.asarray(pixel_array(dataset, index=frame_index, raw=True))
+    except Exception as error:  # neither pydicom nor the decoders promise a closed set of exceptions
+        if "dependencies" in str(error) or ("plugin" in str(error) and "missing" in str(error)):
+            raise InputError(
+                f"{path} is compressed as {UID(syntax).name} and no decoder for it is installed: {CODECS_HINT}."
+            ) from error
+        raise InputError(
+            f"{path} has pixels that cannot be decoded, so it is truncated or damaged: export it again "
+            f"({_short(error)})."
+        ) from error
+
+
+def _padding_mask(stored: NDArray[Any], dataset: Dataset) -> NDArray[np.bool_] | None:
+    padding = tags.number(dataset, "PixelPaddingValue")
+    if padding is None:
+        return None
+    limit = tags.number(dataset, "PixelPaddingRangeLimit")
+    low, high = sorted((padding, padding if limit is None else limit))
+    valid = ~((stored >= low) & (stored <= high))
+    return None if valid.all() else valid
+
+
+def _modality_lut(path: Path, stored: NDArray[Any], dataset: Dataset) -> tuple[NDArray[np.floating], str]:
+    """Apply the Modality LUT sequence or the rescale to stored values (PS3.3 C.11.1); words are empty for none."""
+    lut = tags.first_item(dataset, "ModalityLUTSequence")
+    if lut is not None:
+        descriptor, entries = tags.numbers(lut, "LUTDescriptor"), tags.raw_value(lut, "LUTData")
+        if descriptor is None or len(descriptor) != 3 or entries is None:
+            raise InputError(f"{path} has a Modality LUT without its table: export the image again.")
+        signed = tags.integer(dataset, "PixelRepresentation") == 1
+        table = _lut_table(path, entries, count=int(descriptor[0]) or 65536, bits=int(descriptor[2]))
+        first = int(descriptor[1])
+        if signed and first > 32767:
+            first -= 65536
+        positions = np.clip(stored.astype(np.int64) - first, 0, len(table) - 1)
+        return table[positions].astype(np.float64), f"applied the file's Modality LUT ({len(table)} entries)"
+    slope, intercept = tags.numbers(dataset, "RescaleSlope"), tags.numbers(dataset, "RescaleIntercept")
+    if slope is None and intercept is None:
+        return stored.astype(np.float64), ""
+    gain, offset = (slope or (1.0,))[0], (intercept or (0.0,))[0]
+    if not np.isfinite([gain, offset]).all() or gain == 0:
+        raise InputError(f"{path} has a rescale slope of {gain:g} and intercept of {offset:g}: export the image again.")
+    if gain == 1 and offset == 0:
+        return stored.astype(np.float64), ""
+    words = f"rescaled the stored values (slope {gain:g}, intercept {offset:g})"
+    return stored.astype(np.float64) * gain + offset, words
+
+
+def _lut_table(path: Path, entries: Any, count: int, bits: int) -> NDArray[np.int64]:
+    if isinstance(entries, bytes):
+        # 8-bit tables may be packed two entries a word; otherwise one little-endian word an entry.
+        packed = bits <= 8 and len(entries) < 2 * count
+        table = np.frombuffer(entries[: len(entries) // 2 * 2], dtype=np.uint8 if packed else "<u2").astype(np.int64)
+    else:
+        table = np.atleast_1d(np.asarray(entries, dtype=np.int64))
+    if count < 1 or len(table) < count:
+        raise InputError(f"{path} has a Modality LUT that is cut short: export the image again.")
+    return table[:count]
+
+
+def _real_world_scale(dataset: Dataset) -> tuple[float, float] | None:
+    try:
+        return line_integral_scale(dataset)
+    except Exception:  # as for every damaged value: pydicom's converters promise no closed set of exceptions
+        return None
+
+
+def _meaning(dataset: Dataset, modality: str, rescaled: bool) -> tuple[str, bool | None, str]:
+    """What the values mean, from the object's own words: (intensity kind, do they grow with attenuation, reason)."""
+    description = " ".join(
+        tags.text(dataset, keyword) or "" for keyword in ("DerivationDescription", "ImageComments", "RescaleType")
+    ).lower()
+    if rescaled and ("line integral" in description or "line_integral" in description):
+        return "line_integral", True, "the file says that its values are line integrals"
+    intent = (tags.text(dataset, "PresentationIntentType") or "").upper()
+    white_is_high = (tags.text(dataset, "PhotometricInterpretation") or "MONOCHROME2").upper() == "MONOCHROME2"
+    relationship = (tags.text(dataset, "PixelIntensityRelationship") or "").upper()
+    sign = tags.integer(dataset, "PixelIntensityRelationshipSign")
+    slope = tags.number(dataset, "RescaleSlope")
+    # The sign speaks of stored values; a negative rescale slope turns them round.
+    grows = None if sign not in (1, -1) else (sign == -1) != (slope is not None and slope < 0)
+    if intent == "FOR PRESENTATION":
+        # Every DX object must state LIN or LOG, also after the processing for screens that made the statement untrue.
+        high = white_is_high if grows is None else grows
+        return (
+            "presentation",
+            high,
+            f"the file is FOR PRESENTATION and shows bone with {'high' if high else 'low'} values",
+        )
+    if relationship == "LIN":
+        # XA and RF may leave the sign out: their LIN means proportional to the beam's intensity (PS3.3 C.8.7.1.1.2).
+        sign_words = "" if grows is None else f", sign {'-1' if grows else '+1'}"
+        return "raw", bool(grows), f"the file says that its values are linear in X-ray intensity (LIN{sign_words})"
+    if (
+        relationship == "LOG"
+        and modality in ("XA", "RF")
+        and tags.first_item(dataset, "ModalityLUTSequence") is not None
+    ):
+        # In XA and RF the Modality LUT of a logarithmic image leads back to values linear in intensity.
+        return "raw", False, "the file's Modality LUT makes its values linear in X-ray intensity"
+    if relationship == "LOG":
+        # Without a sign, the screen convention decides: bone is shown white.
+        return "log", white_is_high if grows is None else grows, "the file says that its values are logarithmic (LOG)"
+    if intent == "FOR PROCESSING" or tags.text(dataset, "SOPClassUID") == DX_FOR_PROCESSING:
+        return "raw", grows, "the file is FOR PROCESSING, and does not say how its values relate to X-ray intensity"
+    words = f"this {modality} file says nothing but that bone has {'high' if white_is_high else 'low'} values"
+    return "presentation", white_is_high, words
+
+
+def _geometry(dataset: Dataset, modality: str, frame_index: int) -> DicomGeometry:
+    def angle(keyword: str) -> float | None:
+        value = tags.number(dataset, keyword, frame_index)
+        increments = tags.numbers(dataset, keyword + "Increment")
+        if value is not None and increments is not None and frame_index < len(increments):
+            value += increments[frame_index]
+        return value
+
+    view = tags.text(dataset, "ViewPosition")
+    code = tags.first_item(dataset, "ViewCodeSequence")
+    if view is None and code is not None:
+        view = tags.text(code, "CodeMeaning")
+    orientation = (tags.text(dataset, "PatientOrientation") or "").split("\\")
+    cosines = tags.numbers(dataset, "ImageOrientationPatient", frame_index)
+    laterality = tags.text(dataset, "ImageLaterality") or tags.text(dataset, "Laterality")
+    if laterality is None:
+        laterality = tags.text(dataset, "FrameLaterality", frame_index)
+    return DicomGeometry(
+        modality=modality,
+        source_to_detector=_positive(tags.number(dataset, "DistanceSourceToDetector", frame_index)),
+        source_to_patient=_positive(tags.number(dataset, "DistanceSourceToPatient", frame_index)),
+        primary_angle=angle("PositionerPrimaryAngle"),
+        secondary_angle=angle("PositionerSecondaryAngle"),
+        positioner_type=tags.text(dataset, "PositionerType"),
+        imager_pixel_spacing=_pair(tags.numbers(dataset, "ImagerPixelSpacing", frame_index)),
+        pixel_spacing=_pair(tags.numbers(dataset, "PixelSpacing", frame_index)),
+        calibration_type=tags.text(dataset, "PixelSpacingCalibrationType"),
+        calibration_description=tags.text(dataset, "PixelSpacingCalibrationDescription"),
+        estimated_magnification=_positive(
+            tags.number(dataset, "EstimatedRadiographicMagnificationFactor", frame_index)
+        ),
+        view_position=view,
+        laterality=laterality.upper()[:1] if laterality else None,
+        patient_orientation=(orientation[0], orientation[1]) if len(orientation) == 2 and all(orientation) else None,
+        image_orientation=cosines if cosines is not None and len(cosines) == 6 and np.isfinite(cosines).all() else None,
+    )
+
+
+def _content_warnings(dataset: Dataset) -> Iterator[str]:
+    body_part = (tags.text(dataset, "BodyPartExamined") or "").upper()
+    if body_part and body_part not in (
+        "KNEE",
+        "LEG",
+        "EXTREMITY",
+        "FEMUR",
+        "TIBIA",
+        "THIGH",
+        "LOWERLEG",
+        "LOWEREXTREMITY",
+        "LOWER LEG",
+        "LOWER EXTREMITY",
+        "PATELLA",
+        "FIBULA",
+        "LOWER LIMB",
+        "LOWERLIMB",
+    ):
+        yield f"The file says that it shows {body_part}, not a knee."
+    if (tags.text(dataset, "LossyImageCompression") or "") == "01":
+        yield "The image was compressed with loss: fine structure may be gone."
+    aspect = tags.numbers(dataset, "PixelAspectRatio")
+    if aspect is not None and len(aspect) == 2 and aspect[0] != aspect[1]:
+        yield f"The file states pixels that are not square ({aspect[0]:g} : {aspect[1]:g}, rows : columns)."
+
+
+def _pair(values: tuple[float, ...] | None) -> tuple[float, float] | None:
+    """(between rows, between columns); one value alone means both."""
+    if not values:
+        return None
+    return (values[0], values[0]) if len(values) == 1 else (values[0], values[1])
+
+
+def _positive(value: float | None) -> float | None:
+    """Distances and factors of 0 are how some makers say that they do not know."""
+    return value if value is not None and value > 0 else None
+
+
+def _short(error: Exception) -> str:
+    """The first line of an error, kept short: decoders add pages."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:120].rstrip(".")

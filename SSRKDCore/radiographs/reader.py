@@ -1,0 +1,87 @@
+"""The one way in: any radiograph file to a `Radiograph`."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from SSRKDCore.errors import InputError
+from SSRKDCore.radiographs.file_kinds import file_kind
+from SSRKDCore.radiographs.line_integrals import to_line_integrals
+from SSRKDCore.radiographs.radiograph import INTENSITY_KINDS, VIEW_NAMES, Radiograph
+from SSRKDCore.radiographs.stored_image import StoredImage, checked_spacing
+
+
+def read_radiograph(
+    path: str | Path,
+    view: str | None = None,
+    intensity: str = "auto",
+    pixel_spacing: tuple[float, float] | None = None,
+    frame: int | None = None,
+) -> Radiograph:
+    """Read a radiograph as line integrals.
+
+    The file's kind is decided by its content, not by its name. Rows and columns stay in the order of the file:
+    nothing is flipped or turned.
+
+    Parameters
+    ----------
+    path: a DICOM (CR, DX, RF, XA), PNG, TIFF, JPEG, NRRD, NIfTI or MetaImage file.
+    view: "ap" or "lateral"; None takes what a DICOM file says.
+    intensity: "auto", "line_integral", "raw" or "presentation"; see `line_integrals.to_line_integrals`.
+    pixel_spacing: mm on the detector (between rows, between columns); replaces what the file says.
+    frame: which image of a file that holds several, counted from 1.
+
+    Raises InputError, naming the file and what to do, for everything that cannot be used.
+    """
+    if view is not None and view not in VIEW_NAMES:
+        raise InputError(f"The view is '{view}', and it must be ap or lateral.")
+    if intensity not in INTENSITY_KINDS:
+        raise InputError(f"The intensity is '{intensity}', and it must be one of {', '.join(INTENSITY_KINDS)}.")
+    path = Path(path)
+    image = _read_stored(path, frame)
+    pixels, conversion_steps, conversion_warnings = to_line_integrals(str(path), image, intensity)
+    steps, warnings = [*image.steps, *conversion_steps], [*image.warnings, *conversion_warnings]
+    spacing, plane = image.pixel_spacing, image.spacing_plane
+    if pixel_spacing is not None:
+        if len(pixel_spacing) != 2 or not all(math.isfinite(value) for value in pixel_spacing):
+            raise InputError("The pixel spacing must be two numbers in mm: between rows, between columns.")
+        spacing, plane = (
+            checked_spacing("Your input", (float(pixel_spacing[0]), float(pixel_spacing[1])), "pixel spacing"),
+            "detector",
+        )
+        steps.append(f"pixel spacing {spacing[0]:g} x {spacing[1]:g} mm at the detector, as you gave it")
+        warnings = [words for words in warnings if not _is_about_missing_spacing(words)]
+    if view is not None and image.view is not None and view != image.view:
+        stated = image.geometry.view_position if image.geometry else image.view
+        warnings.append(
+            f"{path} is used as the {view} view, but the file says that its view is {stated}: are the two "
+            "images swapped?"
+        )
+    return Radiograph(
+        pixels=pixels,
+        pixel_spacing=spacing,
+        spacing_plane=plane,
+        view=view or image.view,
+        side=image.side,
+        patient_id=image.patient_id,
+        steps=tuple(steps),
+        warnings=tuple(warnings),
+        geometry=image.geometry,
+        source_path=str(path),
+    )
+
+
+def _read_stored(path: Path, frame: int | None) -> StoredImage:
+    kind = file_kind(path)
+    if kind == "dicom":
+        from SSRKDCore.radiographs.dicom_reader import read_dicom
+
+        return read_dicom(path, frame)
+    from SSRKDCore.radiographs.image_reader import read_image
+
+    return read_image(path, kind, frame)
+
+
+def _is_about_missing_spacing(words: str) -> bool:
+    return "no pixel spacing" in words

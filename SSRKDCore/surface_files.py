@@ -1,0 +1,136 @@
+"""Surfaces as STL, PLY and OBJ files, LPS millimetres."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from SSRKDCore.anatomy import BONE_NAMES
+from SSRKDCore.errors import InputError
+from SSRKDCore.surface import Surface
+
+SUFFIXES = (".stl", ".ply", ".obj")
+_MAXIMUM_BYTES = 1024 * 1024 * 1024
+_HEADER = "SSRKDCore frame LPS unit mm"
+
+
+def read_surface(path: str | Path) -> Surface:
+    """Read a triangle surface.
+
+    STL stores every triangle's corners apart; corners at exactly the same place become one vertex again.
+
+    Raises InputError when the file is missing, too large, not STL/PLY/OBJ, damaged, has no triangles, or non-finite coordinates.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError(f"{path} is not a surface file: use {', '.join(SUFFIXES)}.")
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: check the path.")
+    if path.stat().st_size == 0:
+        raise InputError(f"{path} is empty: export the surface again.")
+    if path.stat().st_size > _MAXIMUM_BYTES:
+        raise InputError(f"{path} is larger than 1 GiB: decimate the surface first.")
+    surface = _read_with_vtk(path, suffix)
+    if surface.is_empty:
+        raise InputError(f"{path} holds no triangles, or is damaged: export the surface again.")
+    return surface
+
+
+def _read_with_vtk(path: Path, suffix: str) -> Surface:
+    from vtkmodules.vtkCommonCore import vtkCommand
+    from vtkmodules.vtkFiltersCore import vtkTriangleFilter
+    from vtkmodules.vtkIOGeometry import vtkOBJReader, vtkSTLReader
+    from vtkmodules.vtkIOPLY import vtkPLYReader
+
+    reader: Any = {".stl": vtkSTLReader, ".ply": vtkPLYReader, ".obj": vtkOBJReader}[suffix]()
+    problems: list[str] = []
+    # Without observers VTK prints its complaints and goes on with half a surface.
+    for event in (vtkCommand.ErrorEvent, vtkCommand.WarningEvent):
+        reader.AddObserver(event, lambda caller, name: problems.append(str(name)))
+    if suffix == ".stl":
+        reader.MergingOff()
+    reader.SetFileName(str(path))
+    try:
+        triangles = vtkTriangleFilter()
+        triangles.SetInputConnection(reader.GetOutputPort())
+        triangles.PassLinesOff()
+        triangles.PassVertsOff()
+        triangles.Update()
+        surface = Surface.from_vtk(triangles.GetOutput())
+    except (ValueError, AttributeError) as error:
+        raise InputError(f"{path} cannot be read as a surface ({error}): export it again.") from error
+    if problems:
+        raise InputError(f"{path} is damaged or not a {suffix[1:].upper()} file: export the surface again.")
+    return _merged(surface) if suffix == ".stl" else surface
+
+
+def _merged(surface: Surface) -> Surface:
+    """One vertex a position, no triangle with two corners at one place."""
+    if surface.is_empty:
+        return surface
+    vertices, index = np.unique(surface.vertices, axis=0, return_inverse=True)
+    faces = index.reshape(-1)[surface.faces]
+    proper = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])
+    return Surface(vertices, faces[proper])
+
+
+def write_surface(path: str | Path, surface: Surface) -> None:
+    """Write a surface as binary STL, binary PLY or OBJ, by the suffix; coordinates stay LPS mm, and the header says so.
+
+    Raises InputError for another suffix, ValueError for an empty surface.
+    """
+    from vtkmodules.vtkIOGeometry import vtkOBJWriter, vtkSTLWriter
+    from vtkmodules.vtkIOPLY import vtkPLYWriter
+
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise InputError(f"{path} is not a surface file name: use {', '.join(SUFFIXES)}.")
+    if surface.is_empty:
+        raise ValueError("an empty surface is not written")
+    writer: Any = {".obj": vtkOBJWriter, ".ply": vtkPLYWriter, ".stl": vtkSTLWriter}[suffix]()
+    if suffix != ".obj":
+        writer.SetFileTypeToBinary()
+    if suffix == ".ply":
+        writer.AddComment(_HEADER)
+    elif suffix == ".stl":
+        writer.SetHeader(_HEADER)
+    writer.SetFileName(str(path))
+    writer.SetInputData(surface.to_vtk())
+    if writer.Write() != 1 or not path.is_file() or path.stat().st_size == 0:
+        raise OSError(f"{path} could not be written")
+
+
+def find_bone_files(folder: str | Path) -> dict[str, Path]:
+    """The surface file of each bone in a folder (femur.stl, tibia.ply, ...), by bone name; bones without a file are left out.
+
+    Raises InputError when the folder is missing or one bone has several files.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder} is not a folder: name the folder that holds femur, tibia, fibula and patella surfaces."
+        )
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        name = path.stem.lower()
+        if name in BONE_NAMES and path.suffix.lower() in SUFFIXES and path.is_file():
+            if name in found:
+                raise InputError(
+                    f"{folder} holds two surfaces of the {name} ({found[name].name}, {path.name}): remove one."
+                )
+            found[name] = path
+    return found
+
+
+def read_bone_surfaces(folder: str | Path) -> dict[str, Surface]:
+    """Read the bones of a folder, in the order of the labels. Raises InputError when it holds none."""
+    files = find_bone_files(folder)
+    if not files:
+        raise InputError(
+            f"{folder} holds no bone surfaces: it needs files such as femur.stl, tibia.ply or patella.obj."
+        )
+    return {name: read_surface(files[name]) for name in BONE_NAMES if name in files}

@@ -1,0 +1,150 @@
+"""Output folders appear whole or not at all; cases name only files of their own folder."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from SSRKDCore.cases import find_cases, load_case, save_case
+from SSRKDCore.errors import Cancelled, InputError
+from SSRKDCore.geometry.presets import preset
+from SSRKDCore.json_files import read_json, to_json_text, write_json
+from SSRKDCore.output_folder import check_output_folder, complete_folder
+
+
+def _entries(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
+    target = tmp_path / "neu" / "Ergebnis ä"
+    with complete_folder(target) as folder:
+        (folder / "a.txt").write_text("1")
+        assert not target.exists()
+    assert _entries(target) == ["a.txt"] and _entries(tmp_path / "neu") == ["Ergebnis ä"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("x"), KeyboardInterrupt(), Cancelled()])
+def test_an_error_leaves_nothing_and_the_old_folder_as_it_was(tmp_path: Path, error: BaseException) -> None:
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "kept.txt").write_text("kept")
+    with pytest.raises(type(error)), complete_folder(tmp_path / "old", overwrite=True) as folder:
+        (folder / "half.txt").write_text("half")
+        raise error
+    assert _entries(tmp_path) == ["old"] and (tmp_path / "old" / "kept.txt").read_text() == "kept"
+
+
+def test_existing_folders_are_refused_or_replaced(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "stale.txt").touch()
+    with pytest.raises(InputError, match="--overwrite"), complete_folder(tmp_path / "out"):
+        pytest.fail("must not be entered")
+    with complete_folder(tmp_path / "out", overwrite=True) as folder:
+        (folder / "new.txt").touch()
+    assert _entries(tmp_path / "out") == ["new.txt"] and _entries(tmp_path) == ["out"]
+
+
+def test_files_and_the_current_folder_are_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="not a folder"):
+        check_output_folder(tmp_path / "file", overwrite=True)
+    with pytest.raises(InputError, match="not a folder"):
+        check_output_folder(tmp_path / "file" / "inside")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="never replaced"):
+        check_output_folder(Path(), overwrite=True)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(errno.ENOSPC, "disk is full"), (errno.EROFS, "cannot be written"), (errno.EACCES, "cannot be written")],
+)
+def test_full_and_read_only_disks_are_explained(tmp_path: Path, number: int, words: str) -> None:
+    with pytest.raises(InputError, match=words), complete_folder(tmp_path / "out"):
+        raise OSError(number, os.strerror(number))
+    assert _entries(tmp_path) == []
+
+
+@pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="this system has no /dev/full, the device that is always full"
+)
+def test_a_really_full_device_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="disk is full"), complete_folder(tmp_path / "out") as folder:
+        (folder / "a.bin").symlink_to("/dev/full")
+        (folder / "a.bin").write_bytes(b"x" * 100_000)
+    assert _entries(tmp_path) == []
+
+
+def test_json_of_numpy_values_and_nan(tmp_path: Path) -> None:
+    write_json(
+        tmp_path / "a.json",
+        {"a": np.float32(1.5), "b": np.array([1, 2]), "c": float("nan"), "d": Path("x"), "e": np.nan * np.ones(1)},
+    )
+    assert read_json(tmp_path / "a.json", "a test") == {"a": 1.5, "b": [1, 2], "c": None, "d": "x", "e": [None]}
+    assert _entries(tmp_path) == ["a.json"]
+    with pytest.raises(TypeError, match="set cannot"):
+        to_json_text({"a": {1}})
+    with pytest.raises(InputError, match="too large"):
+        read_json(tmp_path / "a.json", "a test", max_bytes=5)
+
+
+def _case(folder: Path, **changes: object) -> Path:
+    folder.mkdir(exist_ok=True)
+    for name in ("ap.nrrd", "lateral.nrrd", "femur.ply"):
+        (folder / name).write_bytes(b"x")
+    save_case(
+        folder,
+        "k1",
+        "left",
+        preset("room", "left"),
+        {"ap": "ap.nrrd", "lateral": "lateral.nrrd"},
+        "line_integral",
+        {"femur": "femur.ply"},
+    )
+    value = json.loads((folder / "case.json").read_text()) | changes
+    (folder / "case.json").write_text(json.dumps(value))
+    return folder
+
+
+def test_a_case_survives_its_files(tmp_path: Path) -> None:
+    case = load_case(_case(tmp_path / "k1"))
+    assert (case.id, case.side, case.intensity) == ("k1", "left", "line_integral")
+    assert case.radiographs["ap"] == tmp_path / "k1" / "ap.nrrd" and case.reference == {
+        "femur": tmp_path / "k1" / "femur.ply"
+    }
+    assert case.rig == preset("room", "left")
+    assert find_cases(tmp_path) == [tmp_path / "k1"] == find_cases(tmp_path / "k1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"schema": "ssrkd-case/2"}, "only 'ssrkd-case/1'"),
+        ({"side": "middle"}, "right or left"),
+        ({"intensity": "bright"}, "intensity"),
+        ({"id": ""}, "no id"),
+        ({"radiographs": {"ap": "ap.nrrd"}}, "one file for each view"),
+        ({"radiographs": {"ap": "../../etc/passwd", "lateral": "lateral.nrrd"}}, "outside the case's folder"),
+        ({"radiographs": {"ap": "/etc/passwd", "lateral": "lateral.nrrd"}}, "outside the case's folder"),
+        ({"radiographs": {"ap": "gone.nrrd", "lateral": "lateral.nrrd"}}, "does not exist"),
+        ({"reference": {"humerus": "femur.ply"}}, "humerus"),
+        ({"reference": 5}, "reference must be"),
+        ({"ct": "gone.nrrd"}, "does not exist"),
+        ({"reference_extent": {"femur": [5, 1]}}, "reference_extent"),
+    ],
+)
+def test_unusable_cases_are_refused_with_the_reason(tmp_path: Path, changes: dict, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        load_case(_case(tmp_path / "k1", **changes))
+
+
+def test_a_folder_without_cases(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no case"):
+        find_cases(tmp_path)
+    with pytest.raises(InputError, match="not a folder"):
+        find_cases(tmp_path / "none")
