@@ -123,11 +123,12 @@ device. Do not plan surgery with it.**
 
 ## Trained on
 
-Simulated radiographs only. {training["samples"]} samples (two views of a random knee in a random room, closed-form densities) of base
-anatomies from {len(subjects)} sources: real legs of msk-STAPLE (TLEM2_CT, JIA_MRI, MC22; CC BY-NC 4.0, TLEM2 terms not
+Simulated radiographs only. {training["samples"]} samples (two views of a random knee in a random room, closed-form densities)
+of base anatomies from {len(subjects)} sources: real legs of msk-STAPLE (TLEM2_CT, JIA_MRI, MC22; CC BY-NC 4.0, TLEM2 terms not
 stated), pymskt (MIT), SPL knee atlas (3D Slicer License); VSD whole femora (CC BY-NC-SA 4.0) and samples of the Clouthier
-shape model (GPL-3.0), completed with the other bones of a leg. Every knee is bent, resized, mirrored at random and smoothly deformed. Labels only: no unlabelled cases, no
-distillation, no bone enhancement; those are the paper's and are not part of this first model.
+shape model (GPL-3.0), completed with the other bones of a leg. Every knee is bent, resized, mirrored at random and smoothly
+deformed. Labels only: no unlabelled cases, no distillation, no bone enhancement; those are the paper's and are not part of
+this first model.
 
 Never used: the subject(s) {excluded}; everything marked evaluation-only (OAI); any real radiograph.
 

@@ -1,0 +1,251 @@
+"""`ssrkd reconstruct`: two or more radiographs to bone surfaces, a segmentation, a report and a preview."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from SSRKDCore.console import progress_bar, say
+from SSRKDCore.errors import InputError
+
+if TYPE_CHECKING:
+    from SSRKDCore.geometry.rig import Rig
+    from SSRKDCore.radiographs.radiograph import Radiograph
+    from SSRKDCore.reconstruction.decimation import Decimation
+    from SSRKDCore.reconstruction.pipeline import Reconstruction
+
+HELP = "reconstruct femur, tibia, fibula and patella from calibrated radiographs"
+
+#: A bone with fewer triangles than this is no longer a bone.
+_FEWEST_TRIANGLES = 100
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    images = parser.add_argument_group("radiographs")
+    images.add_argument(
+        "--ap", metavar="FILE", help="anteroposterior radiograph (DICOM, PNG, TIFF, JPEG, NRRD, NIfTI, MHA)"
+    )
+    images.add_argument("--lateral", metavar="FILE", help="lateral radiograph")
+    images.add_argument(
+        "--view",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="a further view, or any view, by its name in the rig",
+    )
+    images.add_argument(
+        "--intensity",
+        choices=("auto", "line_integral", "raw", "presentation"),
+        default="auto",
+        help="what the pixel values are (auto: what the file says)",
+    )
+    images.add_argument("--frame", type=int, metavar="N", help="which image of a multiframe file, counted from 1")
+    for option, what in (
+        ("--pixel-spacing", "all images"),
+        ("--ap-spacing", "the AP image"),
+        ("--lateral-spacing", "the lateral"),
+    ):
+        images.add_argument(
+            option,
+            nargs="+",
+            type=float,
+            metavar="MM",
+            help=f"detector pixel size of {what}, mm: one value, or between rows and columns",
+        )
+    images.add_argument("--side", choices=("right", "left"), help="which knee (what the files say)")
+    images.add_argument(
+        "--allow-different-patients",
+        action="store_true",
+        help="accept files whose patient IDs differ (anonymised exports)",
+    )
+    rig = parser.add_argument_group("geometry")
+    rig.add_argument(
+        "--rig",
+        metavar="RIG",
+        help="rig.json, or paper, published, room or c_arm (a rig.json beside the radiographs, else the DICOM tags, else room)",
+    )
+    rig.add_argument("--size", type=float, metavar="MM", help="side of the reconstructed cube (what the rig says)")
+    work = parser.add_argument_group("reconstruction")
+    work.add_argument("--model", metavar="MODEL", help="model folder, or the name of a bundled model")
+    work.add_argument(
+        "--resolution", type=int, default=256, metavar="N", help="samples along a side of the cube, 32 to 512 (256)"
+    )
+    work.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    work.add_argument(
+        "--dense", action="store_true", help="evaluate every sample: minutes for the same result, a check"
+    )
+    work.add_argument("--triangles", type=int, metavar="N", help="at most N triangles a bone")
+    work.add_argument(
+        "--max-deviation",
+        type=float,
+        metavar="MM",
+        help="with --triangles: keep more where the surface would move by more than this",
+    )
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="folder for the results; it appears when they are complete"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing folder")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    from SSRKDCore.output_folder import check_output_folder, complete_folder
+
+    _check(args)
+    check_output_folder(args.out, args.overwrite)
+
+    from SSRKDCore.networks.model_folder import load_model
+
+    start = time.perf_counter()
+    radiographs, warnings = _radiographs(args)
+    rig, words = _rig(args, radiographs)
+    warnings += words
+    model = load_model(args.model)
+    reading = time.perf_counter() - start
+
+    from SSRKDCore.reconstruction.pipeline import reconstruct
+    from SSRKDCore.reconstruction.report import reconstruction_report, write_reconstruction
+
+    with progress_bar("Reconstructing") as progress:
+        result = reconstruct(
+            radiographs,
+            rig,
+            model,
+            resolution=args.resolution,
+            device=args.device,
+            dense=args.dense,
+            side=args.side,
+            progress=progress,
+        )
+    start = time.perf_counter()
+    decimations = _decimations(args, result, warnings)
+    result.timings["decimate"] = time.perf_counter() - start
+    result.timings["read"] = reading
+    with complete_folder(args.out, args.overwrite) as folder:
+        start = time.perf_counter()
+        _write_preview(folder / "preview.png", args, result, radiographs, rig, decimations, warnings)
+        result.timings["preview"] = time.perf_counter() - start
+        report = reconstruction_report(result, radiographs, rig, model, warnings, decimations)
+        write_reconstruction(folder, result, report, decimations)
+    for sentence in report["warnings"]:
+        say(f"Warning: {sentence}")
+    for name, bone in report["bones"].items():
+        if bone["found"]:
+            say(f"{name}: {bone['volume_mm3'] / 1000:.1f} cm3, {bone['triangles']} triangles")
+    say(f"Written: {args.out}")
+    return {"folder": str(args.out), **report}
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Refuse contradictions before anything is read."""
+    if args.triangles is not None and args.triangles < _FEWEST_TRIANGLES:
+        raise InputError(f"--triangles is {args.triangles}: give at least {_FEWEST_TRIANGLES} a bone.")
+    if args.max_deviation is not None and args.triangles is None:
+        raise InputError("--max-deviation limits --triangles: give both.")
+    for option in ("max_deviation", "size"):
+        value = getattr(args, option)
+        if value is not None and not value > 0:
+            raise InputError(f"--{option.replace('_', '-')} is {value:g}: give a positive number of mm.")
+
+
+def _radiographs(args: argparse.Namespace) -> tuple[list[Radiograph], list[str]]:
+    """The radiographs in the order AP, lateral, others, and the warnings of reading them as a pair."""
+    from dataclasses import replace
+
+    from SSRKDCore.radiographs.pair_checks import check_pair
+    from SSRKDCore.radiographs.radiograph import VIEW_NAMES
+    from SSRKDCore.radiographs.reader import read_radiograph
+
+    files = _files(args)
+    spacings = {name: _spacing(args, name) for name in files}
+    radiographs = []
+    for name, path in files.items():
+        view = name if name in VIEW_NAMES else None
+        image = read_radiograph(path, view, args.intensity, spacings[name], args.frame)
+        radiographs.append(replace(image, view=name))
+    warnings: list[str] = []
+    by_name = dict(zip(files, radiographs, strict=True))
+    if "ap" in by_name and "lateral" in by_name:
+        warnings += check_pair(by_name["ap"], by_name["lateral"], args.allow_different_patients)
+    return radiographs, warnings
+
+
+def _files(args: argparse.Namespace) -> dict[str, str]:
+    """Files by view name, from --ap, --lateral and --view."""
+    files = {name: path for name, path in (("ap", args.ap), ("lateral", args.lateral)) if path is not None}
+    for pair in args.view:
+        name, separator, path = pair.partition("=")
+        if not (separator and name and path):
+            raise InputError(f"--view {pair} is not NAME=FILE: write for example --view oblique=oblique.dcm.")
+        if name in files:
+            raise InputError(f"The view '{name}' is given twice: give one file a view.")
+        files[name] = path
+    if len(files) < 2:
+        raise InputError(
+            "A reconstruction needs two radiographs: give --ap FILE and --lateral FILE (or --view NAME=FILE)."
+        )
+    return files
+
+
+def _spacing(args: argparse.Namespace, view: str) -> tuple[float, float] | None:
+    values = {"ap": args.ap_spacing, "lateral": args.lateral_spacing}.get(view) or args.pixel_spacing
+    if values is None:
+        return None
+    if len(values) > 2 or not all(value > 0 for value in values):
+        raise InputError(f"The pixel spacing {values} is not one or two positive numbers of mm: correct it.")
+    return values[0], values[-1]
+
+
+def _rig(args: argparse.Namespace, radiographs: list[Radiograph]) -> tuple[Rig, list[str]]:
+    from SSRKDCore.geometry.dicom_rig import rig_for_radiographs
+
+    wanted, words = args.rig, []
+    if wanted is None:
+        folders = {Path(radiograph.source_path).parent for radiograph in radiographs}
+        beside = folders.pop() / "rig.json"
+        if not folders and beside.is_file():
+            wanted = str(beside)
+            words.append(f"The rig is {beside}, found beside the radiographs: give --rig to use another.")
+    rig, warnings = rig_for_radiographs(radiographs, wanted, args.size, args.side)
+    return rig, words + warnings
+
+
+def _decimations(args: argparse.Namespace, result: Reconstruction, warnings: list[str]) -> dict[str, Decimation]:
+    if args.triangles is None:
+        return {}
+    from SSRKDCore.reconstruction.decimation import decimated
+
+    found = {}
+    for name, surface in result.surfaces.items():
+        if surface.is_empty:
+            continue
+        found[name] = decimated(surface, args.triangles, args.max_deviation)
+        if not found[name].reached:
+            warnings.append(
+                f"The {name} has {len(found[name].surface.faces)} triangles, more than the {args.triangles} asked for: "
+                "with fewer it would move too far or open."
+            )
+    return found
+
+
+def _write_preview(
+    path: Path,
+    args: argparse.Namespace,
+    result: Reconstruction,
+    radiographs: list[Radiograph],
+    rig: Rig,
+    decimations: dict[str, Decimation],
+    warnings: list[str],
+) -> None:
+    from SSRKDCore.pictures.preview import write_preview
+    from SSRKDCore.pictures.render import RenderingUnavailable
+
+    shown = {
+        name: decimations[name].surface if name in decimations else surface for name, surface in result.surfaces.items()
+    }
+    images = [radiograph.pixels for radiograph in radiographs]
+    try:
+        write_preview(path, shown, images, rig.views, rig.field_of_view, args.side or result.side)
+    except RenderingUnavailable as error:
+        warnings.append(f"There is no preview.png: {error}")

@@ -1,0 +1,113 @@
+"""The surface of a bone: the zero level of its logit minus the largest other logit, closed at the field of view."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from SSRKDCore.anatomy import BONES
+from SSRKDCore.grid import Grid
+from SSRKDCore.reconstruction.octree import SparseOccupancy
+from SSRKDCore.surface import Surface
+
+#: A vertex stays this fraction of a voxel away from the samples at the ends of its edge, so that no triangle shrinks to
+#: a line.
+VERTEX_CLEARANCE = 2e-3
+
+
+def bone_surfaces(occupancy: SparseOccupancy, labels: NDArray[np.uint8], grid: Grid) -> dict[str, Surface]:
+    """Closed surfaces of all bones, by name; empty where a bone is absent.
+
+    Every edge is shared by exactly two triangles, the winding is outward, and a sample of the grid lies inside a bone's
+    surface if and only if `labels` says so.
+
+    Parameters
+    ----------
+    occupancy: what the network says.
+    labels: (nz, ny, nx), the labels of `occupancy` after `components.keep_one_piece`.
+    grid: where the samples lie, LPS mm.
+    """
+    boxes = ndimage.find_objects(labels, max_label=max(bone.label for bone in BONES))
+    surfaces = {}
+    for bone in BONES:
+        box = boxes[bone.label - 1]
+        surfaces[bone.name] = Surface.empty() if box is None else _surface(occupancy, labels, bone.label, box, grid)
+    return surfaces
+
+
+def _surface(
+    occupancy: SparseOccupancy, labels: NDArray[np.uint8], label: int, box: tuple[slice, slice, slice], grid: Grid
+) -> Surface:
+    # Which triangles there are depends only on which samples are inside; where their vertices lie, on the logits.
+    # Extracting the inside mask first gives every vertex at the middle of one grid edge, exactly, so that the edge is
+    # known and the vertex can be placed from the sparse logits in double precision. The layer of padding closes the
+    # surface at the faces of the field of view.
+    inside = np.pad((labels[box] == label).view(np.uint8), 1)
+    doubled, faces = _flying_edges(inside)
+    first = np.array([part.start for part in box], dtype=np.int64) - 1
+    doubled = doubled + 2 * first
+    lower = doubled >> 1
+    upper = lower + (doubled & 1)
+    fraction = _crossing(occupancy, label, lower, upper)
+    position = lower + fraction[:, None] * (upper - lower)
+    vertices = position[:, ::-1] * np.array(grid.spacing) + np.array(grid.origin)
+    surface = Surface(vertices, faces)
+    return Surface(vertices, faces[:, ::-1]) if surface.volume < 0 else surface
+
+
+def _flying_edges(inside: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Triangles around the ones of a volume: vertices (V, 3) as [z, y, x] in half samples (odd along one axis), faces
+    (F, 3).
+    """
+    from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+    from vtkmodules.vtkCommonDataModel import vtkImageData
+    from vtkmodules.vtkFiltersCore import vtkFlyingEdges3D
+
+    image = vtkImageData()
+    image.SetDimensions(inside.shape[2], inside.shape[1], inside.shape[0])
+    image.GetPointData().SetScalars(numpy_to_vtk(inside.reshape(-1), deep=False))
+    extraction = vtkFlyingEdges3D()
+    extraction.SetInputData(image)
+    extraction.SetValue(0, 0.5)
+    extraction.ComputeNormalsOff()
+    extraction.ComputeGradientsOff()
+    extraction.ComputeScalarsOff()
+    extraction.InterpolateAttributesOff()
+    extraction.Update()
+    polydata = extraction.GetOutput()
+    points = vtk_to_numpy(polydata.GetPoints().GetData())[:, ::-1]
+    faces = vtk_to_numpy(polydata.GetPolys().GetConnectivityArray()).reshape(-1, 3).astype(np.int64)
+    return np.rint(2.0 * points).astype(np.int64), faces
+
+
+def _crossing(
+    occupancy: SparseOccupancy, label: int, lower: NDArray[np.int64], upper: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """(V,): where the margin of a bone is zero on the edges between samples (V, 3), as a fraction of the edge.
+
+    Half way where an end lies outside the volume: that is the face of the field of view.
+    """
+    shape = np.array(occupancy.labels.shape)
+    fraction = np.full(len(lower), 0.5)
+    known = ((lower >= 0) & (upper < shape)).all(axis=1)
+    ends = []
+    for end in (lower, upper):
+        rows = np.full(len(end), -1, dtype=np.int64)
+        rows[known] = occupancy.slots[tuple(end[known].T)]
+        ends.append(rows)
+    known &= (ends[0] >= 0) & (ends[1] >= 0)
+    first, second = (_bone_margin(occupancy.logits.take(rows[known], axis=0), label) for rows in ends)
+    change = first - second
+    with np.errstate(divide="ignore", invalid="ignore"):
+        crossing = first / change
+    # Where two logits are equal at both ends, there is no better place than the middle.
+    crossing = np.where(np.isfinite(crossing), crossing, 0.5)
+    fraction[known] = np.clip(crossing, VERTEX_CLEARANCE, 1.0 - VERTEX_CLEARANCE)
+    return fraction
+
+
+def _bone_margin(logits: NDArray[np.float32], label: int) -> NDArray[np.float64]:
+    """(N,): logit of a class minus the largest of the others."""
+    others = np.delete(logits, label, axis=1).max(axis=1)
+    return logits[:, label].astype(np.float64) - others

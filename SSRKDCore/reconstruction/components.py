@@ -1,0 +1,86 @@
+"""One connected piece a bone, without cavities: decided on voxels, before surfaces exist, so that both agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from SSRKDCore.anatomy import BONES
+
+# Surface extraction separates bone voxels that touch along an edge or at a corner only, and joins background voxels
+# that touch along an edge: the pieces and the cavities of the surface are those of these neighbourhoods.
+_BONE_NEIGHBOURHOOD = ndimage.generate_binary_structure(3, 1)
+_BACKGROUND_NEIGHBOURHOOD = ndimage.generate_binary_structure(3, 2)
+
+
+@dataclass(frozen=True)
+class PieceCount:
+    """What was done to one bone.
+
+    Attributes
+    ----------
+    pieces: connected pieces found (0 for an absent bone).
+    kept_voxels: voxels of the largest piece, the one that stays, before cavities were filled.
+    removed_voxels: voxels of all other pieces, now outside.
+    filled_voxels: voxels of closed cavities, now bone.
+    """
+
+    pieces: int
+    kept_voxels: int
+    removed_voxels: int
+    filled_voxels: int
+
+
+def keep_one_piece(labels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], dict[str, PieceCount]]:
+    """Keep the largest connected piece of every bone and fill its closed cavities.
+
+    Parameters
+    ----------
+    labels: (nz, ny, nx) with the label values of `anatomy.BONES`.
+
+    Returns
+    -------
+    cleaned: a new label volume. Cavities that hold another bone stay open.
+    counts: what was done, by bone name.
+    """
+    cleaned = labels.copy()
+    boxes = ndimage.find_objects(cleaned, max_label=max(bone.label for bone in BONES))
+    found: dict[str, tuple[int, int, int]] = {}
+    for bone in BONES:
+        box = boxes[bone.label - 1]
+        if box is None:
+            found[bone.name] = (0, 0, 0)
+            continue
+        crop = cleaned[box]
+        mask = crop == bone.label
+        pieces, count = ndimage.label(mask, structure=_BONE_NEIGHBOURHOOD)
+        sizes = np.bincount(pieces.reshape(-1), minlength=count + 1)
+        sizes[0] = 0
+        largest = int(sizes.argmax())
+        if count > 1:
+            crop[mask & (pieces != largest)] = 0
+        found[bone.name] = (count, int(sizes[largest]), int(sizes.sum() - sizes[largest]))
+    # Only now: another bone's loose pieces may have been inside.
+    counts = {}
+    for bone in BONES:
+        box = boxes[bone.label - 1]
+        filled = 0 if box is None else _fill_cavities(cleaned[box], bone.label)
+        counts[bone.name] = PieceCount(*found[bone.name], filled)
+    return cleaned, counts
+
+
+def _fill_cavities(crop: NDArray[np.uint8], label: int) -> int:
+    """Give closed cavities of a bone in its box the bone's label, in place; returns how many voxels."""
+    regions, count = ndimage.label(np.pad(crop != label, 1, constant_values=True), structure=_BACKGROUND_NEIGHBOURHOOD)
+    if count == 1:
+        return 0
+    inner = regions[1:-1, 1:-1, 1:-1]
+    closed = np.ones(count + 1, dtype=bool)
+    closed[[0, regions[0, 0, 0]]] = False
+    closed[np.unique(inner[(crop != label) & (crop != 0)])] = False
+    cavities = closed[inner]
+    crop[cavities] = label
+    return int(np.count_nonzero(cavities))

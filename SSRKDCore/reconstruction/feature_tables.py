@@ -1,0 +1,89 @@
+"""The point classifier's linear part, moved from the points onto the feature maps.
+
+Everything a layer of the point classifier takes from the pixel-aligned features is linear in them, and so is bilinear
+interpolation: the two commute. The weights that act on the features (of all layers at once, skip inputs included) are
+applied to every pixel of the feature maps once; a point then needs the weighted sum of a few table rows instead of the
+products.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from SSRKDCore.networks.point_classifier import PointClassifier
+
+
+@dataclass(frozen=True)
+class FeatureTables:
+    """Outputs of the feature parts of all layers, for every pixel of every view.
+
+    Attributes
+    ----------
+    rows: [V*h*w + V (with depth inputs) + 1, C] float32. First the pixels of view 0, row by row, then those of view 1,
+        ...; then one row a depth input (the weights of that depth); last the biases. C is the summed width of all
+        layers.
+    widths: outputs of every layer, in order; their sum is C.
+    hidden_weights: for every layer after the first, [in, out]: the transposed weights on the hidden features.
+    map_sizes: (h, w) of the feature map of every view.
+    has_depth: whether the classifier takes a depth per view.
+    """
+
+    rows: Tensor
+    widths: tuple[int, ...]
+    hidden_weights: tuple[Tensor, ...]
+    map_sizes: tuple[tuple[int, int], ...]
+    has_depth: bool
+
+    @property
+    def first_rows(self) -> tuple[int, ...]:
+        """Where the rows of each view begin."""
+        starts = [0]
+        for height, width in self.map_sizes:
+            starts.append(starts[-1] + height * width)
+        return tuple(starts[:-1])
+
+    @property
+    def first_depth_row(self) -> int:
+        """Where the rows of the depth inputs begin (the bias row, without depth inputs)."""
+        return sum(height * width for height, width in self.map_sizes)
+
+    @property
+    def bias_row(self) -> int:
+        """The last row."""
+        return self.rows.shape[0] - 1
+
+
+@torch.inference_mode()
+def feature_tables(classifier: PointClassifier, view_features: list[Tensor], has_depth: bool) -> FeatureTables:
+    """Push the classifier's weights onto the feature maps.
+
+    Parameters
+    ----------
+    classifier: the point classifier; its features are those of view 0, view 1, ..., then the depths in view 0, view 1,
+        ...
+    view_features: feature map [1, F, h, w] of every view, on the device on which the tables shall live.
+    has_depth: whether the features end with one depth a view.
+    """
+    parts = classifier.layer_parts()
+    widths = tuple(part.feature_weight.shape[0] for part in parts)
+    weights = torch.cat([part.feature_weight for part in parts]).t()  # [features, C]
+    biases = torch.cat([part.bias for part in parts])
+    map_sizes = tuple((int(features.shape[2]), int(features.shape[3])) for features in view_features)
+    pixel_count = sum(height * width for height, width in map_sizes)
+    depth_count = len(view_features) if has_depth else 0
+
+    rows = weights.new_empty((pixel_count + depth_count + 1, weights.shape[1]))
+    row, column = 0, 0
+    for features, (height, width) in zip(view_features, map_sizes, strict=True):
+        channels = features.shape[1]
+        pixels = features[0].permute(1, 2, 0).reshape(height * width, channels)
+        torch.mm(pixels, weights[column : column + channels], out=rows[row : row + height * width])
+        row += height * width
+        column += channels
+    rows[row : row + depth_count] = weights[column:]
+    rows[-1] = biases
+    hidden_weights = tuple(part.hidden_weight.t().contiguous() for part in parts[1:] if part.hidden_weight is not None)
+    return FeatureTables(rows, widths, hidden_weights, map_sizes, has_depth)

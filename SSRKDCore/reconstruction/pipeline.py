@@ -1,0 +1,274 @@
+"""The main job: radiographs and their rig in, four bone surfaces and a label volume out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from SSRKDCore.anatomy import BONES
+from SSRKDCore.errors import Cancelled, InputError
+from SSRKDCore.geometry.field_of_view import FieldOfView
+from SSRKDCore.geometry.rig import Rig
+from SSRKDCore.grid import Grid
+from SSRKDCore.networks.model_folder import Model
+from SSRKDCore.networks.xray_network import XrayReconstructionNetwork
+from SSRKDCore.radiographs.radiograph import Radiograph
+from SSRKDCore.reconstruction.bone_surfaces import bone_surfaces
+from SSRKDCore.reconstruction.components import PieceCount, keep_one_piece
+from SSRKDCore.reconstruction.devices import choose_device, with_less_memory
+from SSRKDCore.reconstruction.network_input import NetworkInput, prepare_network_input, xray_config_of
+from SSRKDCore.reconstruction.octree import SparseOccupancy, evaluate_dense, evaluate_sparse
+from SSRKDCore.reconstruction.sampler import PointSampler
+from SSRKDCore.surface import Surface
+
+#: Samples per axis of the label volume. The lower limit is the grid on which the search starts.
+RESOLUTIONS = (32, 512)
+DEFAULT_RESOLUTION = 256
+#: A loose piece of a bone of at least this share of the bone is worth a warning.
+_NOTABLE_PIECE = 0.02
+
+Progress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """Four bones.
+
+    Attributes
+    ----------
+    surfaces: by bone name; closed, LPS mm; empty where the bone was not found.
+    labels: (nz, ny, nx) uint8, one piece a bone; agrees with the surfaces.
+    grid: where the samples of `labels` lie, LPS mm.
+    field_of_view: the cube that was reconstructed.
+    timings: seconds by stage: "input", "encode", "tables", "octree", "components", "surfaces", "total".
+    warnings: what the user should know, in words.
+    side: "right" or "left", inferred from the fibula, which is lateral of the tibia; None without both bones.
+    declared_side: what the caller said, or the radiographs.
+    model_name: of the model.
+    device: where the network ran.
+    evaluated_points: how many of the samples the network was asked for.
+    pieces: what was removed and filled, by bone name.
+    """
+
+    surfaces: dict[str, Surface]
+    labels: NDArray[np.uint8]
+    grid: Grid
+    field_of_view: FieldOfView
+    timings: dict[str, float]
+    warnings: tuple[str, ...]
+    side: str | None
+    declared_side: str | None
+    model_name: str
+    device: str
+    evaluated_points: int
+    pieces: dict[str, PieceCount]
+
+
+class _Stages:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.started = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+    def finished(self) -> dict[str, float]:
+        return {**self.seconds, "total": time.perf_counter() - self.started}
+
+
+def reconstruct(
+    radiographs: Sequence[Radiograph],
+    rig: Rig,
+    model: Model,
+    resolution: int = DEFAULT_RESOLUTION,
+    device: str = "auto",
+    dense: bool = False,
+    side: str | None = None,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    message: Callable[[str], None] | None = None,
+) -> Reconstruction:
+    """Reconstruct patella, femur, fibula and tibia from calibrated radiographs.
+
+    Parameters
+    ----------
+    radiographs: one a view of the rig, in its order.
+    rig: the views and the cube to reconstruct, LPS mm.
+    model: from `load_model`.
+    resolution: samples along each side of the cube, 32 to 512.
+    device: "auto", "cpu", "cuda" or "mps". When its memory runs out, smaller blocks are tried, then the CPU.
+    dense: evaluate every sample (minutes) instead of searching coarse to fine; the labels are the same.
+    side: "right" or "left"; None takes what the radiographs say. Only compared with what the bones show.
+    progress: receives a fraction 0..1 and words.
+    cancelled: asked between blocks.
+    message: receives a sentence when the device or block size changes on the way; it is among the warnings as well.
+
+    Raises InputError for unusable input, for "no bone found", and when memory is short everywhere; Cancelled.
+    """
+    if (
+        isinstance(resolution, bool)
+        or int(resolution) != resolution
+        or not RESOLUTIONS[0] <= resolution <= RESOLUTIONS[1]
+    ):
+        raise InputError(
+            f"The resolution is {resolution}: use a whole number from {RESOLUTIONS[0]} to {RESOLUTIONS[1]}."
+        )
+    place = choose_device(device)
+    stages, warnings = _Stages(), list(rig.check())
+    _ask(cancelled)
+    _tell(progress, 0.0, "preparing the radiographs")
+    with stages.stage("input"):
+        network_input = prepare_network_input(radiographs, rig, model)
+    grid = Grid.cube(rig.field_of_view.center, rig.field_of_view.size, int(resolution))
+
+    def say(words: str) -> None:
+        warnings.append(words)
+        if message is not None:
+            message(words)
+
+    def classify(place: torch.device, smaller: int) -> SparseOccupancy:
+        return _classify(
+            network_input, rig.field_of_view, grid, model, place, smaller, dense, stages, progress, cancelled
+        )
+
+    occupancy, used = with_less_memory(classify, place, say)
+    _ask(cancelled)
+    _tell(progress, 0.88, "keeping one piece a bone")
+    with stages.stage("components"):
+        labels, pieces = keep_one_piece(occupancy.labels)
+    _ask(cancelled)
+    _tell(progress, 0.92, "extracting surfaces")
+    with stages.stage("surfaces"):
+        surfaces = bone_surfaces(occupancy, labels, grid)
+    warnings += _found(surfaces, pieces)
+    found_side = inferred_side(labels, grid)
+    declared = side or next((radiograph.side for radiograph in radiographs if radiograph.side), None)
+    if found_side and declared and found_side != declared:
+        warnings.append(
+            f"The bones look like a {found_side} knee (the fibula is lateral of the tibia) but the side was given as {declared}: "
+            "check the side, and whether an image is mirrored."
+        )
+    _tell(progress, 1.0, "done")
+    return Reconstruction(
+        surfaces=surfaces,
+        labels=labels,
+        grid=grid,
+        field_of_view=rig.field_of_view,
+        timings=stages.finished(),
+        warnings=tuple(warnings),
+        side=found_side,
+        declared_side=declared,
+        model_name=model.name,
+        device=used.type,
+        evaluated_points=occupancy.evaluated,
+        pieces=pieces,
+    )
+
+
+def encode_images(network: XrayReconstructionNetwork, images: Tensor, device: torch.device) -> list[Tensor]:
+    """Feature maps [1, F, h, w] of every view from images [1, V, C, S, S], channels last (faster on a CPU)."""
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with torch.inference_mode():
+        # Every view's image in channels-last order, without a copy later.
+        last = images.to(device).permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
+        return network.encode(last)[-1]
+
+
+def _classify(
+    network_input: NetworkInput,
+    field_of_view: FieldOfView,
+    grid: Grid,
+    model: Model,
+    device: torch.device,
+    smaller: int,
+    dense: bool,
+    stages: _Stages,
+    progress: Progress | None,
+    cancelled: Callable[[], bool] | None,
+) -> SparseOccupancy:
+    """Labels and logits on the grid, with the network on a device; it goes back to where it was afterwards."""
+    xray_config_of(model)
+    network = cast(XrayReconstructionNetwork, model.network)
+    home = next(network.parameters()).device
+    try:
+        network.to(device)
+        _tell(progress, 0.02, "reading the radiographs")
+        with stages.stage("encode"):
+            features = encode_images(network, network_input.images, device)
+        _ask(cancelled)
+        _tell(progress, 0.25, "preparing the point classifier")
+        with stages.stage("tables"):
+            sampler = PointSampler(network, features, network_input.views, field_of_view)
+            sampler.block_points = max(sampler.block_points // smaller, 1)
+
+        def share(fraction: float, words: str) -> None:
+            _tell(progress, 0.3 + 0.58 * fraction, words)
+
+        evaluate = evaluate_dense if dense else evaluate_sparse
+        with stages.stage("octree"):
+            return evaluate(
+                lambda z, y, x: sampler.logits(grid.points(z, y, x)), grid.shape[0], progress=share, cancelled=cancelled
+            )
+    finally:
+        network.to(home)
+
+
+def inferred_side(labels: NDArray[np.uint8], grid: Grid) -> str | None:
+    """The side of a knee from its bones: the fibula is lateral of the tibia, and the patient's right is -x in LPS.
+
+    None where either bone is absent or their centres are less than 2 mm apart along x.
+    """
+    across = {}
+    for bone in BONES:
+        if bone.name in ("fibula", "tibia"):
+            counts = np.count_nonzero(labels == bone.label, axis=(0, 1))
+            if not counts.any():
+                return None
+            across[bone.name] = float((counts * grid.axes[0]).sum() / counts.sum())
+    offset = across["fibula"] - across["tibia"]
+    if abs(offset) < 2.0:
+        return None
+    return "right" if offset < 0 else "left"
+
+
+def _found(surfaces: dict[str, Surface], pieces: dict[str, PieceCount]) -> list[str]:
+    """Warnings on absent and scattered bones. Raises InputError when there is no bone at all."""
+    if all(surface.is_empty for surface in surfaces.values()):
+        raise InputError(
+            "No bone found: the network sees no bone in the field of view; check that the radiographs show a knee, that bone is bright "
+            "in line integrals (--intensity), and that the rig fits them."
+        )
+    warnings = []
+    for name, surface in surfaces.items():
+        count = pieces[name]
+        if surface.is_empty:
+            warnings.append(f"The {name} was not found.")
+        elif count.removed_voxels > _NOTABLE_PIECE * count.kept_voxels:
+            percent = 100 * count.removed_voxels / (count.kept_voxels + count.removed_voxels)
+            warnings.append(
+                f"The {name} came in {count.pieces} pieces; the largest was kept, {percent:.0f} % of its volume was dropped."
+            )
+    return warnings
+
+
+def _tell(progress: Progress | None, fraction: float, words: str) -> None:
+    if progress is not None:
+        progress(fraction, words)
+
+
+def _ask(cancelled: Callable[[], bool] | None) -> None:
+    if cancelled is not None and cancelled():
+        raise Cancelled("The reconstruction was cancelled.")
