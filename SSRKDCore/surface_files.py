@@ -33,38 +33,24 @@ def read_surface(path: str | Path) -> Surface:
         raise InputError(f"{path} is empty: export the surface again.")
     if path.stat().st_size > _MAXIMUM_BYTES:
         raise InputError(f"{path} is larger than 1 GiB: decimate the surface first.")
-    surface = _read_with_vtk(path, suffix)
+    surface = _read_with_trimesh(path, suffix)
     if surface.is_empty:
         raise InputError(f"{path} holds no triangles, or is damaged: export the surface again.")
-    return surface
-
-
-def _read_with_vtk(path: Path, suffix: str) -> Surface:
-    from vtkmodules.vtkCommonCore import vtkCommand
-    from vtkmodules.vtkFiltersCore import vtkTriangleFilter
-    from vtkmodules.vtkIOGeometry import vtkOBJReader, vtkSTLReader
-    from vtkmodules.vtkIOPLY import vtkPLYReader
-
-    reader: Any = {".stl": vtkSTLReader, ".ply": vtkPLYReader, ".obj": vtkOBJReader}[suffix]()
-    problems: list[str] = []
-    # Without observers VTK prints its complaints and goes on with half a surface.
-    for event in (vtkCommand.ErrorEvent, vtkCommand.WarningEvent):
-        reader.AddObserver(event, lambda caller, name: problems.append(str(name)))
-    if suffix == ".stl":
-        reader.MergingOff()
-    reader.SetFileName(str(path))
-    try:
-        triangles = vtkTriangleFilter()
-        triangles.SetInputConnection(reader.GetOutputPort())
-        triangles.PassLinesOff()
-        triangles.PassVertsOff()
-        triangles.Update()
-        surface = Surface.from_vtk(triangles.GetOutput())
-    except (ValueError, AttributeError) as error:
-        raise InputError(f"{path} cannot be read as a surface ({error}): export it again.") from error
-    if problems:
-        raise InputError(f"{path} is damaged or not a {suffix[1:].upper()} file: export the surface again.")
     return _merged(surface) if suffix == ".stl" else surface
+
+
+def _read_with_trimesh(path: Path, suffix: str) -> Surface:
+    # Not VTK: its readers end the whole process on some damaged files (an absurd count in a header).
+    import trimesh
+
+    options = {"skip_materials": True} if suffix == ".obj" else {}
+    try:
+        # An open file instead of a path: nothing that the file names (materials, textures) is looked for.
+        with path.open("rb") as file:
+            mesh = trimesh.load_mesh(file, file_type=suffix[1:], process=False, **options)
+        return Surface(np.asarray(mesh.vertices, dtype=np.float64), np.asarray(mesh.faces, dtype=np.int64))
+    except Exception as error:  # A damaged file fails in any way that parsing can fail; each means the same here.
+        raise InputError(f"{path} is damaged or not a {suffix[1:].upper()} file: export the surface again.") from error
 
 
 def _merged(surface: Surface) -> Surface:

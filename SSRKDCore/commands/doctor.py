@@ -26,13 +26,14 @@ _PACKAGES = (
     ("vtk", "vtkmodules", "surfaces and pictures", "pip install ssrkdcore"),
     ("pydicom", "pydicom", "DICOM radiographs", "pip install ssrkdcore"),
     ("numba", "numba", "simulated radiographs on the CPU", "pip install ssrkdcore"),
+    ("trimesh", "trimesh", "reading surfaces", "pip install ssrkdcore"),
     ("tqdm", "tqdm", "progress bars", "pip install ssrkdcore"),
     ("python-gdcm", "gdcm", "compressed DICOM", "pip install ssrkdcore[dicom-codecs]"),
     ("pylibjpeg-openjpeg", "openjpeg", "JPEG 2000 DICOM", "pip install ssrkdcore[dicom-codecs]"),
-    ("libigl", "igl", "making training cases", "pip install ssrkdcore[train]"),
+    ("libigl", "igl", "an independent check of distances in the tests", "pip install ssrkdcore[dev]"),
     ("itk-rtk", "itk", "an independent projector for the tests", "pip install ssrkdcore[dev]"),
 )
-_REQUIRED = 9
+_REQUIRED = 10
 
 
 def _version(distribution: str) -> str | None:

@@ -129,11 +129,25 @@ def _name(published: PublishedNetwork) -> str:
 def _input_of(published: PublishedNetwork) -> ModelInput:
     from SSRKDCore.networks.model_folder import ModelInput
 
-    if published.layout.kind == "xray":
-        return ModelInput(_PUBLISHED_INTENSITY_SCALE, _PUBLISHED_BACKGROUND_WEIGHT)
     if published.layout.kind == "ct":
         return ModelInput(standardisation={"hounsfield_window": list(_PUBLISHED_HOUNSFIELD_WINDOW)})
-    return ModelInput()
+    to_published_unit = {"method": "scale", "factor": published_unit()}
+    if published.layout.kind == "xray":
+        return ModelInput(_PUBLISHED_INTENSITY_SCALE, _PUBLISHED_BACKGROUND_WEIGHT, to_published_unit)
+    return ModelInput(standardisation=to_published_unit)
+
+
+def published_unit() -> float:
+    """What a line integral (-log(I/I0)) is multiplied by to stand in for the released networks' pixel values.
+
+    They were trained on integrals, over metres, of CT windowed from -400..500 HU to 0..1. The factor is right for water; bone above
+    500 HU, which that window cuts off, comes out brighter than in their training.
+    """
+    from SSRKDCore.drr.attenuation import linear_attenuation
+
+    low, high = _PUBLISHED_HOUNSFIELD_WINDOW
+    windowed_water_per_mm = (0.0 - low) / (high - low) / 1000.0
+    return windowed_water_per_mm / linear_attenuation("water")
 
 
 def _provenance(published: PublishedNetwork) -> dict[str, Any]:

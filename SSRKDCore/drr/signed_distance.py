@@ -18,7 +18,7 @@ _EXACT_VOXELS = 1.5
 _SWEEP_ROUNDS = 2
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _squared_distance(point, a, b, c):  # type: ignore[no-untyped-def]
     """Squared distance from a point to triangle abc, by the region of the triangle's plane that the point projects
     to."""
@@ -51,7 +51,7 @@ def _squared_distance(point, a, b, c):  # type: ignore[no-untyped-def]
     return np.dot(rest, rest)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _near_surface(triangles, origin, spacing, reach, distance):  # type: ignore[no-untyped-def]
     """Lower `distance` [z, y, x] to the exact distance from the triangles in the voxels within `reach` mm of one."""
     shape = distance.shape
@@ -193,7 +193,8 @@ def signed_distance(
         return result
     origin = np.array(grid.origin) + low * spacing
     shape = tuple(int(n) for n in (high - low)[::-1])
-    triangles = surface.triangles
+    # A triangle without area has no plane to project to; its edges belong to its neighbours as well.
+    triangles = surface.triangles[surface.triangle_areas > 0.0]
     distance = np.full(shape, np.float32(1e6))
     _near_surface(triangles, origin, spacing, reach, distance)
     inside = np.zeros(shape, dtype=np.bool_)

@@ -145,7 +145,9 @@ class View:
         """Size on the detector over size at `point` (3,), for a small object parallel to the detector."""
         depth = float(self.normal @ (np.asarray(point, dtype=np.float64) - np.array(self.source)))
         if depth <= 0:
-            raise InputError(f"View '{self.name}': the point {np.asarray(point).tolist()} lies behind the source: correct the rig.")
+            raise InputError(
+                f"View '{self.name}': the point {np.asarray(point).tolist()} lies behind the source: correct the rig."
+            )
         return self.source_to_detector / depth
 
     def cropped(self, first_row: int, first_column: int, rows: int, columns: int) -> View:

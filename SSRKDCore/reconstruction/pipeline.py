@@ -11,7 +11,6 @@ from typing import cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from SSRKDCore.anatomy import BONES
 from SSRKDCore.errors import Cancelled, InputError
@@ -24,9 +23,11 @@ from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.reconstruction.bone_surfaces import bone_surfaces
 from SSRKDCore.reconstruction.components import PieceCount, keep_one_piece
 from SSRKDCore.reconstruction.devices import choose_device, with_less_memory
+from SSRKDCore.reconstruction.encoding import encode_images
 from SSRKDCore.reconstruction.network_input import NetworkInput, prepare_network_input, xray_config_of
 from SSRKDCore.reconstruction.octree import SparseOccupancy, evaluate_dense, evaluate_sparse
 from SSRKDCore.reconstruction.sampler import PointSampler
+from SSRKDCore.reconstruction.swapped_views import WARNING, views_look_swapped
 from SSRKDCore.surface import Surface
 
 #: Samples per axis of the label volume. The lower limit is the grid on which the search starts.
@@ -100,6 +101,7 @@ def reconstruct(
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
     message: Callable[[str], None] | None = None,
+    check_view_order: bool = True,
 ) -> Reconstruction:
     """Reconstruct patella, femur, fibula and tibia from calibrated radiographs.
 
@@ -114,6 +116,7 @@ def reconstruct(
     side: "right" or "left"; None takes what the radiographs say. Only compared with what the bones show.
     progress: receives a fraction 0..1 and words.
     cancelled: asked between blocks.
+    check_view_order: warn when the two radiographs look exchanged (see swapped_views); costs one more pass of the encoder.
     message: receives a sentence when the device or block size changes on the way; it is among the warnings as well.
 
     Raises InputError for unusable input, for "no bone found", and when memory is short everywhere; Cancelled.
@@ -139,9 +142,23 @@ def reconstruct(
         if message is not None:
             message(words)
 
+    def order_warning() -> None:
+        if WARNING not in warnings:
+            say(WARNING)
+
     def classify(place: torch.device, smaller: int) -> SparseOccupancy:
         return _classify(
-            network_input, rig.field_of_view, grid, model, place, smaller, dense, stages, progress, cancelled
+            network_input,
+            rig.field_of_view,
+            grid,
+            model,
+            place,
+            smaller,
+            dense,
+            stages,
+            progress,
+            cancelled,
+            order_warning if check_view_order else None,
         )
 
     occupancy, used = with_less_memory(classify, place, say)
@@ -178,15 +195,6 @@ def reconstruct(
     )
 
 
-def encode_images(network: XrayReconstructionNetwork, images: Tensor, device: torch.device) -> list[Tensor]:
-    """Feature maps [1, F, h, w] of every view from images [1, V, C, S, S], channels last (faster on a CPU)."""
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    with torch.inference_mode():
-        # Every view's image in channels-last order, without a copy later.
-        last = images.to(device).permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
-        return network.encode(last)[-1]
-
-
 def _classify(
     network_input: NetworkInput,
     field_of_view: FieldOfView,
@@ -198,8 +206,12 @@ def _classify(
     stages: _Stages,
     progress: Progress | None,
     cancelled: Callable[[], bool] | None,
+    order_warning: Callable[[], None] | None,
 ) -> SparseOccupancy:
-    """Labels and logits on the grid, with the network on a device; it goes back to where it was afterwards."""
+    """Labels and logits on the grid, with the network on a device; it goes back to where it was afterwards.
+
+    `order_warning` is called when the views look exchanged; None leaves the question out.
+    """
     xray_config_of(model)
     network = cast(XrayReconstructionNetwork, model.network)
     home = next(network.parameters()).device
@@ -209,6 +221,11 @@ def _classify(
         with stages.stage("encode"):
             features = encode_images(network, network_input.images, device)
         _ask(cancelled)
+        if order_warning is not None:
+            with stages.stage("view order"):
+                if views_look_swapped(network, network_input, field_of_view, features):
+                    order_warning()
+            _ask(cancelled)
         _tell(progress, 0.25, "preparing the point classifier")
         with stages.stage("tables"):
             sampler = PointSampler(network, features, network_input.views, field_of_view)

@@ -46,7 +46,7 @@ def make_test_cases(data: Path, excluded_subjects: list[str], out: Path) -> dict
     unseen = [
         item["id"]
         for item in manifest["items"]
-        if item["subject"] in excluded_subjects and (data / "legs" / item["id"]).is_dir()
+        if item.get("subject") in excluded_subjects and (data / "legs" / item["id"]).is_dir()
     ]
     groups = {}
     for preset in ("room", "paper", "c_arm"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import trimesh
 
 from SSRKDCore.drr.attenuation import attenuation_from_hounsfield, check_hounsfield_like, linear_attenuation
 from SSRKDCore.drr.bone_phantom import LegTissue, leg_attenuation
@@ -231,3 +232,15 @@ def test_leg_that_cannot_be() -> None:
         leg_attenuation({"rib": ellipsoid((0, 0, 0), (5, 5, 5))}, grid)
     with pytest.raises(Cancelled):
         leg_attenuation(femur_and_fibula(), grid, cancelled=lambda: True)
+
+
+def test_triangles_without_area_change_no_distance() -> None:
+    # Real surfaces hold some: three corners on a line, or two at one place.
+    box = trimesh.creation.box(extents=(10.0, 8.0, 6.0))
+    vertices, faces = np.asarray(box.vertices), np.asarray(box.faces)
+    middle = (vertices[faces[0, 0]] + vertices[faces[0, 1]]) / 2
+    more = np.concatenate([vertices, [middle, vertices[0]]])
+    flat = np.array([[faces[0, 0], faces[0, 1], len(vertices)], [0, len(vertices) + 1, 3]])
+    grid = Grid((-8.0, -7.0, -6.0), (0.5, 0.5, 0.5), (24, 28, 32))
+    plain = signed_distance(Surface(vertices, faces), grid, 2.0)
+    assert np.array_equal(signed_distance(Surface(more, np.concatenate([faces, flat])), grid, 2.0), plain)

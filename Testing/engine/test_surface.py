@@ -46,7 +46,7 @@ def test_mirroring_keeps_outside_outside() -> None:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_another_library_reads_the_same_points(suffix: str, tmp_path: Path) -> None:
+def test_other_libraries_read_the_same_points(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"Schienbein größe{suffix}"
     write_surface(path, tetrahedron())
     read = trimesh.load(path, process=True)
@@ -89,7 +89,7 @@ def test_refused_values_and_files(tmp_path: Path) -> None:
             read_surface(tmp_path / name)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.sampled_from(SUFFIXES), st.binary(min_size=1, max_size=300), st.integers(0, 250), st.booleans())
 def test_damaged_files_give_a_surface_or_an_input_error(
     tmp_path_factory: pytest.TempPathFactory, suffix: str, noise: bytes, cut: int, keep_start: bool

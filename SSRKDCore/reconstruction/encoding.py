@@ -1,0 +1,17 @@
+"""The images of a rig as feature maps."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from SSRKDCore.networks.xray_network import XrayReconstructionNetwork
+
+
+def encode_images(network: XrayReconstructionNetwork, images: Tensor, device: torch.device) -> list[Tensor]:
+    """Feature maps [1, F, h, w] of every view from images [1, V, C, S, S], channels last (faster on a CPU)."""
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with torch.inference_mode():
+        # Every view's image in channels-last order, without a copy later.
+        last = images.to(device).permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
+        return network.encode(last)[-1]
