@@ -3,17 +3,18 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
-REFERENCE ?= ../shared/reference
 RUNS := training-runs
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 WORKERS ?= 2
 
-.PHONY: help demo test lint engine-tests bench model sample-case clean
+.PHONY: help demo test lint engine-tests bench measurements real-input model sample-case clean
 
 help:
 	@echo "make demo         set up, and reconstruct the bundled sample into demo/"
 	@echo "make test         set up, lint, and run every test"
 	@echo "make bench        speed and exactness of the sampler with the full-size networks"
+	@echo "make measurements  bench and cold start, written to docs/measured/"
+	@echo "make real-input    reconstruct real input, written to docs/measured/ (needs DATA=$(DATA))"
 	@echo "make model        train the bundled model again (needs DATA=$(DATA); about an hour and a half)"
 	@echo "make sample-case  make the bundled sample case again (needs DATA=$(DATA))"
 	@echo "make clean        remove everything that these commands made"
@@ -51,6 +52,15 @@ test: lint engine-tests
 
 bench: $(VENV)/engine
 	$(BIN)/ssrkd bench
+
+measurements: $(VENV)/engine
+	mkdir -p docs/measured
+	$(BIN)/ssrkd bench --json > docs/measured/bench.json
+	$(BIN)/python -m SSRKDCore.evaluation.cold_start --out docs/measured/cold_start.json
+
+real-input: $(VENV)/engine
+	mkdir -p docs/measured
+	$(BIN)/python -m SSRKDCore.evaluation.real_input --data $(DATA) --work $(RUNS)/real-input --out docs/measured/real_input.json
 
 model: $(VENV)/tests
 	$(BIN)/python -m SSRKDCore.training.make_samples --data $(DATA) --config configs/compact.json --out $(RUNS)/samples

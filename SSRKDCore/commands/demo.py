@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Reconstruct the sample case into `--out` and compare with its reference; returns both reports."""
     from SSRKDCore.commands import reconstruct
-    from SSRKDCore.resources import sample_case_folder
+    from SSRKDCore.resource_files import sample_case_folder
 
     check_output_folder(args.out, args.overwrite)
     case = load_case(sample_case_folder())

@@ -78,7 +78,7 @@ def _devices() -> list[dict[str, Any]]:
 
 
 def _models() -> list[dict[str, Any]]:
-    from SSRKDCore.resources import models_folder
+    from SSRKDCore.resource_files import models_folder
 
     try:
         folders = sorted(path for path in models_folder().iterdir() if path.is_dir())

@@ -32,7 +32,7 @@ from SSRKDCore.networks.weights_file import (
     write_weights,
 )
 from SSRKDCore.output_folder import complete_folder
-from SSRKDCore.resources import DEFAULT_MODEL, models_folder
+from SSRKDCore.resource_files import DEFAULT_MODEL, models_folder
 
 SCHEMA = "ssrkd-model/1"
 DESCRIPTION_NAME = "model.json"

@@ -1,1 +1,1 @@
-
+"""Training: simulated samples, augmentation, and the first compact network."""

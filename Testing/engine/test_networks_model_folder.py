@@ -24,7 +24,7 @@ from SSRKDCore.networks.model_folder import (
     save_model,
 )
 from SSRKDCore.networks.weights_file import sha256_of
-from SSRKDCore.resources import models_folder
+from SSRKDCore.resource_files import models_folder
 
 TWO_CHANNELS = XrayNetworkConfig(
     input_size=32,
