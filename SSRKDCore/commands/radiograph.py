@@ -30,7 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rig", required=True, metavar="RIG", help="a rig.json, or paper, published, room or c_arm")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="the case folder to write")
-    parser.add_argument("--side", choices=SIDES, help="which knee; seen from the fibula of a leg, needed for a CT")
+    parser.add_argument(
+        "--side",
+        choices=SIDES,
+        help="which knee (seen from the fibula of a leg; else right is assumed, with a warning)",
+    )
     parser.add_argument(
         "--center",
         nargs=3,
@@ -115,20 +119,19 @@ def _subject(args: argparse.Namespace, progress: Progress) -> tuple[Subject, Rig
         tissue = LegTissue(energy_kev=args.energy)
         return leg_subject(name, surfaces, rig, tissue, args.voxel, progress), rig, side, warnings
 
-    if args.side is None:
-        raise InputError(f"{path} does not tell which knee it shows: add --side right or --side left.")
-    from SSRKDCore.drr.simulated_case import cropped, ct_subject, placed_rig
+    from SSRKDCore.drr.simulated_case import assumed_side, cropped, ct_subject, placed_rig
     from SSRKDCore.drr.volume_reader import read_ct
 
     hounsfield, grid, volume_warnings = read_ct(path)
     progress(0.5, f"Read {name}")
+    side, warnings = (args.side, []) if args.side else assumed_side(name)
     middle = grid.bounds.mean(axis=0)
-    rig = placed_rig(args.rig, args.side, center, (float(middle[0]), float(middle[1]), float(middle[2])))
+    rig = placed_rig(args.rig, side, center, (float(middle[0]), float(middle[1]), float(middle[2])))
     if args.crop is not None:
         hounsfield, grid = cropped(hounsfield, grid, rig.field_of_view.center, args.crop)
     subject = ct_subject(name.split(".")[0] or name, hounsfield, grid, args.energy, tuple(volume_warnings))
     progress(1.0, "Computed attenuation")
-    return subject, rig, args.side, []
+    return subject, rig, side, warnings
 
 
 def _noise(args: argparse.Namespace) -> NoiseModel | None:

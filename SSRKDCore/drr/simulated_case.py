@@ -51,11 +51,19 @@ class Subject:
     warnings: tuple[str, ...] = ()
 
 
-def leg_side(surfaces: Mapping[str, Surface], name: str, side: str | None) -> tuple[str, list[str]]:
-    """The side of a leg, from the fibula, which lies lateral of the tibia (LPS: x grows to the patient's left), and
-    warnings.
+def assumed_side(name: str) -> tuple[str, list[str]]:
+    """The side of what does not tell and was not stated: right, with a warning. It turns a preset's lateral view, and is the case's
+    side.
+    """
+    return "right", [
+        f"{name} does not tell which knee it shows, and right was assumed: say --side left if it is a left one."
+    ]
 
-    A stated side wins. Raises InputError when none is stated and the bones do not tell.
+
+def leg_side(surfaces: Mapping[str, Surface], name: str, side: str | None) -> tuple[str, list[str]]:
+    """The side of a leg, from the fibula, which lies lateral of the tibia (LPS: x grows to the patient's left), and warnings.
+
+    A stated side wins. Where none is stated and the bones do not tell, see `assumed_side`.
     """
     seen = None
     if "fibula" in surfaces and "tibia" in surfaces:
@@ -63,9 +71,7 @@ def leg_side(surfaces: Mapping[str, Surface], name: str, side: str | None) -> tu
         if abs(offset) >= _CLEARLY_LATERAL_MM:
             seen = "left" if offset > 0 else "right"
     if side is None and seen is None:
-        raise InputError(
-            f"{name} does not tell which side it is (no fibula beside a tibia): add --side right or --side left."
-        )
+        return assumed_side(name)
     if side is not None and seen is not None and side != seen:
         return side, [f"The fibula of {name} lies where that of a {seen} leg does, but {side} was stated."]
     return str(side or seen), []

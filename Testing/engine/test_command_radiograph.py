@@ -258,7 +258,6 @@ def test_bad_input_is_one_clear_sentence(leg: Path, small_rig: Path, tmp_path: P
     refused(tmp_path, "constant", tmp_path / "flat.nrrd", *right)
     refused(tmp_path, "colour", tmp_path / "rgb.nrrd", *right)
     refused(tmp_path, "NaN", tmp_path / "nan.nrrd", *right)
-    refused(tmp_path, "--side", volume, "--rig", small_rig)
     refused(tmp_path, "neither a rig file nor one of the presets", leg, "--rig", "rooom")
     refused(tmp_path, "noise preset", leg, "--rig", small_rig, "--noise", "loud")
     refused(tmp_path, "leave one of them out", leg, "--rig", small_rig, "--noise", "none", "--photons", "5")
@@ -266,8 +265,6 @@ def test_bad_input_is_one_clear_sentence(leg: Path, small_rig: Path, tmp_path: P
     refused(tmp_path, "keV", leg, "--rig", small_rig, "--energy", "5")
     refused(tmp_path, "not.*installed|no CUDA", volume, *right, "--backend", "tigre", "--center", "160", "0", "93")
     refused(tmp_path, "No bone", leg, "--rig", small_rig, "--center", "0", "0", "900")
-    (leg / "fibula.stl").unlink()
-    refused(tmp_path, "which side", leg, "--rig", small_rig)
 
 
 def test_existing_output_is_kept(leg: Path, small_rig: Path, tmp_path: Path) -> None:
@@ -277,6 +274,13 @@ def test_existing_output_is_kept(leg: Path, small_rig: Path, tmp_path: Path) -> 
     with pytest.raises(InputError, match="--overwrite"):
         run(leg, "--rig", small_rig, "--out", out)
     assert (out / "precious.txt").read_text() == "keep"
+
+
+def test_an_unknown_side_is_assumed_with_a_warning(leg: Path, small_rig: Path, tmp_path: Path) -> None:
+    (leg / "fibula.stl").unlink()
+    result = run(leg, "--rig", small_rig, "--out", tmp_path / "case", "--voxel", "3", "--noise", "none")
+    assert result["side"] == "right"
+    assert any("right was assumed" in words for words in result["warnings"])
 
 
 def test_stated_side_wins_with_a_warning(leg: Path, small_rig: Path, tmp_path: Path) -> None:

@@ -69,3 +69,17 @@ def test_the_report_says_what_was_used_and_its_limits(demo: tuple[Path, dict]) -
     assert report["schema"] == "ssrkd-report/1"
     assert "not a medical device" in json.dumps(report)
     assert report["model"]["name"] == "compact"
+
+
+def test_the_readme_s_python_runs_as_it_stands(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = (repository / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    assert "reconstruct(" in code
+    # The README's file names are those of the sample; only the rig of its room is the sample's own, for its cropped detector.
+    monkeypatch.chdir(repository / "Resources" / "SampleCase")
+    names: dict = {}
+    exec(
+        code.replace('preset("room", "right")', '"rig.json"').replace("load_model())", "load_model(), resolution=64)"),
+        names,
+    )
+    assert names["femur"].is_closed() and names["femur"].volume > 10_000
+    assert names["result"].side == "left"
