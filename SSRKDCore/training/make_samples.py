@@ -29,7 +29,6 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of real anatomy (manifest.json)")
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after this long")
     arguments = parser.parse_args()
     settings = read_json(arguments.config, "a training configuration")["population"]
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -40,24 +39,25 @@ def main() -> None:
     )
     order = np.random.default_rng(settings["seed"]).permutation(len(anatomies))
     started = time.monotonic()
-    per_round = int(settings["knees_per_visit"])
-    knee = 0
-    for round_ in range(int(settings["visits"])):
-        for index in order:
-            paths = [arguments.out / f"knee{knee + i:06d}.npz" for i in range(per_round)]
-            knee += per_round
-            if all(path.is_file() for path in paths):
-                continue
-            if (time.monotonic() - started) / 60 > arguments.minutes:
-                return
-            fields = distance_fields(anatomies[index])
-            for offset, path in enumerate(paths):
-                generator = np.random.default_rng([int(settings["seed"]), knee - per_round + offset])
-                save_samples(path, simulate(fields, generator, int(settings["rigs_per_knee"])))
-            print(
-                f"round {round_}, {knee} knees, {anatomies[index].name}, {(time.monotonic() - started) / 60:.1f} min",
-                flush=True,
+    per_visit = int(settings["knees_per_visit"])
+    for first in range(0, int(settings["knees"]), per_visit):
+        anatomy = anatomies[order[first // per_visit % len(order)]]
+        numbers = range(first, min(first + per_visit, int(settings["knees"])))
+        missing = [number for number in numbers if not sample_path(arguments.out, number).is_file()]
+        if not missing:
+            continue
+        fields = distance_fields(anatomy)
+        for number in missing:
+            generator = np.random.default_rng([int(settings["seed"]), number])
+            save_samples(
+                sample_path(arguments.out, number), simulate(fields, generator, int(settings["rigs_per_knee"]))
             )
+        print(f"{numbers[-1] + 1} knees, {anatomy.name}, {(time.monotonic() - started) / 60:.1f} min", flush=True)
+
+
+def sample_path(folder: Path, number: int) -> Path:
+    """The file of one knee's samples."""
+    return folder / f"knee{number:06d}.npz"
 
 
 if __name__ == "__main__":
