@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import errno
 import importlib
+import io
 import signal
 import sys
 from collections.abc import Sequence
@@ -65,6 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     command = next((word for word in arguments if word in COMMANDS), None)
+    for stream in (sys.stdout, sys.stderr):
+        # A file name that the terminal's encoding lacks is written with escapes; it must not end the job.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     parsed = build_parser(command).parse_args(arguments)
     console.set_quiet(parsed.json)
     # Outside the main thread Python refuses handlers, and whoever runs us there stops us in another way.
@@ -94,14 +99,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     code = int(result.pop("exit_code", EXIT_OK))
     if parsed.json:
-        sys.stdout.write(to_json_text(result))
+        sys.stdout.write(to_json_text(result, ascii_only=True))
     return code
 
 
 def _failed(json: bool, message: str, code: int) -> int:
     print(f"ssrkd: {message}", file=sys.stderr)
     if json:
-        sys.stdout.write(to_json_text({"error": message, "exit_code": code}))
+        sys.stdout.write(to_json_text({"error": message, "exit_code": code}, ascii_only=True))
     return code
 
 

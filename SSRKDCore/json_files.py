@@ -63,9 +63,12 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
-def to_json_text(value: Any) -> str:
-    """Indented JSON text of plain values, numpy values and paths; NaN and infinities become null."""
-    return json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+def to_json_text(value: Any, ascii_only: bool = False) -> str:
+    """Indented JSON text of plain values, numpy values and paths; NaN and infinities become null.
+
+    `ascii_only` escapes other letters, for terminals and pipes of any encoding.
+    """
+    return json.dumps(_plain(value), indent=1, ensure_ascii=ascii_only, allow_nan=False) + "\n"
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -17,7 +17,7 @@ from SSRKDCore import __version__, cli
 
 def _run(*words: str, **options: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "SSRKDCore", *words], capture_output=True, text=True, timeout=120, **options
+        [sys.executable, "-m", "SSRKDCore", *words], capture_output=True, encoding="utf-8", timeout=120, **options
     )  # type: ignore[call-overload,no-any-return]
 
 
@@ -99,3 +99,13 @@ def test_an_interrupt_leaves_nothing(repository: Path, tmp_path: Path) -> None:
         assert process.returncode == 130, errors
         assert "Cancelled" in errors and "Traceback" not in errors
         assert list(tmp_path.iterdir()) == []
+
+
+def test_a_terminal_without_the_letters_of_a_path_is_no_obstacle(tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    missing = str(tmp_path / "Röntgen 1.dcm")
+    words = ("reconstruct", "--ap", missing, "--lateral", "b.dcm", "--out", str(tmp_path / "out"))
+    done = _run(*words, env=environment)
+    assert done.returncode == 2 and "ntgen 1.dcm does not exist" in done.stderr
+    done = _run(*words, "--json", env=environment)
+    assert missing in json.loads(done.stdout)["error"]

@@ -21,7 +21,7 @@ from SSRKDCore.evaluation.case_evaluation import reference_surfaces
 def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     out = tmp_path_factory.mktemp("demo") / "Ergebnis ä 1"
     command = [sys.executable, "-m", "SSRKDCore", "demo", "--out", str(out), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300)
     assert done.returncode == 0, done.stderr
     return out, json.loads(done.stdout)
 

@@ -59,7 +59,16 @@ def test_labels_agree_with_the_surfaces(result: Reconstruction) -> None:
 
 
 def test_what_is_told_about_the_run(result: Reconstruction) -> None:
-    assert set(result.timings) == {"input", "encode", "tables", "octree", "components", "surfaces", "total"}
+    assert set(result.timings) == {
+        "input",
+        "encode",
+        "view order",
+        "tables",
+        "octree",
+        "components",
+        "surfaces",
+        "total",
+    }
     assert result.timings["total"] >= result.timings["octree"] > 0
     assert (result.side, result.declared_side, result.device) == ("right", "right", "cpu")
     assert result.model_name == "capsule knee"
