@@ -13,6 +13,7 @@ from SSRKDCore.reconstruction.network_input import NetworkInput
 from SSRKDCore.reconstruction.sampler import PointSampler
 
 _SAMPLES_A_SIDE = 24
+# Checked on simulated training knees, given rightly and exchanged; a warning, so a rare false alarm is cheaper than silence.
 _CLEARLY_SURER = 0.95
 _MARGIN_OF_CUBE = 0.05
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from SSRKDCore.anatomy import BONES, bone, lateral_direction
 from SSRKDCore.errors import InputError
@@ -109,3 +111,22 @@ def test_refused_files(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=words):
             read_segmentation(tmp_path / name)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.binary(max_size=200), st.integers(0, 3000), st.booleans())
+def test_damaged_segmentations_give_labels_or_an_input_error(
+    tmp_path_factory: pytest.TempPathFactory, noise: bytes, cut: int, replace: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("fuzz")
+    labels, grid = _labels()
+    write_segmentation(folder / "good.seg.nrrd", labels, grid, "left")
+    good = (folder / "good.seg.nrrd").read_bytes()
+    bad = good[:cut] + noise + (good[cut + len(noise) :] if replace else b"")
+    (folder / "bad.seg.nrrd").write_bytes(bad)
+    try:
+        read, read_grid, names = read_segmentation(folder / "bad.seg.nrrd")
+    except InputError as error:
+        assert "bad.seg.nrrd" in str(error)
+    else:
+        assert read.shape == read_grid.shape and set(names) <= {item.name for item in BONES}

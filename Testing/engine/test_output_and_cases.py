@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from SSRKDCore.cases import find_cases, load_case, save_case
 from SSRKDCore.errors import Cancelled, InputError
@@ -148,3 +150,29 @@ def test_a_folder_without_cases(tmp_path: Path) -> None:
         find_cases(tmp_path)
     with pytest.raises(InputError, match="not a folder"):
         find_cases(tmp_path / "none")
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.sampled_from(
+        ["schema", "id", "side", "rig", "radiographs", "intensity", "reference", "ct", "provenance", "reference_extent"]
+    ),
+    _JSON,
+)
+def test_any_value_in_a_case_is_a_case_or_an_input_error(
+    tmp_path_factory: pytest.TempPathFactory, key: str, value: object
+) -> None:
+    folder = _case(tmp_path_factory.mktemp("fuzz") / "k1", **{key: value})
+    try:
+        case = load_case(folder)
+    except InputError as error:
+        assert "case.json" in str(error) or "rig" in str(error)
+    else:
+        assert case.side in ("left", "right") and set(case.radiographs) == {"ap", "lateral"}
