@@ -52,11 +52,15 @@ def _inside(folder: Path, name: Any, what: str) -> Path:
     if not isinstance(name, str) or not name:
         raise InputError(f"{folder / CASE_FILE}: {what} must be a file name: correct the case.")
     path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()):
+    try:
+        inside, exists = path.resolve().is_relative_to(folder.resolve()), path.is_file()
+    except (OSError, ValueError):  # A name that no file can have: a null character, too long, ...
+        inside, exists = True, False
+    if not inside:
         raise InputError(
             f"{folder / CASE_FILE}: {what} {name!r} lies outside the case's folder: move the file into it."
         )
-    if not path.is_file():
+    if not exists:
         raise InputError(f"{folder / CASE_FILE}: {what} {name!r} does not exist: restore the file or correct the case.")
     return path
 
@@ -123,7 +127,7 @@ def _extent(value: Mapping[str, Any], path: Path) -> dict[str, tuple[float, floa
     extent = value.get("reference_extent") or {}
     try:
         found = {str(name): (float(pair[0]), float(pair[1])) for name, pair in extent.items()}
-    except (AttributeError, TypeError, ValueError, IndexError) as error:
+    except (AttributeError, TypeError, ValueError, LookupError, OverflowError) as error:
         raise InputError(
             f"{path}: reference_extent must give [lowest z, highest z] in mm for a bone: correct it."
         ) from error
