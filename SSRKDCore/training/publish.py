@@ -119,7 +119,8 @@ device. Do not plan surgery with it.**
 - Task: X-ray reconstruction network of SSR-KD (Lin et al. 2026), architecture preset `compact`, side-agnostic, any calibrated rig of
   two views about 55 to 90 degrees apart.
 - Licence: {LICENCE}.
-- Made {training["date"]} from commit {training["commit"]} by `make model` with `configs/compact.json`.
+- Recipe: `make model` with `configs/compact.json`; card and figures written {training["date"]} at commit {training["commit"]}.
+- How this copy was made: {training["remark"]}
 
 ## Trained on
 
@@ -149,6 +150,8 @@ The OAI knees have no fibula and end flat inside the field of view; their ends c
 ## Known failures
 
 - Trained on simulated radiographs only: on real ones expect much larger errors (see the README for what it gives on a real pair).
+- Where a bone ends inside the field of view (a cut scan, an amputation), the shaft is continued into nothing, by centimetres. This
+  is what makes the OAI tibia's Hausdorff distance large.
 - Geometry is taken as told: a wrong magnification or angle gives a wrong bone without a warning from the network.
 - Metal, casts, children, severe deformity, flexion beyond about 25 degrees, one view missing: never seen.
 - The fibula and the back of the patella are seen by few rays and are the least certain.
@@ -163,6 +166,9 @@ def main() -> None:
     parser.add_argument("--run", type=Path, required=True, help="folder of the training run")
     parser.add_argument("--samples", type=Path, help="folder of the training samples (beside the run)")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--remark", default="by that recipe, unchanged.", help="how the run differed from the recipe, for the card"
+    )
     arguments = parser.parse_args()
     settings = read_json(arguments.config, "a training configuration")
     state = torch.load(arguments.run / "last.pt", weights_only=True)
@@ -177,6 +183,7 @@ def main() -> None:
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "commit": _commit(),
         "command": "make model",
+        "remark": arguments.remark,
         "configuration": settings,
         "samples": int(state["samples"]),
         "steps": int(state["step"]),
