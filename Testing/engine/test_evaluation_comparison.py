@@ -63,7 +63,8 @@ def test_open_surfaces_give_distances_and_no_dice() -> None:
     opened = Surface(closed.vertices, closed.faces[:-1])
     record = compare({"femur": opened}, {"femur": sphere(21.0)})["femur"]
     assert record.exact_assd_mm == pytest.approx(1.0, abs=0.03)
-    assert record.paper_assd_mm is not None
+    # Points on shells 1 mm apart are never nearer than the shells (the meshes lie up to 0.03 mm inside), and a little farther.
+    assert record.paper_assd_mm is not None and 0.97 <= record.paper_assd_mm < 1.5
     assert record.dice is None
     assert record.dice_refused == "the reconstruction is not closed, so it has no inside"
     assert record.failure is None
@@ -108,4 +109,9 @@ def test_bones_of_30_000_triangles_take_seconds(shared_data: Path) -> None:
     # About 1.5 s of processor time for all measures; the limit leaves room for slow machines.
     assert time.process_time() - start < 10.0
     assert record.exact_assd_mm is not None and 1.0 < record.exact_assd_mm < 6.0
-    assert record.paper_assd_mm is not None and record.paper_assd_mm > record.exact_assd_mm
+    # Points on shells 1 mm apart are never nearer than the shells (the meshes lie up to 0.03 mm inside), and a little farther.
+    assert (
+        record.paper_assd_mm is not None
+        and 0.97 <= record.paper_assd_mm < 1.5
+        and record.paper_assd_mm > record.exact_assd_mm
+    )
