@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -64,10 +63,7 @@ def test_preview_shows_every_bone_where_it_is(tmp_path: Path) -> None:
     rig = preset("room", rows=300, columns=300, pixel_spacing=(1.4, 1.4))
     images = [np.tile(np.linspace(0.0, 3.0, 300, dtype=np.float32), (300, 1)) for _ in rig.views]
     path = tmp_path / "vorschau é.png"
-    start = time.process_time()
     write_preview(path, KNEE, images, rig.views, rig.field_of_view, "right")
-    # About 0.6 s; slow machines get some room.
-    assert time.process_time() - start < 6.0
     ap, lateral, front, side = panels(path)
     for panel in (ap, lateral, front, side):
         for name in KNEE:
