@@ -18,37 +18,35 @@ _EXACT_VOXELS = 1.5
 _SWEEP_ROUNDS = 2
 
 
-@numba.njit(cache=True, error_model="numpy")
-def _squared_distance(point, a, b, c):  # type: ignore[no-untyped-def]
-    """Squared distance from a point to triangle abc, by the region of the triangle's plane that the point projects
-    to."""
-    ab, ac, ap = b - a, c - a, point - a
-    d1, d2 = np.dot(ab, ap), np.dot(ac, ap)
+@numba.njit(cache=True, error_model="numpy", inline="always")
+def _squared_distance(px, py, pz, abx, aby, abz, acx, acy, acz, ab_ab, ab_ac, ac_ac):  # type: ignore[no-untyped-def]
+    """Squared distance from a point to a triangle, by the region of the triangle's plane that the point projects to.
+
+    The point is given relative to corner a, the triangle by its edges ab, ac and their products.
+    """
+    d1, d2 = abx * px + aby * py + abz * pz, acx * px + acy * py + acz * pz
+    d3, d4 = d1 - ab_ab, d2 - ab_ac
+    d5, d6 = d1 - ab_ac, d2 - ac_ac
     if d1 <= 0.0 and d2 <= 0.0:
-        return np.dot(ap, ap)
-    bp = point - b
-    d3, d4 = np.dot(ab, bp), np.dot(ac, bp)
-    if d3 >= 0.0 and d4 <= d3:
-        return np.dot(bp, bp)
-    vc = d1 * d4 - d3 * d2
-    if vc <= 0.0 and d1 >= 0.0 and d3 <= 0.0:
-        rest = ap - (d1 / (d1 - d3)) * ab
-        return np.dot(rest, rest)
-    cp = point - c
-    d5, d6 = np.dot(ab, cp), np.dot(ac, cp)
-    if d6 >= 0.0 and d5 <= d6:
-        return np.dot(cp, cp)
-    vb = d5 * d2 - d1 * d6
-    if vb <= 0.0 and d2 >= 0.0 and d6 <= 0.0:
-        rest = ap - (d2 / (d2 - d6)) * ac
-        return np.dot(rest, rest)
-    va = d3 * d6 - d5 * d4
-    if va <= 0.0 and (d4 - d3) >= 0.0 and (d5 - d6) >= 0.0:
-        rest = bp - ((d4 - d3) / ((d4 - d3) + (d5 - d6))) * (c - b)
-        return np.dot(rest, rest)
-    share = 1.0 / (va + vb + vc)
-    rest = ap - vb * share * ab - vc * share * ac
-    return np.dot(rest, rest)
+        u, v = 0.0, 0.0
+    elif d3 >= 0.0 and d4 <= d3:
+        u, v = 1.0, 0.0
+    elif d6 >= 0.0 and d5 <= d6:
+        u, v = 0.0, 1.0
+    else:
+        va, vb, vc = d3 * d6 - d5 * d4, d5 * d2 - d1 * d6, d1 * d4 - d3 * d2
+        if vc <= 0.0 and d1 >= 0.0 and d3 <= 0.0:
+            u, v = d1 / (d1 - d3), 0.0
+        elif vb <= 0.0 and d2 >= 0.0 and d6 <= 0.0:
+            u, v = 0.0, d2 / (d2 - d6)
+        elif va <= 0.0 and (d4 - d3) >= 0.0 and (d5 - d6) >= 0.0:
+            v = (d4 - d3) / ((d4 - d3) + (d5 - d6))
+            u = 1.0 - v
+        else:
+            share = 1.0 / (va + vb + vc)
+            u, v = vb * share, vc * share
+    rx, ry, rz = px - u * abx - v * acx, py - u * aby - v * acy, pz - u * abz - v * acz
+    return rx * rx + ry * ry + rz * rz
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -56,22 +54,31 @@ def _near_surface(triangles, origin, spacing, reach, distance):  # type: ignore[
     """Lower `distance` [z, y, x] to the exact distance from the triangles in the voxels within `reach` mm of one."""
     shape = distance.shape
     low, high = np.empty(3, np.int64), np.empty(3, np.int64)
-    point = np.empty(3)
     for t in range(len(triangles)):
-        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
         for axis in range(3):
-            first = min(a[axis], b[axis], c[axis]) - reach
-            last = max(a[axis], b[axis], c[axis]) + reach
+            first = min(triangles[t, 0, axis], triangles[t, 1, axis], triangles[t, 2, axis]) - reach
+            last = max(triangles[t, 0, axis], triangles[t, 1, axis], triangles[t, 2, axis]) + reach
             low[axis] = max(0, math.ceil((first - origin[axis]) / spacing[axis]))
             high[axis] = min(shape[2 - axis] - 1, math.floor((last - origin[axis]) / spacing[axis]))
+        ax, ay, az = triangles[t, 0, 0], triangles[t, 0, 1], triangles[t, 0, 2]
+        abx, aby, abz = triangles[t, 1, 0] - ax, triangles[t, 1, 1] - ay, triangles[t, 1, 2] - az
+        acx, acy, acz = triangles[t, 2, 0] - ax, triangles[t, 2, 1] - ay, triangles[t, 2, 2] - az
+        ab_ab, ac_ac = abx * abx + aby * aby + abz * abz, acx * acx + acy * acy + acz * acz
+        ab_ac = abx * acx + aby * acy + abz * acz
+        nx, ny, nz = aby * acz - abz * acy, abz * acx - abx * acz, abx * acy - aby * acx
+        # A voxel farther than `reach` from the triangle's plane needs no closer look.
+        limit = reach * math.sqrt(nx * nx + ny * ny + nz * nz) * (1.0 + 1e-9)
         for z in range(low[2], high[2] + 1):
-            point[2] = origin[2] + z * spacing[2]
+            pz = origin[2] + z * spacing[2] - az
             for y in range(low[1], high[1] + 1):
-                point[1] = origin[1] + y * spacing[1]
+                py = origin[1] + y * spacing[1] - ay
+                rest = ny * py + nz * pz
                 for x in range(low[0], high[0] + 1):
-                    point[0] = origin[0] + x * spacing[0]
-                    squared = _squared_distance(point, a, b, c)
-                    if squared < distance[z, y, x] ** 2 and squared <= reach * reach:
+                    px = origin[0] + x * spacing[0] - ax
+                    if abs(nx * px + rest) > limit:
+                        continue
+                    squared = _squared_distance(px, py, pz, abx, aby, abz, acx, acy, acz, ab_ab, ab_ac, ac_ac)
+                    if squared <= reach * reach and squared < distance[z, y, x] ** 2:
                         distance[z, y, x] = math.sqrt(squared)
 
 

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from SSRKDCore.networks.config import XrayNetworkConfig, norm_group_count
+from SSRKDCore.networks.group_normalisation import GroupNormalisation
 from SSRKDCore.networks.upsampling import upsample_bicubic_by_two
 
 
-def _group_norm(channels: int, groups: int) -> nn.GroupNorm:
-    return nn.GroupNorm(norm_group_count(channels, groups), channels)
+def _group_norm(channels: int, groups: int) -> GroupNormalisation:
+    return GroupNormalisation(norm_group_count(channels, groups), channels)
 
 
 class PointwiseConvolution(nn.Conv2d):
