@@ -6,8 +6,9 @@ DATA ?= ../shared/data
 RUNS := training-runs
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 WORKERS ?= 2
+ABLATION_STEPS ?= 1000
 
-.PHONY: help demo test lint engine-tests bench measurements real-input model sample-case clean
+.PHONY: help demo test lint engine-tests bench measurements real-input model ablation realism sample-case clean
 
 help:
 	@echo "make demo         set up, and reconstruct the bundled sample into demo/"
@@ -15,7 +16,9 @@ help:
 	@echo "make bench        speed and exactness of the sampler with the full-size networks"
 	@echo "make measurements  bench and cold start, written to docs/measured/"
 	@echo "make real-input    reconstruct real input, written to docs/measured/ (needs DATA=$(DATA))"
-	@echo "make model        train the bundled model again (needs DATA=$(DATA); about an hour and a half)"
+	@echo "make model        shape model, population, three stages, measurements: the bundled model again (needs DATA=$(DATA); hours)"
+	@echo "make ablation     what each part of the training is worth, after make model's first steps (needs DATA=$(DATA); an hour)"
+	@echo "make realism      synthetic CT beside the real one (needs DATA=$(DATA) and make model's shape model)"
 	@echo "make sample-case  make the bundled sample case again (needs DATA=$(DATA))"
 	@echo "make clean        remove everything that these commands made"
 
@@ -63,9 +66,14 @@ real-input: $(VENV)/engine
 	$(BIN)/python -m SSRKDCore.evaluation.real_input --data $(DATA) --work $(RUNS)/real-input --out docs/measured/real_input.json
 
 model: $(VENV)/tests
-	$(BIN)/python -m SSRKDCore.training.make_samples --data $(DATA) --config configs/compact.json --out $(RUNS)/samples
-	$(BIN)/python -m SSRKDCore.training.train_compact --config configs/compact.json --samples $(RUNS)/samples --out $(RUNS)/compact
-	$(BIN)/python -m SSRKDCore.training.publish --data $(DATA) --config configs/compact.json --run $(RUNS)/compact --out Resources/Models/compact
+	$(BIN)/python -m SSRKDCore.training.recipe --config configs/compact.json --data $(DATA) --work $(RUNS)/compact
+	$(BIN)/python -m SSRKDCore.training.publish --config configs/compact.json --data $(DATA) --work $(RUNS)/compact --ablation docs/measured/ablation.json --out Resources/Models/compact
+
+ablation: $(VENV)/tests
+	$(BIN)/python -m SSRKDCore.training.ablation --config configs/compact.json --data $(DATA) --work $(RUNS)/compact --steps $(ABLATION_STEPS) --out docs/measured/ablation.json
+
+realism: $(VENV)/tests
+	$(BIN)/python -m SSRKDCore.population.ct_realism --data $(DATA) --shape-model $(RUNS)/compact/shape_model.npz --out docs/measured --pictures docs/pictures
 
 sample-case: $(VENV)/tests
 	$(BIN)/python -m SSRKDCore.population.sample_case --data $(DATA) --out Resources/SampleCase

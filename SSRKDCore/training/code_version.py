@@ -1,0 +1,25 @@
+"""Which code made a result, and when: for the records of models and measurements."""
+
+from __future__ import annotations
+
+import datetime
+import subprocess
+from pathlib import Path
+
+
+def commit() -> str:
+    """The short hash of the checkout's commit, with "+changes" where files differ from it; "unknown" outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--abbrev=7", "--exclude=*", "--dirty=+changes"],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()
+
+
+def today() -> str:
+    """The date, UTC, YYYY-MM-DD."""
+    return datetime.datetime.now(datetime.UTC).date().isoformat()

@@ -1,0 +1,159 @@
+"""From the anatomy folder to a model folder, one resumable step after another: `python -m SSRKDCore.training.recipe`.
+
+The configuration names everything: who is left out, how many knees, the three stages' settings. A step whose result is there is not
+repeated, and each step goes on where it was interrupted, so that the same command finishes a run that was stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from SSRKDCore import cli
+from SSRKDCore.errors import Cancelled, InputError
+from SSRKDCore.json_files import read_json, write_json
+
+STAGES = ("segmenter", "ct", "xray")
+_POPULATION_FIELDS = (
+    "excluded_subjects",
+    "labelled",
+    "unlabelled",
+    "seed",
+    "voxel_mm",
+    "metal_share",
+    "test_cases",
+    "test_seed",
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a model is made of.
+
+    Attributes
+    ----------
+    path: the configuration file.
+    population: see `_POPULATION_FIELDS`; subjects, counts of cases, seeds, mm.
+    training: what `ssrkd train --config` reads: preset, and changes of the samples, the stages and the run.
+    """
+
+    path: Path
+    population: Mapping[str, Any]
+    training: Mapping[str, Any]
+
+
+def read_recipe(path: Path) -> Recipe:
+    """The recipe of a file. Raises InputError when a field of the population is missing or unknown."""
+    values = read_json(path, "a training recipe")
+    population = values.pop("population", None)
+    if not isinstance(population, dict) or set(population) != set(_POPULATION_FIELDS):
+        raise InputError(f"{path}: population must hold {', '.join(_POPULATION_FIELDS)}, and nothing else: correct it.")
+    values.pop("about", None)
+    return Recipe(path, population, values)
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """Where the parts of a run lie, all below one folder."""
+
+    root: Path
+
+    @property
+    def shape_model(self) -> Path:
+        return self.root / "shape_model.npz"
+
+    @property
+    def shape_report(self) -> Path:
+        return self.root / "shape_model.json"
+
+    @property
+    def population(self) -> Path:
+        return self.root / "population"
+
+    @property
+    def samples(self) -> Path:
+        return self.root / "samples"
+
+    @property
+    def test_cases(self) -> Path:
+        return self.root / "test-cases"
+
+    def run(self, stage: str) -> Path:
+        """The folder of a stage's training run."""
+        return self.root / stage
+
+    def model(self, stage: str) -> Path:
+        """The model folder of a finished stage."""
+        return self.root / stage / "model"
+
+    @property
+    def training_configuration(self) -> Path:
+        return self.root / "training.json"
+
+
+def run_command(*arguments: str | Path) -> None:
+    """`ssrkd ARGUMENTS` in this process. Raises InputError when it failed, Cancelled when it was stopped."""
+    words = [str(argument) for argument in arguments]
+    print(f"\n== ssrkd {' '.join(words)}", file=sys.stderr, flush=True)
+    code = cli.main(words)
+    if code == cli.EXIT_CANCELLED:
+        raise Cancelled("stopped; the same command goes on from here")
+    if code:
+        raise InputError(f"`ssrkd {words[0]}` failed with exit code {code}: see the message above.")
+
+
+def make_population(recipe: Recipe, place: Workplace, data: Path) -> None:
+    """Shape model and training cases."""
+    wanted = recipe.population
+    if not place.shape_model.is_file():
+        run_command("shape-model", "--data", data, "--exclude", *wanted["excluded_subjects"], "--out", place.shape_model,
+                    "--report", place.shape_report)  # fmt: skip
+    run_command(
+        "population", "--shape-model", place.shape_model, "--cases", str(wanted["labelled"]),
+        "--unlabelled", str(wanted["unlabelled"]), "--seed", str(wanted["seed"]), "--voxel", str(wanted["voxel_mm"]),
+        "--metal-share", str(wanted["metal_share"]), "--no-radiographs", "--out", place.population,
+    )  # fmt: skip
+
+
+def train(recipe: Recipe, place: Workplace) -> None:
+    """The three stages, each with what the ones before gave."""
+    write_json(place.training_configuration, dict(recipe.training))
+    common: list[str | Path] = ["--cases", place.population, "--samples", place.samples, "--config", place.training_configuration]
+    for stage in STAGES:
+        if (place.model(stage) / "model.json").is_file():
+            continue
+        helpers: list[str | Path] = []
+        if stage == "xray":
+            helpers = ["--teacher", place.model("ct"), "--segmenter", place.model("segmenter")]
+        run_command("train", stage, *common, *helpers, "--out", place.run(stage))
+
+
+def main() -> int:
+    """Make the population and train the three stages of a recipe; a run that was stopped goes on."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="folder of real anatomy (manifest.json)")
+    parser.add_argument("--work", type=Path, required=True, help="folder for everything that is made on the way")
+    arguments = parser.parse_args()
+    try:
+        recipe, place = read_recipe(arguments.config), Workplace(arguments.work)
+        place.root.mkdir(parents=True, exist_ok=True)
+        make_population(recipe, place, arguments.data)
+        train(recipe, place)
+    except InputError as error:
+        print(f"recipe: {error}", file=sys.stderr)
+        return cli.EXIT_BAD_INPUT
+    except (Cancelled, KeyboardInterrupt):
+        print("recipe: stopped; the same command goes on from here.", file=sys.stderr)
+        return cli.EXIT_CANCELLED
+    print(json.dumps({"model": str(place.model("xray"))}))
+    return cli.EXIT_OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

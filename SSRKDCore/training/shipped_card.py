@@ -1,0 +1,122 @@
+"""The card of the shipped model: every figure in it is taken from a record, none is typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from SSRKDCore.training.model_evaluation import measured_table
+from SSRKDCore.training.recipe import Recipe
+
+LICENCE = "research only: trained on surfaces under CC BY-NC and other non-commercial or unstated licences (see MODEL_CARD.md)"
+
+
+@dataclass(frozen=True)
+class ShippedModel:
+    """What the card is written from.
+
+    Attributes
+    ----------
+    name: of the model.
+    recipe: what it was made by.
+    training: date, commit, remark, and the record of each stage.
+    reports: of `ssrkd evaluate`, by test set.
+    sources: by repository, licence and items of the anatomy it was made from.
+    ablation: the four rows, or None.
+    """
+
+    name: str
+    recipe: Recipe
+    training: Mapping[str, Any]
+    reports: Mapping[str, Mapping[str, Any]]
+    sources: Mapping[str, Mapping[str, Any]]
+    ablation: Mapping[str, Any] | None
+
+
+def _sources_text(sources: Mapping[str, Mapping[str, Any]]) -> str:
+    return "\n".join(f"- {name}: {entry['licence']} ({len(entry['items'])} items)" for name, entry in sources.items())
+
+
+def _budget_text(stages: Mapping[str, Mapping[str, Any]]) -> str:
+    lines = ["| stage | steps | minutes | on |", "|---|---|---|---|"]
+    for stage, record in stages.items():
+        budget = record.get("budget", record)
+        lines.append(
+            f"| {stage} | {budget.get('steps', '-')} | {budget.get('seconds', 0) / 60:.0f} | {budget.get('device', '-')} |"
+        )
+    return "\n".join(lines)
+
+
+def _ablation_text(ablation: Mapping[str, Any] | None) -> str:
+    if ablation is None:
+        return "Not measured for this copy."
+    lines = [
+        f"{ablation['steps']} steps of {ablation['cases_in_a_step']} cases each, {ablation['labelled_cases']} labelled and "
+        f"{ablation['unlabelled_cases']} unlabelled knees; exact ASSD in mm, mean over the four bones, on legs never seen "
+        f"(`{ablation['command']}`, commit {ablation['commit']}, {ablation['date']}):",
+        "",
+        "| trained with | " + " | ".join(ablation["measured_on"]) + " |",
+        "|---" * (len(ablation["measured_on"]) + 1) + "|",
+    ]
+    for row, entry in ablation["rows"].items():
+        figures = (entry["exact_assd_mm"][name] for name in ablation["measured_on"])
+        cells = ("a bone was not found" if figure is None else f"{figure:.2f}" for figure in figures)
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def card_of(model: ShippedModel) -> str:
+    """The text of MODEL_CARD.md."""
+    population, training = model.recipe.population, model.training
+    excluded = ", ".join(population["excluded_subjects"])
+    return f"""# {model.name}
+
+A small network that turns two calibrated knee radiographs into femur, tibia, fibula and patella. **Research software, not a medical
+device. Do not plan surgery with it.**
+
+- Task: the student of SSR-KD (Lin et al. 2026), architecture preset `compact`, side-agnostic, any calibrated rig of two views 30 to 90
+  degrees apart (most of the training at about 90).
+- Licence: {LICENCE}.
+- Recipe: `make model` with `{model.recipe.path.as_posix()}`; card and figures written {training["date"]} at commit {training["commit"]}.
+- How this copy was made: {training["remark"]}
+
+## Trained on
+
+Simulated radiographs only: {population["labelled"]} labelled and {population["unlabelled"]} unlabelled synthetic knees (`ssrkd population`,
+CT in Hounsfield units around samples of a shape model), each seen through several random rigs. The shape model was made of:
+
+{_sources_text(model.sources)}
+
+Never used for the shape model or for training: {excluded}; everything marked evaluation-only (OAI); any real radiograph; any real CT (the
+VHF shanks were used to calibrate the tissues' Hounsfield units).
+
+## Budget
+
+{_budget_text(training["stages"])}
+
+The weights are the running average at the end; no checkpoint was picked by a test case.
+
+## Measured
+
+By `ssrkd evaluate` at 256^3. Radiographs of real bones are simulated by `ssrkd radiograph` (another density model than in training, quantum
+and electronic noise). "{next(iter(model.reports), "")}" are {population["test_cases"]} knees of the training population's own kind under
+another seed: what the network learnt, not what it will meet. Exact distances (point to triangle) and the paper's protocol (point to point)
+are different measures; never compare one with the other. A bone that was not found counts as a failure and has no distance. Written by
+`python -m SSRKDCore.training.publish`; the same figures, case by case, are in `evaluation.json` beside this card.
+
+{measured_table(model.reports)}
+
+The OAI knees have no fibula and end flat inside the field of view; their ends count as surface.
+
+## What each part is worth
+
+{_ablation_text(model.ablation)}
+
+## Known failures
+
+- Trained on simulated radiographs only: on real ones expect much larger errors (see the README for what it gives on a real pair).
+- Geometry is taken as told: a wrong magnification or angle gives a wrong bone without a warning from the network.
+- Children, casts, severe deformity, fractures, flexion beyond 40 degrees, one view missing: never seen.
+- The fibula and the back of the patella are seen by few rays and are the least certain.
+"""

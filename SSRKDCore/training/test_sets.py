@@ -1,0 +1,79 @@
+"""The cases that a trained model is measured on, none of which training may see.
+
+Three groups: synthetic knees of the population under another seed; real legs of subjects left out of the shape model and of
+training; the external knees that are for evaluation only. Radiographs of real bones come from `ssrkd radiograph`, whose density model
+is another than the training population's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from SSRKDCore import cli
+from SSRKDCore.errors import InputError
+from SSRKDCore.json_files import read_json
+
+SYNTHETIC = "synthetic"
+UNSEEN_LEGS = "unseen legs"
+EXTERNAL = "OAI (evaluation only)"
+RIGS = ("room", "paper", "c_arm")
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """A folder of cases with the words that tables call it by."""
+
+    __test__ = False  # pytest collects classes by this name otherwise
+
+    name: str
+    folder: Path
+
+
+def synthetic_cases(shape_model: Path, count: int, seed: int, out: Path, rig: str = "room") -> TestSet:
+    """`count` knees by `ssrkd population`; an interrupted run goes on. Raises InputError when a case could not be made."""
+    _run(["population", "--shape-model", str(shape_model), "--cases", str(count), "--seed", str(seed), "--rig", rig,
+          "--out", str(out)])  # fmt: skip
+    return TestSet(f"{SYNTHETIC}, {rig}", out)
+
+
+def unseen_legs(data: Path, subjects: Sequence[str], out: Path, rigs: Sequence[str] = RIGS) -> list[TestSet]:
+    """The legs of `subjects` through each rig, one folder a rig; cases that are there already are kept.
+
+    Raises InputError when a subject has no leg.
+    """
+    manifest = read_json(data / "manifest.json", "the manifest of the anatomy folder")
+    legs = [item for item in manifest["items"] if (data / "legs" / item["id"]).is_dir()]
+    lacking = set(subjects) - {item["subject"] for item in legs}
+    if lacking:
+        raise InputError(f"{data} has no leg of {', '.join(sorted(lacking))}: correct the excluded subjects.")
+    sets = []
+    for rig in rigs:
+        folder = out / f"unseen-{rig}"
+        for item in legs:
+            if item["subject"] in subjects:
+                _simulate(
+                    data / "legs" / item["id"], rig, {"R": "right", "L": "left"}[item["side"]], folder / item["id"]
+                )
+        sets.append(TestSet(f"{UNSEEN_LEGS}, {rig}", folder))
+    return sets
+
+
+def external_knees(data: Path, out: Path, rig: str = "room") -> TestSet:
+    """The external set (right knees without fibula); cases that are there already are kept."""
+    folder = out / f"external-{rig}"
+    for path in sorted(path for path in (data / "external_oai").iterdir() if path.is_dir()):
+        _simulate(path, rig, "right", folder / path.name)
+    return TestSet(f"{EXTERNAL}, {rig}", folder)
+
+
+def _simulate(bones: Path, rig: str, side: str, out: Path) -> None:
+    if not out.is_dir():
+        _run(["radiograph", str(bones), "--rig", rig, "--side", side, "--out", str(out)])
+
+
+def _run(arguments: list[str]) -> None:
+    code = cli.main([*arguments])
+    if code:
+        raise InputError(f"`ssrkd {' '.join(arguments[:2])}` failed: see the message above.")
