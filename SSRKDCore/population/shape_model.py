@@ -27,8 +27,8 @@ Array = NDArray[np.float64]
 
 SCHEMA = "ssrkd-shape-model/1"
 RANK = 40
-# Together 0.78 mm a component: modes alone leave 0.4 to 0.7 mm (mean absolute distance) of the long bones and patella of a person who
-# was left out (docs/measured/shape_model.json), which is 0.5 to 0.85 mm as a standard deviation. Most of it is smooth.
+# Together 0.78 mm a component: modes alone leave 0.47 (femur) to 0.75 mm (fibula) of mean distance to the bones of a person who was left
+# out (docs/measured/shape_model.json, generalisation), which is 0.6 to 0.9 mm as a standard deviation if the residual is normal.
 SCALES = (Scale(40.0, 0.6), Scale(15.0, 0.45), Scale(8.0, 0.2))
 _GP_RANK = 700
 _GP_SHARE = 0.985

@@ -38,7 +38,8 @@ def signals_as_before() -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(ValueError):
+        # None is a handler that Python did not install and cannot.
+        with contextlib.suppress(ValueError, TypeError):
             for number, handler in zip(numbers, before, strict=True):
                 signal.signal(number, handler)
 

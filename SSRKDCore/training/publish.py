@@ -14,9 +14,15 @@ from SSRKDCore.json_files import read_json, write_json
 from SSRKDCore.networks.model_folder import Model, load_model, save_model
 from SSRKDCore.training.code_version import commit, today
 from SSRKDCore.training.model_evaluation import evaluate_sets
-from SSRKDCore.training.recipe import STAGES, Recipe, Workplace, read_recipe
-from SSRKDCore.training.shipped_card import LICENCE, ShippedModel, card_of
-from SSRKDCore.training.test_sets import TestSet, external_knees, synthetic_cases, unseen_legs
+from SSRKDCore.training.recipe import LICENCE, STAGES, Recipe, Workplace, read_recipe
+from SSRKDCore.training.shipped_card import ShippedModel, card_of
+from SSRKDCore.training.test_sets import (
+    TestSet,
+    external_knees,
+    synthetic_cases,
+    unseen_legs,
+    unseen_legs_of_known_tissue,
+)
 
 EVALUATION_SCHEMA = "ssrkd-model-evaluation/1"
 
@@ -27,8 +33,13 @@ def make_test_sets(recipe: Recipe, place: Workplace, data: Path) -> list[TestSet
     synthetic = synthetic_cases(
         place.shape_model, wanted["test_cases"], wanted["test_seed"], place.test_cases / "synthetic-room"
     )
-    unseen = unseen_legs(data, wanted["excluded_subjects"], place.test_cases)
-    return [synthetic, *unseen, external_knees(data, place.test_cases)]
+    subjects = wanted["excluded_subjects"]
+    return [
+        synthetic,
+        *unseen_legs(data, subjects, place.test_cases),
+        unseen_legs_of_known_tissue(data, subjects, place.test_cases),
+        external_knees(data, place.test_cases),
+    ]
 
 
 def sources(data: Path, excluded: list[str]) -> dict[str, dict[str, Any]]:

@@ -19,6 +19,8 @@ from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.json_files import read_json, write_json
 
 STAGES = ("segmenter", "ct", "xray")
+#: Of everything that is made of the anatomy folder.
+LICENCE = "research only: trained on surfaces under CC BY-NC and other non-commercial or unstated licences (see MODEL_CARD.md)"
 _POPULATION_FIELDS = (
     "excluded_subjects",
     "labelled",
@@ -123,14 +125,21 @@ def make_population(recipe: Recipe, place: Workplace, data: Path) -> None:
 def train(recipe: Recipe, place: Workplace) -> None:
     """The three stages, each with what the ones before gave."""
     write_json(place.training_configuration, dict(recipe.training))
-    common: list[str | Path] = ["--cases", place.population, "--samples", place.samples, "--config", place.training_configuration]
+    common: list[str | Path] = [
+        "--cases",
+        place.population,
+        "--samples",
+        place.samples,
+        "--config",
+        place.training_configuration,
+    ]
     for stage in STAGES:
         if (place.model(stage) / "model.json").is_file():
             continue
         helpers: list[str | Path] = []
         if stage == "xray":
             helpers = ["--teacher", place.model("ct"), "--segmenter", place.model("segmenter")]
-        run_command("train", stage, *common, *helpers, "--out", place.run(stage))
+        run_command("train", stage, *common, *helpers, "--licence", LICENCE, "--out", place.run(stage))
 
 
 def main() -> int:

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from SSRKDCore.training.model_evaluation import measured_table
-from SSRKDCore.training.recipe import Recipe
-
-LICENCE = "research only: trained on surfaces under CC BY-NC and other non-commercial or unstated licences (see MODEL_CARD.md)"
+from SSRKDCore.training.recipe import LICENCE, Recipe
 
 
 @dataclass(frozen=True)

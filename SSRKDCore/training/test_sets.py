@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from SSRKDCore import cli
 from SSRKDCore.errors import InputError
@@ -19,6 +22,7 @@ SYNTHETIC = "synthetic"
 UNSEEN_LEGS = "unseen legs"
 EXTERNAL = "OAI (evaluation only)"
 RIGS = ("room", "paper", "c_arm")
+_SIDES = {"R": "right", "L": "left"}
 
 
 @dataclass(frozen=True)
@@ -43,21 +47,43 @@ def unseen_legs(data: Path, subjects: Sequence[str], out: Path, rigs: Sequence[s
 
     Raises InputError when a subject has no leg.
     """
-    manifest = read_json(data / "manifest.json", "the manifest of the anatomy folder")
-    legs = [item for item in manifest["items"] if (data / "legs" / item["id"]).is_dir()]
-    lacking = set(subjects) - {item["subject"] for item in legs}
-    if lacking:
-        raise InputError(f"{data} has no leg of {', '.join(sorted(lacking))}: correct the excluded subjects.")
     sets = []
     for rig in rigs:
         folder = out / f"unseen-{rig}"
-        for item in legs:
-            if item["subject"] in subjects:
-                _simulate(
-                    data / "legs" / item["id"], rig, {"R": "right", "L": "left"}[item["side"]], folder / item["id"]
-                )
+        for item in _legs(data, subjects):
+            _simulate(data / "legs" / item["id"], rig, _SIDES[item["side"]], folder / item["id"])
         sets.append(TestSet(f"{UNSEEN_LEGS}, {rig}", folder))
     return sets
+
+
+def unseen_legs_of_known_tissue(
+    data: Path, subjects: Sequence[str], out: Path, seed: int = 0, rig: str = "room"
+) -> TestSet:
+    """The legs of `subjects` in tissue of the training population's own kind; cases that are there already are kept.
+
+    Beside `unseen_legs` through the same rig this tells what the other density model costs, and what the bones themselves do.
+    """
+    from SSRKDCore.drr.noise import NoiseModel
+    from SSRKDCore.geometry.presets import preset
+    from SSRKDCore.output_folder import complete_folder
+    from SSRKDCore.population.case_writer import CaseContent, write_case_folder
+    from SSRKDCore.population.synthetic_ct import synthetic_ct
+    from SSRKDCore.population.tissue import random_tissue
+    from SSRKDCore.surface_files import read_bone_surfaces
+
+    folder = out / f"unseen-known-tissue-{rig}"
+    for index, item in enumerate(_legs(data, subjects)):
+        if (folder / item["id"]).is_dir():
+            continue
+        side = _SIDES[item["side"]]
+        generator = np.random.default_rng([seed, index])
+        tissue = random_tissue(generator, 0.0)
+        ct = synthetic_ct(read_bone_surfaces(data / "legs" / item["id"]), side, tissue, generator)
+        content = CaseContent(item["id"], side, ct.hounsfield, ct.grid, ct.bones, ct.labels, ct.provenance)
+        folder.mkdir(parents=True, exist_ok=True)
+        with complete_folder(folder / item["id"]) as case:
+            write_case_folder(case, content, preset(rig, side), NoiseModel(), seed + index)
+    return TestSet(f"{UNSEEN_LEGS} in the training's tissue, {rig}", folder)
 
 
 def external_knees(data: Path, out: Path, rig: str = "room") -> TestSet:
@@ -66,6 +92,16 @@ def external_knees(data: Path, out: Path, rig: str = "room") -> TestSet:
     for path in sorted(path for path in (data / "external_oai").iterdir() if path.is_dir()):
         _simulate(path, rig, "right", folder / path.name)
     return TestSet(f"{EXTERNAL}, {rig}", folder)
+
+
+def _legs(data: Path, subjects: Sequence[str]) -> list[dict[str, Any]]:
+    """The manifest's items of the subjects' whole legs. Raises InputError when a subject has none."""
+    manifest = read_json(data / "manifest.json", "the manifest of the anatomy folder")
+    legs = [item for item in manifest["items"] if (data / "legs" / item["id"]).is_dir()]
+    lacking = set(subjects) - {item["subject"] for item in legs}
+    if lacking:
+        raise InputError(f"{data} has no leg of {', '.join(sorted(lacking))}: correct the excluded subjects.")
+    return [item for item in legs if item["subject"] in subjects]
 
 
 def _simulate(bones: Path, rig: str, side: str, out: Path) -> None:

@@ -1,0 +1,131 @@
+"""The recipe of the shipped model, the ablation's rows, and the card: every figure from a record."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from SSRKDCore.errors import InputError
+from SSRKDCore.json_files import read_json, write_json
+from SSRKDCore.training.ablation import rows
+from SSRKDCore.training.configuration import configuration
+from SSRKDCore.training.model_evaluation import mean_over_bones, measured_table, summary
+from SSRKDCore.training.publish import sources
+from SSRKDCore.training.recipe import STAGES, Recipe, read_recipe
+from SSRKDCore.training.settings import XrayTraining
+from SSRKDCore.training.shipped_card import ShippedModel, card_of
+from SSRKDCore.training.test_sets import unseen_legs
+
+CONFIGURATIONS = ("compact",)
+
+
+def _record(assd: float | None) -> dict[str, Any]:
+    if assd is None:
+        return {"failure": "was not found"}
+    return {
+        "exact_assd_mm": assd, "exact_hd_mm": 5 * assd, "exact_hd95_mm": 3 * assd, "dice": 0.9, "paper_assd_mm": assd + 0.3,
+        "paper_hd_mm": 6 * assd, "failure": None,
+    }  # fmt: skip
+
+
+def _report(**bones: list[float | None]) -> dict[str, Any]:
+    count = max(len(values) for values in bones.values())
+    cases = {
+        f"case{index}": {"bones": {name: _record(values[index]) for name, values in bones.items()}}
+        for index in range(count)
+    }
+    return {"cases": cases}
+
+
+def test_a_summary_counts_failures_and_keeps_the_worst_case() -> None:
+    found = summary(_report(femur=[0.5, 0.7, None], tibia=[1.0, 1.0, 1.0]))
+    assert found["femur"]["scored"] == 2 and found["femur"]["failed"] == 1
+    assert found["femur"]["exact_assd_mm"] == pytest.approx(0.6)
+    assert found["femur"]["worst_exact_assd_mm"] == 0.7 and found["femur"]["worst_paper_assd_mm"] == pytest.approx(1.0)
+    assert "patella" not in found
+
+
+def test_a_bone_that_was_never_found_leaves_no_flattering_mean() -> None:
+    assert mean_over_bones(_report(femur=[0.5], tibia=[0.7]), "exact_assd_mm") == pytest.approx(0.6)
+    report = _report(femur=[0.5], fibula=[None])
+    assert mean_over_bones(report, "exact_assd_mm") is None
+    table = measured_table({"set": report})
+    assert "| set | fibula | 0 of 1 | - |" in table and "| set | femur | 1 | 0.50 |" in table
+
+
+def test_the_rows_of_the_ablation_differ_in_their_parts_and_not_in_their_budget() -> None:
+    found = rows(4)
+    assert list(found) == ["labelled only", "+ pseudo labels", "+ distillation", "+ enhancement"]
+    switches = [(row["pseudo_labels"], row["distillation"], row["enhancement"]) for row in found.values()]
+    assert switches == [(False, False, False), (True, False, False), (True, True, False), (True, True, True)]
+    assert {row["labelled_batch"] + row["unlabelled_batch"] for row in found.values()} == {4}
+    for row in found.values():
+        assert isinstance(
+            configuration("xray", assignments=[f"{k}={json.dumps(v)}" for k, v in row.items()]).training, XrayTraining
+        )
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_the_recipes_of_the_repository_can_be_read(repository: Path, name: str, tmp_path: Path) -> None:
+    recipe = read_recipe(repository / "configs" / f"{name}.json")
+    assert {"TLEM2_CT", "ICL_MRI"} <= set(recipe.population["excluded_subjects"])
+    assert recipe.population["seed"] != recipe.population["test_seed"] and recipe.population["test_cases"] >= 40
+    write_json(tmp_path / "training.json", dict(recipe.training))
+    for stage in STAGES:
+        assert configuration(stage, tmp_path / "training.json").training.step_count(10, 10) > 0
+
+
+def test_a_recipe_that_is_half_said_is_refused(repository: Path, tmp_path: Path) -> None:
+    values = read_json(repository / "configs" / "compact.json", "a recipe")
+    del values["population"]["seed"]
+    write_json(tmp_path / "half.json", values)
+    with pytest.raises(InputError, match="population must hold"):
+        read_recipe(tmp_path / "half.json")
+
+
+def test_an_unseen_subject_must_have_a_leg(tmp_path: Path) -> None:
+    (tmp_path / "legs").mkdir()
+    write_json(tmp_path / "manifest.json", {"items": []})
+    with pytest.raises(InputError, match="no leg of ICL_MRI"):
+        unseen_legs(tmp_path, ["ICL_MRI"], tmp_path / "out")
+
+
+def test_sources_leave_out_the_excluded_and_what_is_for_evaluation(tmp_path: Path) -> None:
+    def item(name: str, subject: str, use: str) -> dict[str, str]:
+        return {"id": name, "subject": subject, "suggested_use": use, "source_repository": "a/b", "licence": "MIT"}
+
+    items = [item("kept", "A", "train"), item("out", "B", "train"), item("oai", "C", "evaluate_only")]
+    write_json(tmp_path / "manifest.json", {"items": items})
+    assert sources(tmp_path, ["B"]) == {"a/b": {"licence": "MIT", "items": ["kept"]}}
+
+
+def test_the_card_says_its_figures_and_their_origin(repository: Path) -> None:
+    recipe = read_recipe(repository / "configs" / "compact.json")
+    record = {"budget": {"steps": 1234, "seconds": 660.0, "device": "cpu"}}
+    training = {
+        "date": "2026-01-02",
+        "commit": "abc1234",
+        "remark": "by hand.",
+        "stages": dict.fromkeys(STAGES, record),
+    }
+    ablation = {
+        "steps": 77, "cases_in_a_step": 2, "labelled_cases": 5, "unlabelled_cases": 6, "command": "make ablation", "commit": "def",
+        "date": "2026-01-03", "measured_on": ["unseen legs, room"],
+        "rows": {
+            "labelled only": {"exact_assd_mm": {"unseen legs, room": 1.5}},
+            "+ pseudo labels": {"exact_assd_mm": {"unseen legs, room": None}},
+        },
+    }  # fmt: skip
+    shipped = ShippedModel(
+        "compact", Recipe(Path("configs/compact.json"), recipe.population, {}), training,
+        {"synthetic, room": _report(femur=[0.41, 0.55])}, {"a/b": {"licence": "CC BY-NC 4.0", "items": ["x", "y"]}}, ablation,
+    )  # fmt: skip
+    text = " ".join(card_of(shipped).split())
+    for words in (
+        "not a medical device", "| synthetic, room | femur | 2 | 0.48 |", "| xray | 1234 | 11 | cpu |", "abc1234", "by hand.",
+        "a/b: CC BY-NC 4.0 (2 items)", "| labelled only | 1.50 |", "a bone was not found", "TLEM2_CT, ICL_MRI",
+    ):  # fmt: skip
+        assert words in text, words
