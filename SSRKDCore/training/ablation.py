@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from SSRKDCore import cli
-from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.json_files import read_json, write_json
 from SSRKDCore.training.code_version import commit, today
 from SSRKDCore.training.model_evaluation import evaluate_sets, mean_over_bones, summary
+from SSRKDCore.training.program import exit_code_of
 from SSRKDCore.training.recipe import Workplace, read_recipe, run_command
 from SSRKDCore.training.test_sets import unseen_legs
 
@@ -53,6 +52,32 @@ def train_row(place: Workplace, training: Mapping[str, Any], row: str, changes: 
     return run / "model"
 
 
+def measure(arguments: argparse.Namespace) -> None:
+    """Train and measure the rows that are not there yet; the file is written after each."""
+    recipe, place = read_recipe(arguments.config), Workplace(arguments.work)
+    training = dict(recipe.training)
+    training["xray"] = {**training.get("xray", {}), "steps": arguments.steps, "epochs": 0}
+    batch = int(training["xray"].get("labelled_batch", 1)) + int(training["xray"].get("unlabelled_batch", 1))
+    sets = unseen_legs(arguments.data, recipe.population["excluded_subjects"], place.test_cases)
+    work = place.root / f"ablation-{arguments.steps}"
+    result: dict[str, Any] = {
+        "schema": SCHEMA, "unit": "mm", "command": "make ablation", "commit": commit(), "date": today(),
+        "steps": arguments.steps, "cases_in_a_step": batch, "labelled_cases": recipe.population["labelled"],
+        "unlabelled_cases": recipe.population["unlabelled"], "measured_on": [test_set.name for test_set in sets], "rows": {},
+    }  # fmt: skip
+    for row, changes in rows(batch).items():
+        model = train_row(place, training, row, changes, work)
+        reports = evaluate_sets(model, sets, work / f"{_folder_name(row)}-evaluation")
+        result["rows"][row] = {
+            "settings": changes,
+            "training": read_json(model / "model.json", "a model description")["training"],
+            "exact_assd_mm": {name: mean_over_bones(report, "exact_assd_mm") for name, report in reports.items()},
+            "paper_assd_mm": {name: mean_over_bones(report, "paper_assd_mm") for name, report in reports.items()},
+            "bones": {name: summary(report) for name, report in reports.items()},
+        }
+        write_json(arguments.out, result)
+
+
 def main() -> int:
     """Train and measure the four rows; what is there already is kept. Writes one JSON file."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -62,36 +87,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, required=True, help="optimiser steps of every row")
     parser.add_argument("--out", type=Path, required=True, help="JSON file")
     arguments = parser.parse_args()
-    try:
-        recipe, place = read_recipe(arguments.config), Workplace(arguments.work)
-        training = dict(recipe.training)
-        training["xray"] = {**training.get("xray", {}), "steps": arguments.steps, "epochs": 0}
-        batch = int(training["xray"].get("labelled_batch", 1)) + int(training["xray"].get("unlabelled_batch", 1))
-        sets = unseen_legs(arguments.data, recipe.population["excluded_subjects"], place.test_cases)
-        work = place.root / f"ablation-{arguments.steps}"
-        result: dict[str, Any] = {
-            "schema": SCHEMA, "unit": "mm", "command": "make ablation", "commit": commit(), "date": today(),
-            "steps": arguments.steps, "cases_in_a_step": batch, "labelled_cases": recipe.population["labelled"],
-            "unlabelled_cases": recipe.population["unlabelled"], "measured_on": [test_set.name for test_set in sets], "rows": {},
-        }  # fmt: skip
-        for row, changes in rows(batch).items():
-            model = train_row(place, training, row, changes, work)
-            reports = evaluate_sets(model, sets, work / f"{_folder_name(row)}-evaluation")
-            result["rows"][row] = {
-                "settings": changes,
-                "training": read_json(model / "model.json", "a model description")["training"],
-                "exact_assd_mm": {name: mean_over_bones(report, "exact_assd_mm") for name, report in reports.items()},
-                "paper_assd_mm": {name: mean_over_bones(report, "paper_assd_mm") for name, report in reports.items()},
-                "bones": {name: summary(report) for name, report in reports.items()},
-            }
-            write_json(arguments.out, result)
-    except InputError as error:
-        print(f"ablation: {error}", file=sys.stderr)
-        return cli.EXIT_BAD_INPUT
-    except (Cancelled, KeyboardInterrupt):
-        print("ablation: stopped; the same command goes on from here.", file=sys.stderr)
-        return cli.EXIT_CANCELLED
-    return cli.EXIT_OK
+    return exit_code_of("ablation", lambda: measure(arguments))
 
 
 if __name__ == "__main__":

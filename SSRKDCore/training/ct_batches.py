@@ -8,29 +8,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from SSRKDCore.anatomy import CLASS_COUNT
 from SSRKDCore.errors import InputError
 from SSRKDCore.networks.vnet import SIZE_MULTIPLE
+from SSRKDCore.training.case_batches import CaseBatches
 from SSRKDCore.training.cross_pseudo import UNLABELLED
 from SSRKDCore.training.ct_volume import VolumeStore, WorkingVolume, as_network_input, padded, volume_coordinates
 from SSRKDCore.training.sample_store import UNKNOWN_LABEL, CaseSample, SampleStore
 from SSRKDCore.training.settings import CtTraining
-from SSRKDCore.training.step_dataset import StepDataset
 
 Array = NDArray[np.float64]
 
 _LABELLED, _UNLABELLED, _ITEM = range(3)
 #: Sides of a crop in multiples: batch normalisation needs more than one voxel where the V-Net is coarsest.
 _FEWEST = 2
-#: Cases looked at for the counts of the classes.
-_COUNTED_CASES = 64
 # Of the values 0..1. Guesses of how scanners differ: at the published window 27 HU of noise, 27 HU of offset, 5 % of gain.
 _NOISE, _OFFSET, _GAIN = 0.03, 0.03, 0.05
 
@@ -45,7 +42,7 @@ class _Item(NamedTuple):
     generator: np.random.Generator
 
 
-class CtBatches(StepDataset):
+class CtBatches(CaseBatches):
     """What a step of the teacher sees.
 
     Items of a batch (B cases, N points): volumes [B, 1, D, H, W] 0..1; coordinates [B, 3, N] as `CtReconstructionNetwork` wants them;
@@ -62,37 +59,9 @@ class CtBatches(StepDataset):
     def __init__(
         self, store: SampleStore, volumes: VolumeStore, cases: Sequence[int], settings: CtTraining, steps: int
     ) -> None:
-        super().__init__(settings.seed, steps)
-        self.store = store
+        super().__init__(store, cases, settings.seed, steps, settings.unlabelled_batch > 0)
         self.volumes = volumes
         self.settings = settings
-        self.labelled = [case for case in cases if store.labelled[case]]
-        self.unlabelled = [case for case in cases if not store.labelled[case]] if settings.unlabelled_batch else []
-        if not self.labelled:
-            raise InputError(f"{store.folder} has no labelled case to train on: add labelled cases.")
-        if settings.unlabelled_batch and not self.unlabelled:
-            raise InputError(
-                f"{store.folder} has no unlabelled case, and the settings learn from them: add unlabelled cases, or set"
-                " unlabelled_batch to 0."
-            )
-
-    def fingerprint(self) -> dict[str, Any]:
-        ids = self.store.case_ids
-        return {
-            "samples": self.store.fingerprint,
-            "labelled": [ids[case] for case in self.labelled],
-            "unlabelled": [ids[case] for case in self.unlabelled],
-        }
-
-    def class_counts(self) -> NDArray[np.int64]:
-        """(classes,) how many points of the field of view at large lie in each class, over (up to) 64 labelled cases."""
-        counts = np.zeros(CLASS_COUNT, np.int64)
-        step = max(1, len(self.labelled) // _COUNTED_CASES)
-        for case in self.labelled[::step][:_COUNTED_CASES]:
-            sample = self.store.read(case, 0, teacher=False)
-            anywhere = sample.labels[sample.near :]
-            counts += np.bincount(anywhere[anywhere < CLASS_COUNT], minlength=CLASS_COUNT)
-        return counts
 
     def batch(self, step: int) -> dict[str, Tensor]:
         parts = self._part(self.labelled, _LABELLED, self.settings.labelled_batch, step)

@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from SSRKDCore import cli
-from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.json_files import read_json, write_json
 from SSRKDCore.networks.model_folder import Model, load_model, save_model
 from SSRKDCore.training.code_version import commit, today
 from SSRKDCore.training.model_evaluation import evaluate_sets
+from SSRKDCore.training.program import exit_code_of
 from SSRKDCore.training.recipe import LICENCE, STAGES, Recipe, Workplace, read_recipe
 from SSRKDCore.training.shipped_card import ShippedModel, card_of
 from SSRKDCore.training.test_sets import (
@@ -67,6 +66,27 @@ def save(model: Model, training: Mapping[str, Any], card: str, out: Path) -> Non
     )  # fmt: skip
 
 
+def publish(arguments: argparse.Namespace) -> None:
+    """Save, measure, and write the card; see `main`."""
+    recipe, place = read_recipe(arguments.config), Workplace(arguments.work)
+    model = load_model(place.model("xray"))
+    training = {"date": today(), "commit": commit(), "command": "make model", "remark": arguments.remark,
+                "recipe": read_json(arguments.config, "a training recipe"), "stages": training_records(place)}  # fmt: skip
+    # float16 is what people get, so float16 is what is measured.
+    unmeasured = place.root / arguments.out.name
+    save(model, training, "Not measured yet.\n", unmeasured)
+    reports = evaluate_sets(unmeasured, make_test_sets(recipe, place, arguments.data), place.root / "evaluation")
+    shipped = ShippedModel(
+        arguments.out.name, recipe, training, reports, sources(arguments.data, recipe.population["excluded_subjects"]),
+        read_json(arguments.ablation, "an ablation") if arguments.ablation else None,
+    )  # fmt: skip
+    save(model, training, card_of(shipped), arguments.out)
+    write_json(
+        arguments.out / "evaluation.json",
+        {"schema": EVALUATION_SCHEMA, "commit": training["commit"], "date": training["date"], "groups": reports},
+    )
+
+
 def main() -> int:
     """Save the weights as they ship (float16), evaluate those on every test set, and write card and figures beside them."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -77,31 +97,7 @@ def main() -> int:
     parser.add_argument("--ablation", type=Path, help="JSON file of the ablation, for the card")
     parser.add_argument("--remark", default="by that recipe, unchanged.", help="how the run differed from the recipe")
     arguments = parser.parse_args()
-    try:
-        recipe, place = read_recipe(arguments.config), Workplace(arguments.work)
-        model = load_model(place.model("xray"))
-        training = {"date": today(), "commit": commit(), "command": "make model", "remark": arguments.remark,
-                    "recipe": read_json(arguments.config, "a training recipe"), "stages": training_records(place)}  # fmt: skip
-        # float16 is what people get, so float16 is what is measured.
-        unmeasured = place.root / arguments.out.name
-        save(model, training, "Not measured yet.\n", unmeasured)
-        reports = evaluate_sets(unmeasured, make_test_sets(recipe, place, arguments.data), place.root / "evaluation")
-        shipped = ShippedModel(
-            arguments.out.name, recipe, training, reports, sources(arguments.data, recipe.population["excluded_subjects"]),
-            read_json(arguments.ablation, "an ablation") if arguments.ablation else None,
-        )  # fmt: skip
-        save(model, training, card_of(shipped), arguments.out)
-        write_json(
-            arguments.out / "evaluation.json",
-            {"schema": EVALUATION_SCHEMA, "commit": training["commit"], "date": training["date"], "groups": reports},
-        )
-    except InputError as error:
-        print(f"publish: {error}", file=sys.stderr)
-        return cli.EXIT_BAD_INPUT
-    except (Cancelled, KeyboardInterrupt):
-        print("publish: stopped; the same command goes on from here.", file=sys.stderr)
-        return cli.EXIT_CANCELLED
-    return cli.EXIT_OK
+    return exit_code_of("publish", lambda: publish(arguments))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ repeated, and each step goes on where it was interrupted, so that the same comma
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 from SSRKDCore import cli
 from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.json_files import read_json, write_json
+from SSRKDCore.training.program import exit_code_of
 
 STAGES = ("segmenter", "ct", "xray")
 #: Of everything that is made of the anatomy folder.
@@ -142,6 +142,14 @@ def train(recipe: Recipe, place: Workplace) -> None:
         run_command("train", stage, *common, *helpers, "--licence", LICENCE, "--out", place.run(stage))
 
 
+def follow(arguments: argparse.Namespace) -> None:
+    """All steps of the recipe; see `main`."""
+    recipe, place = read_recipe(arguments.config), Workplace(arguments.work)
+    place.root.mkdir(parents=True, exist_ok=True)
+    make_population(recipe, place, arguments.data)
+    train(recipe, place)
+
+
 def main() -> int:
     """Make the population and train the three stages of a recipe; a run that was stopped goes on."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -149,19 +157,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder of real anatomy (manifest.json)")
     parser.add_argument("--work", type=Path, required=True, help="folder for everything that is made on the way")
     arguments = parser.parse_args()
-    try:
-        recipe, place = read_recipe(arguments.config), Workplace(arguments.work)
-        place.root.mkdir(parents=True, exist_ok=True)
-        make_population(recipe, place, arguments.data)
-        train(recipe, place)
-    except InputError as error:
-        print(f"recipe: {error}", file=sys.stderr)
-        return cli.EXIT_BAD_INPUT
-    except (Cancelled, KeyboardInterrupt):
-        print("recipe: stopped; the same command goes on from here.", file=sys.stderr)
-        return cli.EXIT_CANCELLED
-    print(json.dumps({"model": str(place.model("xray"))}))
-    return cli.EXIT_OK
+    return exit_code_of("recipe", lambda: follow(arguments))
 
 
 if __name__ == "__main__":

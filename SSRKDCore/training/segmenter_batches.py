@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from SSRKDCore.errors import InputError
 from SSRKDCore.training.augmentation import augment, standardise_batch, vertical_crop
+from SSRKDCore.training.case_batches import CaseBatches
 from SSRKDCore.training.cross_pseudo import UNLABELLED
 from SSRKDCore.training.sample_store import UNKNOWN_LABEL, CaseSample, SampleStore
 from SSRKDCore.training.settings import SegmenterTraining
-from SSRKDCore.training.step_dataset import StepDataset
 
 _LABELLED, _UNLABELLED, _RIG, _IMAGE, _CROP = range(5)
 
 
-class SegmenterBatches(StepDataset):
+class SegmenterBatches(CaseBatches):
     """What a step of the segmenter sees.
 
     Items of a batch (B images of S pixels a side): images (B, 1, S, S) as the network reads them; labels (B, S, S), 1 where bone casts
@@ -36,27 +34,9 @@ class SegmenterBatches(StepDataset):
     """
 
     def __init__(self, store: SampleStore, cases: Sequence[int], settings: SegmenterTraining, steps: int) -> None:
-        super().__init__(settings.seed, steps)
-        self.store = store
+        super().__init__(store, cases, settings.seed, steps, settings.unlabelled_batch > 0)
         self.settings = settings
-        self.labelled = [case for case in cases if store.labelled[case]]
-        self.unlabelled = [case for case in cases if not store.labelled[case]] if settings.unlabelled_batch else []
-        if not self.labelled:
-            raise InputError(f"{store.folder} has no labelled case to train on: add labelled cases.")
-        if settings.unlabelled_batch and not self.unlabelled:
-            raise InputError(
-                f"{store.folder} has no unlabelled case, and the settings learn from them: add unlabelled cases, or set"
-                " unlabelled_batch to 0."
-            )
         self.views = len(store.read(self.labelled[0], 0, teacher=False).images)
-
-    def fingerprint(self) -> dict[str, Any]:
-        ids = self.store.case_ids
-        return {
-            "samples": self.store.fingerprint,
-            "labelled": [ids[case] for case in self.labelled],
-            "unlabelled": [ids[case] for case in self.unlabelled],
-        }
 
     def batch(self, step: int) -> dict[str, Tensor]:
         images, labels = self._part(self.labelled, _LABELLED, self.settings.labelled_batch, step)

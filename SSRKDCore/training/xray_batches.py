@@ -10,17 +10,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from SSRKDCore.anatomy import CLASS_COUNT
 from SSRKDCore.errors import InputError
 from SSRKDCore.networks.coordinates import normalised_coordinates
 from SSRKDCore.training.augmentation import augment, standardise_batch, vertical_crop
+from SSRKDCore.training.case_batches import CaseBatches
 from SSRKDCore.training.sample_store import UNKNOWN_LABEL, CaseSample, SampleStore
 from SSRKDCore.training.settings import XrayTraining
-from SSRKDCore.training.step_dataset import StepDataset
 
 _LABELLED, _UNLABELLED, _RIG, _POINTS, _IMAGES = range(5)
-#: Cases looked at for the counts of the classes.
-_COUNTED_CASES = 64
 
 
 def project_points(points: Tensor, projections: Tensor, cube: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -38,7 +35,7 @@ def project_points(points: Tensor, projections: Tensor, cube: Tensor, size: int)
     return normalised_coordinates(pixels, size, size), relative
 
 
-class XrayBatches(StepDataset):
+class XrayBatches(CaseBatches):
     """What a step of the student sees: `labelled_batch` labelled cases, then `unlabelled_batch` unlabelled ones.
 
     Items of a batch (B cases, V views, S pixels, N points, the first D of which carry teacher features):
@@ -54,18 +51,15 @@ class XrayBatches(StepDataset):
     """
 
     def __init__(self, store: SampleStore, cases: Sequence[int], settings: XrayTraining, steps: int) -> None:
-        super().__init__(settings.seed, steps)
-        self.store = store
+        super().__init__(
+            store,
+            cases,
+            settings.seed,
+            steps,
+            settings.uses_unlabelled,
+            "switch pseudo_labels off and set distilled to both (or distillation off)",
+        )
         self.settings = settings
-        self.labelled = [case for case in cases if store.labelled[case]]
-        self.unlabelled = [case for case in cases if not store.labelled[case]] if settings.uses_unlabelled else []
-        if not self.labelled:
-            raise InputError(f"{store.folder} has no labelled case to train on: add labelled cases.")
-        if settings.uses_unlabelled and not self.unlabelled:
-            raise InputError(
-                f"{store.folder} has no unlabelled case, and the settings learn from them: add unlabelled cases, or switch"
-                " pseudo_labels off and set distilled to both (or distillation off)."
-            )
         self.teachers = _teachers(store, self._taught_cases())
         self._check_first_sample()
 
@@ -95,23 +89,7 @@ class XrayBatches(StepDataset):
                 )
 
     def fingerprint(self) -> dict[str, Any]:
-        ids = self.store.case_ids
-        return {
-            "samples": self.store.fingerprint,
-            "labelled": [ids[case] for case in self.labelled],
-            "unlabelled": [ids[case] for case in self.unlabelled],
-            "teachers": self.teachers,
-        }
-
-    def class_counts(self) -> NDArray[np.int64]:
-        """How many points of the field of view at large lie in each class, over (up to) 64 labelled cases."""
-        counts = np.zeros(CLASS_COUNT, np.int64)
-        step = max(1, len(self.labelled) // _COUNTED_CASES)
-        for case in self.labelled[::step][:_COUNTED_CASES]:
-            sample = self.store.read(case, 0, teacher=False)
-            anywhere = sample.labels[sample.near :]
-            counts += np.bincount(anywhere[anywhere < CLASS_COUNT], minlength=CLASS_COUNT)
-        return counts
+        return {**super().fingerprint(), "teachers": self.teachers}
 
     def batch(self, step: int) -> dict[str, Tensor]:
         settings = self.settings

@@ -70,7 +70,7 @@ def test_two_nodes_started_by_torchrun_equal_one_process(one_process: dict[str, 
         for rank in (0, 1)
     ]  # fmt: skip
     for node in nodes:
-        output, _ = node.communicate(timeout=120)
+        output, _ = node.communicate(timeout=400)
         assert node.returncode == 0, output
     _assert_same_training(folder, one_process)
 
@@ -82,15 +82,15 @@ def test_two_devices_stopped_by_a_signal_and_resumed_equal_one_process(
     folder = tmp_path / "run"
     run = {"devices": 2, "checkpoint_steps": 3, "checkpoint_minutes": 0.0}
     first = _start([], folder, run=run, seconds=0.1)
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 400
     while not (folder / CHECKPOINT_NAME).is_file() and first.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     first.send_signal(signal.SIGTERM)
-    output, _ = first.communicate(timeout=60)
+    output, _ = first.communicate(timeout=400)
     assert "Cancelled: Stopped after step" in output and first.returncode != 0
     stopped = int(read_checkpoint(folder / CHECKPOINT_NAME)["global_step"])
     assert 3 <= stopped < _STEPS
     second = _start([], folder, run=run)
-    output, _ = second.communicate(timeout=120)
+    output, _ = second.communicate(timeout=400)
     assert second.returncode == 0, output
     _assert_same_training(folder, one_process)

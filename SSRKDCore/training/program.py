@@ -1,0 +1,22 @@
+"""How the programs of this package end: one sentence and exit code 2 for bad input, 130 when stopped."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from SSRKDCore import cli
+from SSRKDCore.errors import Cancelled, InputError
+
+
+def exit_code_of(name: str, job: Callable[[], None]) -> int:
+    """Run a job that goes on where it was stopped; returns the exit code of the program `name`."""
+    try:
+        job()
+    except InputError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return cli.EXIT_BAD_INPUT
+    except (Cancelled, KeyboardInterrupt):
+        print(f"{name}: stopped; the same command goes on from here.", file=sys.stderr)
+        return cli.EXIT_CANCELLED
+    return cli.EXIT_OK
