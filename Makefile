@@ -2,17 +2,19 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SLICER_VENV := .venv-slicer
 DATA ?= ../shared/data
 RUNS := training-runs
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 WORKERS ?= 2
 ABLATION_STEPS ?= 1000
 
-.PHONY: help demo test lint engine-tests bench measurements real-input model ablation realism sample-case clean
+.PHONY: help demo test lint engine-tests module-tests screenshots bench measurements real-input model ablation realism sample-case clean
 
 help:
 	@echo "make demo         set up, and reconstruct the bundled sample into demo/"
 	@echo "make test         set up, lint, and run every test"
+	@echo "make screenshots  the README's pictures of the Slicer module, from its real panel"
 	@echo "make bench        speed and exactness of the sampler with the full-size networks"
 	@echo "make measurements  bench and cold start, written to docs/measured/"
 	@echo "make real-input    reconstruct real input, written to docs/measured/ (needs DATA=$(DATA))"
@@ -43,15 +45,29 @@ $(VENV)/tests: $(VENV)/engine
 demo: $(VENV)/engine
 	$(BIN)/ssrkd demo --out demo --overwrite
 
+# Slicer's own MRML brings another VTK than the engine's tests use, so it lives apart.
+$(SLICER_VENV)/ready: constraints-slicer.txt pyproject.toml
+	@test -x $(SLICER_VENV)/bin/python || $(PYTHON) -m venv $(SLICER_VENV)
+	@echo "Installing Slicer's MRML and Qt for the module's tests..."
+	@$(SLICER_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --constraint constraints-slicer.txt torch
+	@$(SLICER_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --constraint constraints-slicer.txt --editable ".[slicer]" PySide6 pytest
+	@touch $@
+
 lint: $(VENV)/tests
-	$(BIN)/ruff check SSRKDCore Testing
-	$(BIN)/ruff format --check SSRKDCore Testing
+	$(BIN)/ruff check SSRKDCore Testing BiplanarBoneRecon
+	$(BIN)/ruff format --check SSRKDCore Testing BiplanarBoneRecon
 	$(BIN)/mypy
 
 engine-tests: $(VENV)/tests
 	$(BIN)/pytest -n $(WORKERS) Testing/engine
 
-test: lint engine-tests
+module-tests: $(SLICER_VENV)/ready
+	QT_QPA_PLATFORM=offscreen OMP_NUM_THREADS=1 $(SLICER_VENV)/bin/python -m pytest -q --rootdir . Testing/module
+
+screenshots: $(SLICER_VENV)/ready
+	QT_QPA_PLATFORM=offscreen $(SLICER_VENV)/bin/python Testing/module/screenshots.py
+
+test: lint engine-tests module-tests
 
 bench: $(VENV)/engine
 	$(BIN)/ssrkd bench
@@ -79,5 +95,5 @@ sample-case: $(VENV)/tests
 	$(BIN)/python -m SSRKDCore.population.sample_case --data $(DATA) --out Resources/SampleCase
 
 clean:
-	rm -rf $(VENV) demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(SLICER_VENV) demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find SSRKDCore Testing -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -24,9 +24,16 @@ EXIT_CANCELLED = 130
 # Help lines stand here, so that `ssrkd --help` loads no command.
 COMMANDS: dict[str, str] = {
     "reconstruct": "two radiographs -> femur, tibia, fibula and patella surfaces",
+    "inspect": "read two radiographs and say, and write, what is understood of them",
+    "outlines": "where the edges of reconstructed bones fall on the radiographs",
     "compare": "distances between a reconstruction and a reference",
     "evaluate": "reconstruct a folder of cases and measure the error of each",
     "radiograph": "simulate the radiographs of a CT volume or of a leg's surfaces",
+    "shape-model": "bone surfaces -> statistical shape model of the whole knee, with its quality",
+    "population": "make synthetic cases from a shape model: CT, true bones, rig and radiographs",
+    "prepare": "make a case of your own CT, with or without a segmentation",
+    "train": "cases -> segmenter, CT teacher or X-ray student",
+    "export": "write bone surfaces for other programs, with a check of each mesh",
     "rig": "make, convert or explain a rig.json",
     "import-weights": "turn a released .pth checkpoint into a model folder",
     "demo": "run the main job on the bundled sample",
@@ -50,6 +57,7 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     for name, help_line in COMMANDS.items():
         sub = subparsers.add_parser(name, help=help_line, description=help_line[0].upper() + help_line[1:] + ".")
         sub.add_argument("--json", action="store_true", help="print the result as JSON on stdout, and nothing else")
+        sub.add_argument("--progress-lines", action="store_true", help="write progress as JSON lines on stderr")
         if name == command:
             importlib.import_module(_module(name)).add_arguments(sub)
     return parser
@@ -72,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     parsed = build_parser(command).parse_args(arguments)
     console.set_quiet(parsed.json)
+    console.set_progress_lines(parsed.progress_lines)
     # Outside the main thread Python refuses handlers, and whoever runs us there stops us in another way.
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGTERM, _stop)

@@ -13,7 +13,7 @@ from SSRKDCore.surface import Surface
 
 SUFFIXES = (".stl", ".ply", ".obj")
 _MAXIMUM_BYTES = 1024 * 1024 * 1024
-_HEADER = "SSRKDCore frame LPS unit mm"
+_HEADER = "SSRKDCore frame {frame} unit mm"
 
 
 def read_surface(path: str | Path) -> Surface:
@@ -63,8 +63,10 @@ def _merged(surface: Surface) -> Surface:
     return Surface(vertices, faces[proper])
 
 
-def write_surface(path: str | Path, surface: Surface) -> None:
-    """Write a surface as binary STL, binary PLY or OBJ, by the suffix; coordinates stay LPS mm, and the header says so.
+def write_surface(path: str | Path, surface: Surface, frame: str = "LPS") -> None:
+    """Write a surface as binary STL, binary PLY or OBJ, by the suffix; coordinates stay as they are.
+
+    `frame` is what the header (STL, PLY) says of the axes that they stand in; everything of ours is LPS, an export may be RAS.
 
     Raises InputError for another suffix, ValueError for an empty surface.
     """
@@ -81,9 +83,9 @@ def write_surface(path: str | Path, surface: Surface) -> None:
     if suffix != ".obj":
         writer.SetFileTypeToBinary()
     if suffix == ".ply":
-        writer.AddComment(_HEADER)
+        writer.AddComment(_HEADER.format(frame=frame))
     elif suffix == ".stl":
-        writer.SetHeader(_HEADER)
+        writer.SetHeader(_HEADER.format(frame=frame))
     writer.SetFileName(str(path))
     writer.SetInputData(surface.to_vtk())
     if writer.Write() != 1 or not path.is_file() or path.stat().st_size == 0:

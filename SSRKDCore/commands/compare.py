@@ -43,12 +43,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="voxels",
         help="surface of a .seg.nrrd: the faces of its voxels (exact, rough by half a voxel), or relaxed within them",
     )
+    parser.add_argument(
+        "--align",
+        choices=("none", "knee", "bone"),
+        default="none",
+        help="first move the reconstruction onto the reference (rigid, iterative closest points): the knee as one, or each bone",
+    )
+    parser.add_argument(
+        "--surfaces",
+        action="store_true",
+        help="also write both surfaces of each bone with their distances (.vtp, LPS mm)",
+    )
     parser.add_argument("--no-pictures", action="store_true", help="figures and tables only")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output folder")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
+    from SSRKDCore.evaluation.alignment import aligned
     from SSRKDCore.evaluation.bone_sets import label_dice, read_bones
+    from SSRKDCore.evaluation.compared_surfaces import area_histogram
     from SSRKDCore.evaluation.comparison import MEASURE_EXPLANATIONS, compare, means_by_bone
     from SSRKDCore.evaluation.field_of_view import DEFAULT_MARGIN_MM, scoring_box
     from SSRKDCore.evaluation.tables import write_measures, write_vertex_distances
@@ -61,6 +74,10 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     field_of_view = _field_of_view(args.field_of_view, reconstruction)
     # The caps of a coarse reconstruction lie up to half a voxel off the field of view.
     margin = max(DEFAULT_MARGIN_MM, reconstruction.voxel_size or 0.0)
+    surfaces, alignments = aligned(reconstruction.surfaces, reference.surfaces, args.align)
+    if alignments:
+        # Moved surfaces no longer belong to their label volume.
+        reconstruction = replace(reconstruction, surfaces=surfaces, labels=None, grid=None)
     with progress_bar("compare") as progress:
         records = compare(reconstruction.surfaces, reference.surfaces, field_of_view, margin=margin, progress=progress)
     box = scoring_box(None if field_of_view is None else field_of_view.bounds)
@@ -79,6 +96,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "field_of_view": None
         if field_of_view is None
         else {"center": field_of_view.center, "size": field_of_view.size},
+        "align": args.align,
+        "alignments": {name: alignment.to_dict() for name, alignment in alignments.items()},
         "bones": {name: record.to_dict() for name, record in records.items()},
         "not_scored": [name for name in reconstruction.surfaces if name not in reference.surfaces],
         "mean": means_by_bone({"": records})["all"],
@@ -88,6 +107,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     }
     with complete_folder(args.out, args.overwrite) as folder:
         vertices = _vertex_distances(reconstruction, reference, records, box, margin)
+        report["histograms"] = {name: area_histogram(*pair) for name, pair in vertices.items()}
+        if args.surfaces:
+            report["surfaces"] = _write_surfaces(folder, vertices, reference, box, margin)
         report["pictures"] = {} if args.no_pictures else _write_pictures(folder, vertices, records, warnings)
         write_measures(folder / "measures.csv", [({"bone": name}, record) for name, record in records.items()])
         write_vertex_distances(folder / "distances.csv", vertices)
@@ -121,20 +143,32 @@ def _vertex_distances(
     reconstruction: BoneSet, reference: BoneSet, records: dict[str, BoneComparison], box: Any, margin: float
 ) -> dict[str, Any]:
     """Bone -> (surface, signed distance of each vertex in mm, NaN where it is not scored)."""
-    import numpy as np
+    from SSRKDCore.evaluation.compared_surfaces import vertex_distances
 
-    from SSRKDCore.evaluation.exact_distances import signed_distances
-    from SSRKDCore.evaluation.field_of_view import inside_by, without_cut_faces
+    return {
+        name: (
+            reconstruction.surfaces[name],
+            vertex_distances(reconstruction.surfaces[name], reference.surfaces[name], box, margin),
+        )
+        for name, record in records.items()
+        if record.failure is None
+    }
 
-    inner = inside_by(box, margin)
-    result = {}
-    for name, record in records.items():
-        if record.failure is None:
-            surface = reconstruction.surfaces[name]
-            distances = signed_distances(surface.vertices, without_cut_faces(reference.surfaces[name], box, margin))
-            scored = ((surface.vertices >= inner[0]) & (surface.vertices <= inner[1])).all(axis=1)
-            result[name] = (surface, np.where(scored, distances, np.nan))
-    return result
+
+def _write_surfaces(
+    folder: Path, vertices: dict[str, Any], reference: BoneSet, box: Any, margin: float
+) -> dict[str, dict[str, str]]:
+    """Both surfaces of each bone as .vtp files; returns their names by bone and side of the comparison."""
+    from SSRKDCore.evaluation.compared_surfaces import vertex_distances, write_with_distances
+
+    names = {}
+    for name, (surface, distances) in vertices.items():
+        other = reference.surfaces[name]
+        names[name] = {side: f"{side}_{name}.vtp" for side in ("reconstruction", "reference")}
+        write_with_distances(folder / names[name]["reconstruction"], surface, distances)
+        back = vertex_distances(other, surface, box, margin)
+        write_with_distances(folder / names[name]["reference"], other, back)
+    return names
 
 
 def _write_pictures(

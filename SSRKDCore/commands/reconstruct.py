@@ -22,7 +22,8 @@ HELP = "reconstruct femur, tibia, fibula and patella from calibrated radiographs
 _FEWEST_TRIANGLES = 100
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_radiograph_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say which radiographs, and how they were taken (shared with `ssrkd inspect`)."""
     images = parser.add_argument_group("radiographs")
     images.add_argument(
         "--ap", metavar="FILE", help="anteroposterior radiograph (DICOM, PNG, TIFF, JPEG, NRRD, NIfTI, MHA)"
@@ -67,6 +68,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="rig.json, or paper, published, room or c_arm (a rig.json beside the radiographs, else the DICOM tags, else room)",
     )
     rig.add_argument("--size", type=float, metavar="MM", help="side of the reconstructed cube (what the rig says)")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_radiograph_arguments(parser)
     work = parser.add_argument_group("reconstruction")
     work.add_argument("--model", metavar="MODEL", help="model folder, or the name of a bundled model")
     work.add_argument(
@@ -98,8 +103,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from SSRKDCore.networks.model_folder import load_model
 
     start = time.perf_counter()
-    radiographs, warnings = _radiographs(args)
-    rig, words = _rig(args, radiographs)
+    radiographs, warnings = read_radiographs(args)
+    rig, words = rig_of(args, radiographs)
     warnings += words
     model = load_model(args.model)
     reading = time.perf_counter() - start
@@ -149,15 +154,18 @@ def _check(args: argparse.Namespace) -> None:
             raise InputError(f"--{option.replace('_', '-')} is {value:g}: give a positive number of mm.")
 
 
-def _radiographs(args: argparse.Namespace) -> tuple[list[Radiograph], list[str]]:
-    """The radiographs in the order AP, lateral, others, and the warnings of reading them as a pair."""
+def read_radiographs(args: argparse.Namespace, fewest: int = 2) -> tuple[list[Radiograph], list[str]]:
+    """The radiographs that the arguments name, in the order AP, lateral, others, and the warnings of reading them as a pair.
+
+    Raises InputError where there are fewer than `fewest`.
+    """
     from dataclasses import replace
 
     from SSRKDCore.radiographs.pair_checks import check_pair
     from SSRKDCore.radiographs.radiograph import VIEW_NAMES
     from SSRKDCore.radiographs.reader import read_radiograph
 
-    files = _files(args)
+    files = _files(args, fewest)
     spacings = {name: _spacing(args, name) for name in files}
     radiographs = []
     for name, path in files.items():
@@ -171,7 +179,7 @@ def _radiographs(args: argparse.Namespace) -> tuple[list[Radiograph], list[str]]
     return radiographs, warnings
 
 
-def _files(args: argparse.Namespace) -> dict[str, str]:
+def _files(args: argparse.Namespace, fewest: int) -> dict[str, str]:
     """Files by view name, from --ap, --lateral and --view."""
     files = {name: path for name, path in (("ap", args.ap), ("lateral", args.lateral)) if path is not None}
     for pair in args.view:
@@ -181,7 +189,7 @@ def _files(args: argparse.Namespace) -> dict[str, str]:
         if name in files:
             raise InputError(f"The view '{name}' is given twice: give one file a view.")
         files[name] = path
-    if len(files) < 2:
+    if len(files) < fewest:
         raise InputError(
             "A reconstruction needs two radiographs: give --ap FILE and --lateral FILE (or --view NAME=FILE)."
         )
@@ -197,7 +205,8 @@ def _spacing(args: argparse.Namespace, view: str) -> tuple[float, float] | None:
     return values[0], values[-1]
 
 
-def _rig(args: argparse.Namespace, radiographs: list[Radiograph]) -> tuple[Rig, list[str]]:
+def rig_of(args: argparse.Namespace, radiographs: list[Radiograph]) -> tuple[Rig, list[str]]:
+    """The rig that the arguments name, fitted to the radiographs, and warnings in words."""
     from SSRKDCore.geometry.dicom_rig import rig_for_radiographs
 
     wanted, words = args.rig, []

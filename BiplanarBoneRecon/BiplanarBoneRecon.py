@@ -1,0 +1,354 @@
+"""BiplanarBoneRecon: two calibrated radiographs of a knee in, femur, tibia, fibula and patella out, inside 3D Slicer.
+
+For people who script Slicer::
+
+    from BiplanarBoneRecon import BiplanarBoneReconLogic
+    logic = BiplanarBoneReconLogic()
+    ap = logic.loadRadiograph("ap.dcm", "ap")
+    lateral = logic.loadRadiograph("lateral.dcm", "lateral")
+    bones = logic.reconstruct(ap, lateral, side="left", geometry="room")   # vtkMRMLSegmentationNode
+    summary = logic.compare(bones, ctSegmentation, alignment="knee")       # vtkMRMLTableNode
+    report = logic.export(bones, "/path/to/folder", formats=["stl"], frame="LPS")
+
+Each call blocks until the engine, which runs in another process, has finished, and raises `Problem` with one sentence that says
+what to do; the scene is then as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import slicer
+from BiplanarBoneReconLib import jobs, layouts
+from BiplanarBoneReconLib.engine_job import EngineJob
+from BiplanarBoneReconLib.engine_process import EngineProcess
+from BiplanarBoneReconLib.panel_compare import CompareSection
+from BiplanarBoneReconLib.panel_export import ExportSection
+from BiplanarBoneReconLib.panel_radiographs import RadiographsSection
+from BiplanarBoneReconLib.panel_reconstruct import ReconstructSection
+from BiplanarBoneReconLib.parameters import (
+    Alignment,
+    BiplanarBoneReconParameterNode,
+    Device,
+    DistanceKind,
+    Frame,
+    Geometry,
+)
+from BiplanarBoneReconLib.problems import Problem
+from BiplanarBoneReconLib.sample_data import loadSample, registerSampleData
+from BiplanarBoneReconLib.scene_comparison import colorByDistance, comparisonReport
+from BiplanarBoneReconLib.segments import matches
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import (
+    ScriptedLoadableModule,
+    ScriptedLoadableModuleLogic,
+    ScriptedLoadableModuleTest,
+    ScriptedLoadableModuleWidget,
+)
+from slicer.util import VTKObservationMixin
+
+
+class BiplanarBoneRecon(ScriptedLoadableModule):
+    """What Slicer shows of the module before it is opened."""
+
+    def __init__(self, parent: Any) -> None:
+        ScriptedLoadableModule.__init__(self, parent)
+        self.parent.title = _("Biplanar Bone Reconstruction")
+        self.parent.categories = [translate("qSlicerAbstractCoreModule", "Orthopedics")]
+        self.parent.dependencies = []
+        self.parent.contributors = ["BiplanarBoneRecon contributors"]
+        self.parent.helpText = _(
+            "Reconstructs femur, tibia, fibula and patella from an AP and a lateral radiograph, compares them with a CT and exports "
+            "them for guide design. Research software, not a medical device."
+        )
+        self.parent.acknowledgementText = _("Implements SSR-KD (Lin et al., npj Digital Medicine 2026).")
+        slicer.app.connect("startupCompleted()", registerSampleData)
+        slicer.app.connect("startupCompleted()", layouts.register)
+
+
+class BiplanarBoneReconWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
+    """The panel: four sections that share one job at a time, its progress and its messages."""
+
+    def __init__(self, parent: Any = None) -> None:
+        ScriptedLoadableModuleWidget.__init__(self, parent)
+        VTKObservationMixin.__init__(self)
+        self.logic: BiplanarBoneReconLogic | None = None
+        self.parameterNode: BiplanarBoneReconParameterNode | None = None
+        self.window: Any = None
+        self.ui: Any = None
+        self._guiTag: Any = None
+        self._job: EngineJob | None = None
+        self._sections: list[Any] = []
+
+    def setup(self) -> None:
+        """Called when the module is opened for the first time."""
+        ScriptedLoadableModuleWidget.setup(self)
+        self.window = slicer.util.loadUI(self.resourcePath("UI/BiplanarBoneRecon.ui"))
+        self.layout.addWidget(self.window)
+        self.ui = slicer.util.childWidgetVariables(self.window)
+        self.window.setMRMLScene(slicer.mrmlScene)
+        self.logic = BiplanarBoneReconLogic()
+        self._sections = [
+            section(self) for section in (RadiographsSection, ReconstructSection, CompareSection, ExportSection)
+        ]
+        self.ui.cancelButton.connect("clicked(bool)", self._onCancel)
+        layouts.register()
+        self.ui.progressBar.visible = False
+        scene = slicer.mrmlScene
+        self.addObserver(scene, scene.StartCloseEvent, self._onSceneStartClose)
+        self.addObserver(scene, scene.EndCloseEvent, self._onSceneEndClose)
+        self.addObserver(scene, scene.NodeRemovedEvent, self._onNodeRemoved)
+        self.initializeParameterNode()
+
+    def cleanup(self) -> None:
+        """Called when Slicer closes and when the module is reloaded."""
+        if self._job is not None:
+            self._job.cancel()
+        self._setParameterNode(None)
+        self.removeObservers()
+
+    def enter(self) -> None:
+        """Called each time the module is opened."""
+        self.initializeParameterNode()
+
+    def exit(self) -> None:
+        """Called each time another module is opened. A running job goes on."""
+        self._setParameterNode(None)
+
+    def initializeParameterNode(self) -> None:
+        """Show the choices of the scene's parameter node, made where there is none."""
+        assert self.logic is not None
+        self._setParameterNode(self.logic.getParameterNode())
+
+    def run(self, makeJob: Callable[[], EngineJob], onValue: Callable[[Any], None]) -> None:
+        """Run a job in the background, one at a time; `onValue` gets its value when it succeeds."""
+        if self._job is not None:
+            self.tell(_("The engine is still at work: wait for it, or press Cancel."))
+            return
+        try:
+            job = makeJob()
+        except Problem as problem:
+            self.tellProblem(problem)
+            return
+        self._job = job
+        job.progress.connect(self._onProgress)
+        job.failed.connect(self._onFailed)
+        job.succeeded.connect(lambda value: self._onSucceeded(value, onValue))
+        self._onProgress(0.0, _("starting the engine"))
+        self.update()
+        job.start()
+
+    def update(self) -> None:
+        """Enable what can be used now."""
+        idle = self._job is None
+        self.ui.cancelButton.enabled = not idle
+        self.ui.progressBar.visible = not idle
+        for section in self._sections:
+            section.update(idle)
+
+    def tell(self, html: str) -> None:
+        """A sentence below the panel."""
+        self.ui.statusLabel.text = html
+
+    def tellProblem(self, problem: Problem) -> None:
+        """What went wrong and what to do, in the panel and in a dialogue with the engine's log."""
+        self.tell(f"<b>{problem}</b>")
+        slicer.util.errorDisplay(str(problem), windowTitle="BiplanarBoneRecon", detailedText=problem.details)
+
+    def _onProgress(self, fraction: float, words: str) -> None:
+        self.ui.progressBar.value = round(100 * fraction)
+        self.tell(words[:1].upper() + words[1:] + "\u2026")
+
+    def _onSucceeded(self, value: Any, onValue: Callable[[Any], None]) -> None:
+        self._job = None
+        self.tell("")
+        self.update()
+        if self.parameterNode is None:
+            self.initializeParameterNode()
+        onValue(value)
+
+    def _onFailed(self, problem: Problem) -> None:
+        self._job = None
+        self.update()
+        if str(problem).startswith("Cancelled"):
+            self.tell(str(problem))
+        else:
+            self.tellProblem(problem)
+
+    def _onCancel(self, *_arguments: Any) -> None:
+        if self._job is not None:
+            self.tell(_("Stopping the engine\u2026"))
+            self._job.cancel()
+
+    def _setParameterNode(self, node: BiplanarBoneReconParameterNode | None) -> None:
+        if self.parameterNode is not None:
+            self.parameterNode.disconnectGui(self._guiTag)
+            self.removeObserver(self.parameterNode, self._modifiedEvent(), self._onParameterNodeModified)
+        self.parameterNode = node
+        if node is not None:
+            self._guiTag = node.connectGui(self.ui)
+            self.addObserver(node, self._modifiedEvent(), self._onParameterNodeModified)
+            self.update()
+
+    @staticmethod
+    def _modifiedEvent() -> int:
+        import vtk
+
+        return vtk.vtkCommand.ModifiedEvent
+
+    def _onParameterNodeModified(self, caller: Any = None, event: Any = None) -> None:
+        self.update()
+
+    def _onNodeRemoved(self, caller: Any = None, event: Any = None) -> None:
+        if self.parameterNode is not None and not slicer.mrmlScene.IsClosing():
+            self.update()
+
+    def _onSceneStartClose(self, caller: Any = None, event: Any = None) -> None:
+        self._setParameterNode(None)
+
+    def _onSceneEndClose(self, caller: Any = None, event: Any = None) -> None:
+        for section in self._sections:
+            section.forget()
+        self.tell("")
+        if self.parent.isEntered:
+            self.initializeParameterNode()
+
+
+class BiplanarBoneReconLogic(ScriptedLoadableModuleLogic):
+    """The module's work without its panel. Every method blocks, and raises Problem when it cannot do what it should.
+
+    processFactory: makes the engine's process, for tests and for engines elsewhere.
+    """
+
+    def __init__(self, processFactory: Callable[[], EngineProcess] = EngineProcess) -> None:
+        ScriptedLoadableModuleLogic.__init__(self)
+        self._processFactory = processFactory
+
+    def getParameterNode(self) -> BiplanarBoneReconParameterNode:
+        """The panel's choices, as they are kept in the scene."""
+        return BiplanarBoneReconParameterNode(super().getParameterNode())
+
+    def loadRadiograph(self, path: str, view: str) -> Any:
+        """Read a DICOM or image file with the engine; view is "ap" or "lateral". Returns a vtkMRMLScalarVolumeNode."""
+        return self._finished(jobs.loadJob(str(path), view, self._processFactory))
+
+    def inspect(self, ap: Any, lateral: Any, side: str = "", geometry: str = "", rigFile: str = "") -> dict[str, Any]:
+        """Place both radiographs where their detectors stood, and say what was understood (spacing, magnification, angle).
+
+        side: "right", "left" or "" (what the files say). geometry: "" (what the files say), "room", "c_arm", "paper", or
+        "file" with rigFile, a calibrated rig.json.
+        """
+        job = jobs.inspectJob(ap, lateral, side, Geometry(geometry), str(rigFile), self._processFactory)
+        return self._finished(job)
+
+    def reconstruct(
+        self,
+        ap: Any,
+        lateral: Any,
+        side: str = "",
+        geometry: str = "",
+        rigFile: str = "",
+        modelFolder: str = "",
+        resolution: int = 256,
+        device: str = "auto",
+        progress: Callable[[float, str], None] | None = None,
+    ) -> Any:
+        """Reconstruct the bones from two radiographs; returns a vtkMRMLSegmentationNode with closed surfaces.
+
+        side, geometry, rigFile: as for `inspect`. modelFolder: "" for the bundled model. resolution: samples along a side
+        of the field of view, 32 to 512. progress: called with a fraction 0 to 1 and words.
+        """
+        job = jobs.reconstructJob(
+            ap,
+            lateral,
+            side,
+            Geometry(geometry),
+            str(rigFile),
+            str(modelFolder),
+            resolution,
+            Device(device),
+            self._processFactory,
+        )
+        return self._finished(job, progress)
+
+    def compare(
+        self,
+        reconstruction: Any,
+        reference: Any,
+        matched: dict[str, str] | None = None,
+        alignment: str = "none",
+        signed: bool = True,
+        range_mm: float = 3.0,
+    ) -> Any:
+        """Measure two segmentations against one another and colour them; returns the summary, a vtkMRMLTableNode.
+
+        matched: segment ID of the reference by bone; None matches by terminology, else by name. alignment: "none", "knee" or
+        "bone". `comparisonReport(summary)` gives every figure.
+        """
+        if matched is None and reconstruction is not None and reference is not None:
+            matched = matches(reconstruction, reference)
+        job = jobs.compareJob(reconstruction, reference, matched or {}, Alignment(alignment), self._processFactory)
+        summary = self._finished(job)
+        colorByDistance(DistanceKind.SIGNED if signed else DistanceKind.ABSOLUTE, range_mm)
+        return summary
+
+    def export(
+        self,
+        segmentation: Any,
+        folder: str,
+        formats: Sequence[str] = ("stl",),
+        frame: str = "LPS",
+        triangles: int | None = None,
+        patient: str = "",
+        scene: bool = False,
+    ) -> dict[str, Any]:
+        """Check the meshes and write them into a new folder inside `folder`; returns the report, whose `folder` names it."""
+        job = jobs.exportJob(
+            segmentation,
+            str(folder),
+            formats,
+            Frame(frame),
+            triangles,
+            patient,
+            scene,
+            processFactory=self._processFactory,
+        )
+        return self._finished(job)
+
+    @staticmethod
+    def _finished(job: EngineJob, progress: Callable[[float, str], None] | None = None) -> Any:
+        if progress is not None:
+            job.progress.connect(progress)
+        job.start()
+        return job.wait()
+
+
+class BiplanarBoneReconTest(ScriptedLoadableModuleTest):
+    """The whole job on the bundled sample, inside Slicer."""
+
+    def setUp(self) -> None:
+        slicer.mrmlScene.Clear()
+
+    def runTest(self) -> None:
+        self.setUp()
+        self.test_wholeJob()
+
+    def test_wholeJob(self) -> None:
+        """Sample radiographs to four bones near the truth, compared and exported."""
+        import tempfile
+        from pathlib import Path
+
+        logic = BiplanarBoneReconLogic()
+        nodes = loadSample()
+        bones = logic.reconstruct(nodes["ap"], nodes["lateral"], side="left", resolution=96)
+        self.assertEqual(bones.GetSegmentation().GetNumberOfSegments(), 4)
+        report = comparisonReport(logic.compare(bones, nodes["reference"]))
+        self.assertEqual(set(report["bones"]), {"femur", "tibia", "fibula", "patella"})
+        for bone, row in report["bones"].items():
+            self.assertLess(row["exact_assd_mm"], 4.0, bone)
+        with tempfile.TemporaryDirectory() as folder:
+            exported = logic.export(bones, folder, patient="sample")
+            self.assertEqual(len(list(Path(exported["folder"]).glob("*_LPS.stl"))), 4)
+        self.delayDisplay("Test passed")

@@ -1,0 +1,1 @@
+"""What the module BiplanarBoneRecon is made of: one file a concern."""

@@ -1,0 +1,112 @@
+"""What the engine needs in Slicer's Python, asked for once, in words, with its size.
+
+PyTorch comes through the PyTorch extension (PyTorchUtils), which chooses the build for the computer's graphics card; the rest
+through slicer.packaging. VTK and SimpleITK are Slicer's own builds and are never replaced.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import slicer
+from packaging.requirements import Requirement
+
+from .engine_files import MODULE_FOLDER
+from .problems import Problem
+
+
+@dataclass(frozen=True)
+class Package:
+    """A distribution, the module that it brings, its requirement, and its installed size in MB."""
+
+    name: str
+    module: str
+    requirement: str
+    megabytes: float
+
+    @property
+    def isMissing(self) -> bool:
+        """Whether it is not there, or older than the engine needs."""
+        if importlib.util.find_spec(self.module) is None:
+            return True
+        try:
+            installed = importlib.metadata.version(self.name)
+        except importlib.metadata.PackageNotFoundError:
+            return False  # Some of Slicer's own packages come without metadata.
+        return not Requirement(self.requirement).specifier.contains(installed, prereleases=True)
+
+
+def packages() -> list[Package]:
+    """What the engine needs, from Resources/packages.json."""
+    rows = json.loads((MODULE_FOLDER / "Resources" / "packages.json").read_text(encoding="utf-8"))["packages"]
+    return [Package(row["name"], row["module"], row["requirement"], row["installed_mb"]) for row in rows]
+
+
+def missingPackages() -> list[Package]:
+    importlib.invalidate_caches()
+    return [package for package in packages() if package.isMissing]
+
+
+def question(missing: Sequence[Package]) -> str:
+    """What will be installed, and how much, for one dialogue."""
+    lines = [f"\u2022 {package.name}, about {package.megabytes:.0f} MB" for package in missing]
+    words = ["To reconstruct, BiplanarBoneRecon needs Python packages that Slicer does not have yet:", "", *lines, ""]
+    if any(package.name == "torch" for package in missing):
+        words.append("torch is installed by the PyTorch extension; with an NVIDIA graphics card it takes several GB.")
+    words.append(f"Sizes are on disk: {sum(package.megabytes for package in missing):.0f} MB in all. Install them now?")
+    return "\n".join(words)
+
+
+def install(missing: Sequence[Package]) -> None:
+    """Install packages, without asking again. Raises Problem in words that say what to do."""
+    torch = [package for package in missing if package.name == "torch"]
+    rest = [package for package in missing if package.name != "torch"]
+    if torch:
+        _installTorch(torch[0])
+    if rest:
+        _pipInstall([package.requirement for package in rest])
+    still = [package.name for package in missingPackages()]
+    if still:
+        raise Problem(
+            f"{', '.join(still)} could not be installed: check the internet connection and restart Slicer, then try again."
+        )
+
+
+def _installTorch(package: Package) -> None:
+    try:
+        import PyTorchUtils
+    except ModuleNotFoundError as error:
+        raise Problem(
+            "The PyTorch extension is missing: install it in the Extensions Manager, restart Slicer, and reconstruct again. It chooses "
+            "the PyTorch that fits this computer."
+        ) from error
+    requirement = package.requirement.removeprefix("torch")
+    if (
+        PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=False, torchVersionRequirement=requirement)
+        is None
+    ):
+        raise Problem(
+            "PyTorch could not be installed: open the PyTorch Util module, install it there, and reconstruct again."
+        )
+
+
+def _pipInstall(requirements: list[str]) -> None:
+    from subprocess import CalledProcessError
+
+    try:
+        try:
+            from slicer.packaging import pip_install
+        except ImportError:  # Slicer 5.10
+            slicer.util.pip_install(requirements)
+        else:
+            pip_install(requirements, requester="BiplanarBoneRecon")
+    except (CalledProcessError, RuntimeError) as error:
+        raise Problem(
+            f"{', '.join(requirements)} could not be installed: check the internet connection, then try again.",
+            str(error),
+        ) from error

@@ -1,0 +1,57 @@
+"""Files for other programs: where they go and what the panel says about them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from .problems import Problem
+
+
+def exportFolder(parent: str, patient: str, side: str, frame: str) -> Path:
+    """A folder that does not exist yet inside the chosen one: P001_left_2026-01-31_LPS. Raises Problem for an unusable choice."""
+    if not parent.strip():
+        raise Problem("Choose the folder to export to.")
+    chosen = Path(parent.strip()).expanduser()
+    if not chosen.is_dir():
+        raise Problem(f"{chosen} is not a folder: choose one that exists.")
+    stem = "_".join(word for word in (fileWord(patient), side, date.today().isoformat(), frame) if word)
+    number = 1
+    while (folder := chosen / (stem if number == 1 else f"{stem}_{number}")).exists():
+        number += 1
+    return folder
+
+
+def fileWord(text: str) -> str:
+    """The text with what no file name may hold replaced by hyphens."""
+    return re.sub(r"[^\w.+-]+", "-", text.strip()).strip("-.")
+
+
+def saveScene(path: Path, workFolder: Path) -> None:
+    """Save the whole scene as .mrb: written in the work folder, then moved. Raises Problem when it cannot be written."""
+    # Slicer fails on names that begin with a dot, so the unfinished file lies elsewhere under its final name.
+    written = workFolder / "scene" / path.name
+    written.parent.mkdir()
+    if not slicer.mrmlScene.WriteToMRB(str(written)) or not written.is_file():
+        raise Problem(f"{path} cannot be written: free some space, or choose another folder.")
+    shutil.move(written, path)
+
+
+def reportInWords(report: dict[str, Any]) -> str:
+    """The mesh report as HTML for the panel."""
+    rows = []
+    for bone, row in report["bones"].items():
+        check = row["check"]
+        problems = check["problems"]
+        state = (
+            "sound: closed, manifold, no self-intersection" if not problems else "<b>" + "; ".join(problems) + "</b>"
+        )
+        moved = f", moved by at most {row['deviation_mm']:.3f} mm" if row["deviation_mm"] else ""
+        missed = "" if row["budget_reached"] else " (more than asked: fewer would open it)"
+        rows.append(f"<li>{bone.capitalize()}: {check['triangles']:,} triangles{missed}{moved}; {state}</li>")
+    return "<ul style='margin-left:-20px'>" + "".join(rows) + "</ul>"

@@ -1,0 +1,60 @@
+"""Between the engine's frame and Slicer's: LPS (x to the patient's left, y to posterior) and RAS. Half a turn about z, no mirror."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import vtk
+
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def turnedAboutZ(polydata: Any) -> Any:
+    """A copy of the polydata with x and y negated: LPS to RAS, or RAS to LPS."""
+    transform = vtk.vtkTransform()
+    transform.Scale(-1.0, -1.0, 1.0)
+    turned = vtk.vtkTransformPolyDataFilter()
+    turned.SetTransform(transform)
+    turned.SetInputData(polydata)
+    turned.Update()
+    copy = vtk.vtkPolyData()
+    copy.DeepCopy(turned.GetOutput())
+    return copy
+
+
+def imageToRAS(view: dict[str, Any]) -> np.ndarray:
+    """The (4, 4) IJK-to-RAS matrix of a one-slice volume that stands on the detector of a view of rig.json.
+
+    i runs along the columns, j along the rows, k along the beam or against it, so that the axes are right-handed.
+    """
+    between_rows, between_columns = view["pixel_spacing"]
+    across = np.array(view["column_direction"], dtype=float)
+    down = np.array(view["row_direction"], dtype=float)
+    matrix = np.eye(4)
+    matrix[:3, 0] = across * between_columns
+    matrix[:3, 1] = down * between_rows
+    matrix[:3, 2] = np.cross(across, down)
+    matrix[:3, 3] = view["detector_origin"]
+    return LPS_TO_RAS @ matrix
+
+
+def sliceToRAS(view: dict[str, Any]) -> np.ndarray:
+    """The (4, 4) slice-to-RAS matrix that shows a view's image as it is stored: columns to the right, rows downwards."""
+    across = np.array(view["column_direction"], dtype=float)
+    up = -np.array(view["row_direction"], dtype=float)
+    center = (
+        np.array(view["detector_origin"], dtype=float)
+        + across * view["pixel_spacing"][1] * (view["columns"] - 1) / 2
+        - up * view["pixel_spacing"][0] * (view["rows"] - 1) / 2
+    )
+    matrix = np.eye(4)
+    matrix[:3, 0], matrix[:3, 1], matrix[:3, 2], matrix[:3, 3] = across, up, np.cross(across, up), center
+    return LPS_TO_RAS @ matrix
+
+
+def vtkMatrix(matrix: np.ndarray) -> Any:
+    """A numpy (4, 4) as vtkMatrix4x4."""
+    result = vtk.vtkMatrix4x4()
+    result.DeepCopy(np.asarray(matrix, dtype=float).ravel().tolist())
+    return result

@@ -1,0 +1,241 @@
+"""The engine's work as jobs: what is run, and what becomes of it in the scene."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from . import layouts
+from .engine_arguments import geometryInWords, pairArguments
+from .engine_job import EngineJob, Step
+from .engine_process import EngineProcess
+from .export_files import exportFolder, saveScene
+from .hierarchy import folderOf, newFolder, put
+from .parameters import Alignment, Device, Frame, Geometry
+from .problems import Problem
+from .radiograph_sources import VIEW_NAMES, checkPair
+from .scene_bones import (
+    OUTLINE_ATTRIBUTE,
+    PATIENT_ATTRIBUTE,
+    SIDE_ATTRIBUTE,
+    addOutlines,
+    addSegmentation,
+    segmentColors,
+)
+from .scene_comparison import addComparison
+from .scene_radiographs import addRadiograph, placeOnDetectors
+from .segments import bonesOf, segmentIds, writeSurfaces
+from .texts import REPORT, RIG, attachedJson, attachJson
+
+ProcessFactory = Callable[[], EngineProcess]
+
+
+def loadJob(path: str, view: str, processFactory: ProcessFactory = EngineProcess) -> EngineJob:
+    """Read a DICOM or image file as a radiograph; the value is its volume."""
+    if not path.strip():
+        raise Problem(f"Choose the file of the {VIEW_NAMES[view]} radiograph.")
+
+    def place(folder: Path, results: list[dict[str, Any]]) -> Any:
+        node = addRadiograph(folder / "radiographs" / f"{view}.nrrd", view, str(Path(path).resolve()))
+        if results[0].get("patient_id"):
+            node.SetAttribute(PATIENT_ATTRIBUTE, results[0]["patient_id"])
+        return node
+
+    step = Step(lambda folder: ["inspect", f"--{view}={path}", f"--out={folder / 'radiographs'}"])
+    return EngineJob([step], place, processFactory=processFactory)
+
+
+def inspectJob(
+    ap: Any,
+    lateral: Any,
+    side: str = "",
+    geometry: Geometry = Geometry.FILES,
+    rigFile: str = "",
+    processFactory: ProcessFactory = EngineProcess,
+) -> EngineJob:
+    """Say what is understood of a pair and stand it on its detectors; the value is the engine's report."""
+    checkPair(ap, lateral)
+
+    pair: list[str] = []
+
+    def inspect(folder: Path) -> list[str]:
+        pair[:] = pairArguments(ap, lateral, side, geometry, rigFile, folder)
+        return ["inspect", *pair, f"--out={folder / 'radiographs'}"]
+
+    def place(folder: Path, results: list[dict[str, Any]]) -> dict[str, Any]:
+        report = {**results[0], "geometry": geometryInWords(pair)}
+        placeOnDetectors({"ap": ap, "lateral": lateral}, report["rig"])
+        if report.get("patient_id"):
+            ap.SetAttribute(PATIENT_ATTRIBUTE, report["patient_id"])
+        layouts.showRadiographs({"ap": ap, "lateral": lateral}, report["rig"])
+        return report
+
+    return EngineJob([Step(inspect)], place, _pair(ap, lateral), processFactory)
+
+
+def reconstructJob(
+    ap: Any,
+    lateral: Any,
+    side: str = "",
+    geometry: Geometry = Geometry.FILES,
+    rigFile: str = "",
+    modelFolder: str = "",
+    resolution: int = 256,
+    device: Device = Device.AUTO,
+    processFactory: ProcessFactory = EngineProcess,
+) -> EngineJob:
+    """Reconstruct the bones; the value is the segmentation node."""
+    checkPair(ap, lateral)
+
+    def reconstruct(folder: Path) -> list[str]:
+        words = ["reconstruct", *pairArguments(ap, lateral, side, geometry, rigFile, folder)]
+        words += [f"--resolution={resolution}", f"--device={device.value}", f"--out={folder / 'result'}"]
+        return [*words, f"--model={modelFolder.strip()}"] if modelFolder.strip() else words
+
+    def outlines(folder: Path) -> list[str]:
+        report = json.loads((folder / "result" / "report.json").read_text(encoding="utf-8"))
+        rig = folder / "rig.json"
+        rig.write_text(json.dumps(report["rig"]), encoding="utf-8")
+        return ["outlines", str(folder / "result"), f"--rig={rig}", f"--out={folder / 'outlines.json'}"]
+
+    def place(folder: Path, results: list[dict[str, Any]]) -> Any:
+        return _placeBones(folder, results[0], ap, lateral)
+
+    return EngineJob([Step(reconstruct, 0.8), Step(outlines, 0.2)], place, _pair(ap, lateral), processFactory)
+
+
+def compareJob(
+    reconstruction: Any,
+    reference: Any,
+    matched: dict[str, str],
+    alignment: Alignment = Alignment.NONE,
+    processFactory: ProcessFactory = EngineProcess,
+) -> EngineJob:
+    """Measure a reconstruction against a reference; the value is the summary table.
+
+    matched: segment ID of the reference by bone.
+    """
+    if reconstruction is None:
+        raise Problem("Choose the reconstruction: reconstruct first, or choose a segmentation of the scene.")
+    if reference is None:
+        raise Problem("Choose the reference segmentation, made from the CT.")
+    if reconstruction.GetID() == reference.GetID():
+        raise Problem(
+            f"{reference.GetName()} is chosen as reconstruction and as reference: choose the segmentation of the CT."
+        )
+    own = bonesOf(reconstruction)
+    pairs = {bone: segment for bone, segment in matched.items() if segment and bone in own}
+    if not pairs:
+        raise Problem(
+            f"No segment of {reference.GetName()} is matched to a bone of {reconstruction.GetName()}: choose the segments by hand."
+        )
+
+    def prepare(folder: Path) -> None:
+        writeSurfaces(reconstruction, {bone: own[bone] for bone in pairs}, folder / "reconstruction")
+        writeSurfaces(reference, pairs, folder / "reference")
+
+    def compare(folder: Path) -> list[str]:
+        words = ["compare", str(folder / "reconstruction"), str(folder / "reference"), f"--out={folder / 'comparison'}"]
+        words += ["--surfaces", "--no-pictures", f"--align={alignment.value}"]
+        rig = attachedJson(reconstruction, RIG)
+        if rig is None:
+            return [*words, "--field-of-view=none"]
+        (folder / "rig.json").write_text(json.dumps(rig), encoding="utf-8")
+        return [*words, f"--field-of-view={folder / 'rig.json'}"]
+
+    def place(folder: Path, results: list[dict[str, Any]]) -> Any:
+        report = results[0]
+        if not report["surfaces"]:
+            reasons = "; ".join(f"{bone}: {row['failure']}" for bone, row in report["bones"].items())
+            raise Problem(f"No bone could be measured ({reasons}): check that both segmentations show the same knee.")
+        name = f"{reconstruction.GetName()} against {reference.GetName()}"
+        return addComparison(folder / "comparison", report, name)
+
+    nodes = [("The reconstruction", reconstruction), ("The reference", reference)]
+    return EngineJob([Step(compare)], place, nodes, processFactory, prepare)
+
+
+def exportJob(
+    segmentation: Any,
+    parent: str,
+    formats: Sequence[str],
+    frame: Frame = Frame.LPS,
+    triangles: int | None = None,
+    patient: str = "",
+    scene: bool = False,
+    checkOnly: bool = False,
+    processFactory: ProcessFactory = EngineProcess,
+) -> EngineJob:
+    """Check the meshes and write files; the value is the engine's report with the key `folder`, where the files are."""
+    if segmentation is None:
+        raise Problem("Choose the segmentation to export.")
+    bones = bonesOf(segmentation)
+    if not bones:
+        raise Problem(
+            f"{segmentation.GetName()} has no segment named femur, tibia, fibula or patella: name the segments after the bones."
+        )
+    if not checkOnly and not formats and not scene:
+        raise Problem("Choose at least one format to export.")
+    side = segmentation.GetAttribute(SIDE_ATTRIBUTE) or ""
+    target = None if checkOnly else exportFolder(parent, patient, side, frame.value)
+
+    def prepare(folder: Path) -> None:
+        writeSurfaces(segmentation, bones, folder / "bones")
+
+    def export(folder: Path) -> list[str]:
+        from datetime import date
+
+        words = ["export", str(folder / "bones"), f"--out={target or folder / 'check'}", f"--frame={frame.value}"]
+        words += [f"--format={suffix}" for suffix in formats]
+        words += [f"--patient={patient}", f"--date={date.today().isoformat()}"]
+        words += [f"--side={side}"] if side else []
+        words += [f"--triangles={triangles}"] if triangles is not None else []
+        return [*words, "--check-only"] if checkOnly or not formats else words
+
+    def place(folder: Path, results: list[dict[str, Any]]) -> dict[str, Any]:
+        if scene and target is not None:
+            try:
+                saveScene(target / f"{target.name}.mrb", folder)
+            except (Problem, OSError):
+                shutil.rmtree(target, ignore_errors=True)
+                raise
+        return results[0]
+
+    return EngineJob([Step(export)], place, [("The segmentation", segmentation)], processFactory, prepare)
+
+
+def _placeBones(folder: Path, report: dict[str, Any], ap: Any, lateral: Any) -> Any:
+    side = report["side"]["declared"] or report["side"]["inferred"] or ""
+    patient = ap.GetAttribute(PATIENT_ATTRIBUTE) or ""
+    segmentation = addSegmentation(folder / "result", f"Bones {side}".strip())
+    if not segmentIds(segmentation):
+        raise Problem(
+            "No bone was found: check that the radiographs show a knee, the right way up, and are not swapped."
+        )
+    segmentation.SetAttribute(SIDE_ATTRIBUTE, side)
+    segmentation.SetAttribute(PATIENT_ATTRIBUTE, patient)
+    edges = addOutlines(folder / "outlines.json", segmentColors(segmentation))
+    item = folderOf(ap)
+    if item is None:
+        item = newFolder(" ".join(word for word in ("Knee", patient, side) if word))
+    texts = [
+        attachJson(segmentation, RIG, "Rig", report["rig"]),
+        attachJson(segmentation, REPORT, "Reconstruction report", report),
+    ]
+    for node in (ap, lateral, segmentation, *texts):
+        put(node, item)
+    edgeFolder = newFolder("Edges over the radiographs", item)
+    for node in edges:
+        put(node, edgeFolder)
+    pair = {"ap": ap, "lateral": lateral}
+    placeOnDetectors(pair, report["rig"])
+    layouts.showRadiographs(pair, report["rig"])
+    layouts.showEdges(edges, OUTLINE_ATTRIBUTE)
+    return segmentation
+
+
+def _pair(ap: Any, lateral: Any) -> list[tuple[str, Any]]:
+    return [("The AP radiograph", ap), ("The lateral radiograph", lateral)]

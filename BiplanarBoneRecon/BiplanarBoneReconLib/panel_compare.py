@@ -1,0 +1,162 @@
+"""Panel section 3: how far the reconstruction lies from a CT."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import qt
+
+from .jobs import compareJob
+from .problems import Problem
+from .scene_bones import BONES
+from .scene_comparison import (
+    colorByDistance,
+    coloredModels,
+    comparisonReport,
+    measuresCsv,
+    showComparison,
+    summaries,
+)
+from .segments import matches, segmentIds, segmentName
+
+_NOT_COMPARED = "(not compared)"
+
+
+class CompareSection:
+    """Connects the widgets of the section; `panel` runs the jobs."""
+
+    def __init__(self, panel: Any) -> None:
+        self._panel = panel
+        self._ui = panel.ui
+        self._pair: tuple[str, str] | None = None
+        self._filling = False
+        self._combos = {bone: getattr(self._ui, f"match{bone.capitalize()}ComboBox") for bone in BONES}
+        self._shown: tuple[Any, ...] | None = None
+        for combo in self._combos.values():
+            combo.connect("currentIndexChanged(int)", self._onMatch)
+        self._ui.compareButton.connect("clicked(bool)", self._onCompare)
+        self._ui.showComparisonButton.connect("clicked(bool)", self._onShow)
+        self._ui.saveCsvButton.connect("clicked(bool)", self._onSaveCsv)
+
+    def update(self, idle: bool) -> None:
+        """Enable what can be used now, keep matches and colours as the parameter node says."""
+        node = self._panel.parameterNode
+        chosen = node is not None and node.reconstruction is not None and node.reference is not None
+        if chosen:
+            self._matchSegments()
+        matched = chosen and any(self._matched().values())
+        self._ui.compareButton.enabled = idle and matched
+        compared = bool(summaries())
+        self._ui.showComparisonButton.enabled = self._ui.saveCsvButton.enabled = compared
+        if compared and node is not None:
+            state = (node.distanceKind, node.distanceRange, tuple(model.GetID() for model in coloredModels()))
+            if state != self._shown:
+                self._shown = state
+                colorByDistance(node.distanceKind, node.distanceRange)
+
+    def forget(self) -> None:
+        """Say nothing about a comparison that is gone."""
+        self._ui.comparisonLabel.text = ""
+        self._pair, self._shown = None, None
+        self._filling = True
+        for combo in self._combos.values():
+            combo.clear()
+        self._filling = False
+
+    def _matchSegments(self) -> None:
+        """Fill the match boxes when another pair is chosen: with the saved choice where it fits, else by terminology and name."""
+        node = self._panel.parameterNode
+        ids = segmentIds(node.reference)
+        pair = (node.reconstruction.GetID(), f"{node.reference.GetID()} {ids}")
+        if pair == self._pair:
+            return
+        self._pair = pair
+        automatic = matches(node.reconstruction, node.reference)
+        self._filling = True
+        for bone, combo in self._combos.items():
+            combo.clear()
+            combo.addItem(_NOT_COMPARED, "")
+            for identifier in ids:
+                combo.addItem(segmentName(node.reference, identifier), identifier)
+            saved = getattr(node, f"match{bone.capitalize()}")
+            wanted = saved if saved in ids else automatic.get(bone, "")
+            combo.currentIndex = ids.index(wanted) + 1 if wanted in ids else 0
+        self._filling = False
+        self._onMatch()
+
+    def _matched(self) -> dict[str, str]:
+        return {bone: str(combo.itemData(combo.currentIndex) or "") for bone, combo in self._combos.items()}
+
+    def _onMatch(self, *_: Any) -> None:
+        if self._filling or self._panel.parameterNode is None:
+            return
+        for bone, identifier in self._matched().items():
+            setattr(self._panel.parameterNode, f"match{bone.capitalize()}", identifier)
+
+    def _onCompare(self, *_: Any) -> None:
+        node = self._panel.parameterNode
+        self._panel.run(
+            lambda: compareJob(node.reconstruction, node.reference, self._matched(), node.alignment), self._done
+        )
+
+    def _done(self, summary: Any) -> None:
+        self._ui.comparisonLabel.text = resultsInWords(comparisonReport(summary))
+        self._shown = None
+        self._panel.update()
+        self._onShow()
+        self._panel.tell("Compared. Grey parts lie outside the field of view and are not measured.")
+
+    def _onShow(self, *_: Any) -> None:
+        node = self._panel.parameterNode
+        found = summaries()
+        if found:
+            showComparison(found[-1], [item for item in (node.reconstruction, node.reference) if item is not None])
+            colorByDistance(node.distanceKind, node.distanceRange)
+
+    def _onSaveCsv(self, *_: Any) -> None:
+        path = qt.QFileDialog.getSaveFileName(self._panel.window, "Save distances", "distances.csv", "CSV (*.csv)")
+        if path:
+            try:
+                saveCsv(Path(path))
+            except Problem as problem:
+                self._panel.tellProblem(problem)
+                return
+            self._panel.tell(f"Saved: {escape(path)}")
+
+
+def saveCsv(path: Path) -> None:
+    """Write the measures of the comparison in the scene. Raises Problem where there is none, or the file cannot be written."""
+    found = summaries()
+    text = measuresCsv(found[-1]) if found else ""
+    if not text:
+        raise Problem("There is no comparison to save: press Compare first.")
+    try:
+        path.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise Problem(
+            f"{path} cannot be written ({error.strerror}): choose another place or free some space."
+        ) from error
+
+
+def resultsInWords(report: dict[str, Any]) -> str:
+    """The figures of a comparison as HTML."""
+    rows = ["<tr><th align=left>Bone</th><th>ASSD</th><th>HD95</th><th>HD (mm)</th><th>Dice</th></tr>"]
+    for bone, row in report.get("bones", {}).items():
+        if row.get("failure"):
+            rows.append(f"<tr><td>{bone.capitalize()}</td><td colspan=4>{escape(row['failure'])}</td></tr>")
+            continue
+        figures = [f"{row[key]:.2f}" for key in ("exact_assd_mm", "exact_hd95_mm", "exact_hd_mm")]
+        figures.append("\u2013" if row["dice"] is None else f"{row['dice']:.3f}")
+        rows.append(
+            f"<tr><td>{bone.capitalize()}</td>" + "".join(f"<td align=right>{text}</td>" for text in figures) + "</tr>"
+        )
+    lines = ["<table cellpadding=3>" + "".join(rows) + "</table>"]
+    for name, found in report.get("alignments", {}).items():
+        lines.append(
+            f"Alignment of the {escape(name)}: moved {found['translation_mm']:.2f} mm, turned {found['rotation_degrees']:.2f}\u00b0, "
+            f"residual {found['residual_mm']:.2f} mm (before {found['before_mm']:.2f} mm)."
+        )
+    lines += [f"<b>Warning:</b> {escape(line)}" for line in report.get("warnings", [])]
+    return "<br>".join(lines)

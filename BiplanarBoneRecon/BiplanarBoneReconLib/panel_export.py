@@ -1,0 +1,69 @@
+"""Panel section 4: files for guide design."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import qt
+
+from .export_files import reportInWords
+from .jobs import exportJob
+
+
+class ExportSection:
+    """Connects the widgets of the section; `panel` runs the jobs."""
+
+    def __init__(self, panel: Any) -> None:
+        self._panel = panel
+        self._ui = panel.ui
+        self._ui.exportFolderButton.connect("clicked(bool)", self._onFolder)
+        self._ui.checkMeshButton.connect("clicked(bool)", lambda *_: self._onExport(checkOnly=True))
+        self._ui.exportButton.connect("clicked(bool)", lambda *_: self._onExport(checkOnly=False))
+
+    def update(self, idle: bool) -> None:
+        """Enable what can be used now."""
+        node = self._panel.parameterNode
+        chosen = node is not None and node.exported is not None
+        self._ui.checkMeshButton.enabled = idle and chosen
+        self._ui.exportButton.enabled = idle and chosen and bool(node.exportFolder.strip())
+        self._ui.trianglesSpinBox.enabled = node is not None and node.limitTriangles
+
+    def forget(self) -> None:
+        """Say nothing about files of a scene that is gone."""
+        self._ui.exportLabel.text = ""
+
+    def _onFolder(self, *_: Any) -> None:
+        path = qt.QFileDialog.getExistingDirectory(self._panel.window, "Folder to export to", "")
+        if path:
+            self._panel.parameterNode.exportFolder = path
+
+    def _onExport(self, checkOnly: bool) -> None:
+        node = self._panel.parameterNode
+        wanted = {"stl": node.exportStl, "obj": node.exportObj, "ply": node.exportPly}
+        self._panel.run(
+            lambda: exportJob(
+                node.exported,
+                node.exportFolder,
+                [suffix for suffix, chosen in wanted.items() if chosen],
+                node.exportFrame,
+                node.triangles if node.limitTriangles else None,
+                node.patientId,
+                node.exportScene,
+                checkOnly,
+            ),
+            lambda report: self._done(report, checkOnly),
+        )
+
+    def _done(self, report: dict[str, Any], checkOnly: bool) -> None:
+        where = (
+            "Nothing was written." if checkOnly else f"Files in mm, {report['frame']} axes: {escape(report['folder'])}"
+        )
+        self._ui.exportLabel.text = f"{where}{reportInWords(report)}"
+        unsound = [bone for bone, row in report["bones"].items() if row["check"]["problems"]]
+        if unsound:
+            self._panel.tell(
+                f"<b>The mesh of the {escape(', '.join(unsound))} is not sound</b>; repair it before a guide is made."
+            )
+        else:
+            self._panel.tell("All meshes are sound." if checkOnly else "Exported. All meshes are sound.")

@@ -1,0 +1,95 @@
+"""Panel section 1: which radiographs, which side, which geometry, and what was understood."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import qt
+
+from .dependencies import missingPackages
+from .jobs import inspectJob, loadJob
+from .parameters import Geometry
+from .problems import Problem
+from .sample_data import loadSample
+from .scene_radiographs import understoodInWords
+
+_FILES = "Radiographs (*);;DICOM (*.dcm);;Images (*.png *.tif *.tiff *.jpg *.jpeg *.nrrd *.nii *.nii.gz *.mha)"
+
+
+class RadiographsSection:
+    """Connects the widgets of the section; `panel` runs the jobs."""
+
+    def __init__(self, panel: Any) -> None:
+        self._panel = panel
+        self._ui = panel.ui
+        self._ui.loadApButton.connect("clicked(bool)", lambda *_: self._onLoad("ap"))
+        self._ui.loadLateralButton.connect("clicked(bool)", lambda *_: self._onLoad("lateral"))
+        self._ui.rigFileButton.connect("clicked(bool)", self._onRigFile)
+        self._ui.inspectButton.connect("clicked(bool)", self._onInspect)
+        self._ui.sampleButton.connect("clicked(bool)", self._onSample)
+
+    def update(self, idle: bool) -> None:
+        """Enable what can be used now."""
+        node = self._panel.parameterNode
+        usesFile = node is not None and node.geometry is Geometry.RIG_FILE
+        self._ui.rigFileEdit.enabled = self._ui.rigFileButton.enabled = usesFile
+        chosen = node is not None and node.apVolume is not None and node.lateralVolume is not None
+        self._ui.inspectButton.enabled = idle and chosen
+        for button in (self._ui.loadApButton, self._ui.loadLateralButton, self._ui.sampleButton):
+            button.enabled = idle
+
+    def forget(self) -> None:
+        """Say nothing about radiographs that are gone."""
+        self._ui.understoodLabel.text = ""
+
+    def _onLoad(self, view: str) -> None:
+        path = qt.QFileDialog.getOpenFileName(self._panel.window, f"Load the {view} radiograph", "", _FILES)
+        if path:
+            self._panel.run(lambda: loadJob(path, view), lambda node: self._loaded(node, view))
+
+    def _loaded(self, node: Any, view: str) -> None:
+        if view == "ap":
+            self._panel.parameterNode.apVolume = node
+        else:
+            self._panel.parameterNode.lateralVolume = node
+        if self._panel.parameterNode.apVolume is not None and self._panel.parameterNode.lateralVolume is not None:
+            self._onInspect()
+
+    def _onRigFile(self, *_: Any) -> None:
+        path = qt.QFileDialog.getOpenFileName(self._panel.window, "Rig file", "", "Rig (*.json)")
+        if path:
+            self._panel.parameterNode.rigFile = path
+
+    def _onInspect(self, *_: Any) -> None:
+        node = self._panel.parameterNode
+        self._panel.run(
+            lambda: inspectJob(node.apVolume, node.lateralVolume, node.side.value, node.geometry, node.rigFile),
+            self.tell,
+        )
+
+    def _onSample(self, *_: Any) -> None:
+        self._ui.sampleButton.enabled = False  # Events go on meanwhile.
+        self._panel.tell("Loading the sample\u2026")
+        try:
+            nodes = loadSample(place=False)
+        except Problem as problem:
+            self._panel.tellProblem(problem)
+            return
+        finally:
+            self._ui.sampleButton.enabled = True
+        node = self._panel.parameterNode
+        node.geometry = Geometry.FILES
+        node.apVolume, node.lateralVolume, node.reference = nodes["ap"], nodes["lateral"], nodes["reference"]
+        self._onInspect()
+
+    def tell(self, report: dict[str, Any]) -> None:
+        """What the engine understood, with its warnings."""
+        lines = [escape(line) for line in understoodInWords(report)]
+        lines += [f"<b>Warning:</b> {escape(line)}" for line in report["warnings"]]
+        self._ui.understoodLabel.text = "<br>".join(lines)
+        if report.get("patient_id") and not self._panel.parameterNode.patientId:
+            self._panel.parameterNode.patientId = report["patient_id"]
+        self._panel.tell(
+            "" if not missingPackages() else "Packages that the engine needs are installed when you reconstruct."
+        )

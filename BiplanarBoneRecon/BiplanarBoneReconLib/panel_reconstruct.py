@@ -1,0 +1,88 @@
+"""Panel section 2: one button."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import qt
+import slicer
+
+from .dependencies import install, missingPackages, question
+from .jobs import reconstructJob
+from .problems import Problem
+from .texts import REPORT, attachedJson
+
+
+class ReconstructSection:
+    """Connects the widgets of the section; `panel` runs the jobs."""
+
+    def __init__(self, panel: Any) -> None:
+        self._panel = panel
+        self._ui = panel.ui
+        self._ui.modelButton.connect("clicked(bool)", self._onModel)
+        self._ui.reconstructButton.connect("clicked(bool)", self._onReconstruct)
+
+    def update(self, idle: bool) -> None:
+        """Enable what can be used now."""
+        node = self._panel.parameterNode
+        chosen = node is not None and node.apVolume is not None and node.lateralVolume is not None
+        self._ui.reconstructButton.enabled = idle and chosen
+        self._ui.reconstructButton.toolTip = (
+            "Reconstruct femur, tibia, fibula and patella."
+            if chosen
+            else "Choose an AP and a lateral radiograph first."
+        )
+
+    def forget(self) -> None:
+        """Say nothing about a result that is gone."""
+        self._ui.reconstructionLabel.text = ""
+
+    def _onModel(self, *_: Any) -> None:
+        path = qt.QFileDialog.getExistingDirectory(self._panel.window, "Model folder", "")
+        if path:
+            self._panel.parameterNode.modelFolder = path
+
+    def _onReconstruct(self, *_: Any) -> None:
+        try:
+            missing = missingPackages()
+            if missing:
+                if not slicer.util.confirmOkCancelDisplay(question(missing), "BiplanarBoneRecon"):
+                    return
+                install(missing)
+        except Problem as problem:
+            self._panel.tellProblem(problem)
+            return
+        node = self._panel.parameterNode
+        self._panel.run(
+            lambda: reconstructJob(
+                node.apVolume,
+                node.lateralVolume,
+                node.side.value,
+                node.geometry,
+                node.rigFile,
+                node.modelFolder,
+                node.resolution.value,
+                node.device,
+            ),
+            self._done,
+        )
+
+    def _done(self, segmentation: Any) -> None:
+        node = self._panel.parameterNode
+        node.reconstruction = segmentation
+        node.exported = segmentation
+        report = attachedJson(segmentation, REPORT) or {}
+        bones = [
+            f"{name.capitalize()} {row['volume_mm3'] / 1000:.1f} cm\u00b3"
+            if row["found"]
+            else f"{name.capitalize()} not found"
+            for name, row in report.get("bones", {}).items()
+        ]
+        lines = [escape(", ".join(bones) + ".")] if bones else []
+        lines += [f"<b>Warning:</b> {escape(line)}" for line in report.get("warnings", [])]
+        lines.append(escape(report.get("limits", "")))
+        self._ui.reconstructionLabel.text = "<br>".join(lines)
+        self._panel.tell(
+            "Reconstructed. The coloured lines are the edges of the bones, projected onto the radiographs."
+        )

@@ -1,0 +1,99 @@
+"""From a volume of the scene to a file that the engine reads.
+
+The file that the volume came from is preferred: the engine decides polarity and spacing from the DICOM object itself, where
+Slicer's reader inverts MONOCHROME1 images and prefers the detector's spacing to a calibrated one.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from .problems import Problem
+from .texts import RIG, attachedJson
+
+SOURCE_ATTRIBUTE = "BiplanarBoneRecon.SourceFile"
+INTENSITY_ATTRIBUTE = "BiplanarBoneRecon.Intensity"
+VIEWS = ("ap", "lateral")
+VIEW_NAMES = {"ap": "AP", "lateral": "lateral"}
+
+
+@dataclass(frozen=True)
+class RadiographFile:
+    """path: what the engine reads. exported: it was written from the scene, because the original file is gone."""
+
+    path: Path
+    intensity: str
+    exported: bool
+
+
+def checkPair(ap: Any, lateral: Any) -> None:
+    """Raise Problem unless the two nodes can be a pair of radiographs."""
+    for node, view in ((ap, "ap"), (lateral, "lateral")):
+        if node is None:
+            raise Problem(f"Choose the {VIEW_NAMES[view]} radiograph first: from the scene, or with its Load button.")
+        checkRadiograph(node)
+    if ap.GetID() == lateral.GetID():
+        raise Problem(f"{ap.GetName()} is chosen for both views: choose one AP and one lateral radiograph.")
+
+
+def checkRadiograph(node: Any) -> None:
+    """Raise Problem unless a volume holds exactly one image."""
+    image = node.GetImageData()
+    if image is None or image.GetNumberOfPoints() == 0:
+        raise Problem(f"{node.GetName()} holds no image: load the radiograph again.")
+    size = sorted(image.GetDimensions())
+    if size[0] > 1:
+        words = " x ".join(str(count) for count in image.GetDimensions())
+        raise Problem(f"{node.GetName()} is a volume of {words} voxels, not a radiograph: choose a single X-ray image.")
+
+
+def radiographFile(node: Any, folder: Path) -> RadiographFile:
+    """The file of a radiograph, written into `folder` where the original is gone."""
+    intensity = node.GetAttribute(INTENSITY_ATTRIBUTE)
+    original = _originalFile(node)
+    if original is not None:
+        return RadiographFile(original, "auto", False)
+    path = folder / f"{node.GetID()}.nrrd"
+    storage = slicer.vtkMRMLNRRDStorageNode()
+    storage.SetFileName(str(path))
+    if not storage.WriteData(node):
+        raise Problem(f"{node.GetName()} cannot be written to {folder}: free some space on this disk.")
+    return RadiographFile(path, intensity or "auto", True)
+
+
+def storedRig(ap: Any, lateral: Any, folder: Path) -> Path | None:
+    """The rig that both radiographs were placed with, as a file; None where they were not, or not together."""
+    rigs = [attachedJson(node, RIG) for node in (ap, lateral)]
+    if rigs[0] is None or rigs[0] != rigs[1]:
+        return None
+    path = folder / "stored_rig.json"
+    path.write_text(json.dumps(rigs[0]), encoding="utf-8")
+    return path
+
+
+def _originalFile(node: Any) -> Path | None:
+    candidates = [node.GetAttribute(SOURCE_ATTRIBUTE), _dicomFile(node)]
+    storage = node.GetStorageNode()
+    # A file that Slicer loaded is the radiograph only as long as nobody changed the volume.
+    if storage is not None and not node.GetModifiedSinceRead():
+        candidates.append(storage.GetFileName())
+    for candidate in candidates:
+        if candidate and Path(candidate).is_file() and not _writtenByUs(node, candidate):
+            return Path(candidate)
+    return None
+
+
+def _writtenByUs(node: Any, path: str) -> bool:
+    """Whether a file is a copy of our line integrals, which Slicer wrote with a scene: its geometry is not in the file."""
+    return node.GetAttribute(INTENSITY_ATTRIBUTE) is not None and path != node.GetAttribute(SOURCE_ATTRIBUTE)
+
+
+def _dicomFile(node: Any) -> str | None:
+    uids = (node.GetAttribute("DICOM.instanceUIDs") or "").split()
+    database = getattr(slicer, "dicomDatabase", None)
+    return database.fileForInstance(uids[0]) if len(uids) == 1 and database is not None else None

@@ -1,0 +1,125 @@
+"""The reconstructed bones in the scene: a segmentation with closed surfaces, and their edges over the radiographs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import slicer
+import vtk
+
+from .frames import turnedAboutZ
+from .problems import Problem
+
+BONES = ("femur", "tibia", "fibula", "patella")
+SIDE_ATTRIBUTE = "BiplanarBoneRecon.Side"
+PATIENT_ATTRIBUTE = "BiplanarBoneRecon.PatientId"
+OUTLINE_ATTRIBUTE = "BiplanarBoneRecon.OutlineOf"
+_LINE_WIDTH = 2
+_CLOSED_SURFACE = "Closed surface"
+
+
+def addSegmentation(folder: Path, name: str) -> Any:
+    """The result folder of `ssrkd reconstruct` as a segmentation node.
+
+    Names, colours and SNOMED CT codes come from bones.seg.nrrd, shapes from the STL files: these are the exact surfaces, which
+    a label map would only approximate.
+    """
+    described = slicer.vtkMRMLSegmentationNode()
+    storage = slicer.vtkMRMLSegmentationStorageNode()
+    storage.SetFileName(str(folder / "bones.seg.nrrd"))
+    slicer.mrmlScene.AddNode(described)
+    try:
+        if not storage.ReadData(described):
+            raise Problem(
+                "The engine's segmentation cannot be read: free some space on the disk and reconstruct again."
+            )
+        segments = described.GetSegmentation()
+        templates = {
+            segments.GetNthSegment(index).GetName(): segments.GetNthSegment(index)
+            for index in range(segments.GetNumberOfSegments())
+        }
+        return segmentationOf({bone: folder / f"{bone}.stl" for bone in BONES}, name, templates)
+    finally:
+        slicer.mrmlScene.RemoveNode(described)
+
+
+def segmentationOf(files: dict[str, Path], name: str, templates: dict[str, Any]) -> Any:
+    """A segmentation node of surface files (LPS mm) by bone; files that do not exist are left out.
+
+    `templates`: a segment by bone, whose colour and terminology are taken over.
+    """
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    segmentation = node.GetSegmentation()
+    segmentation.SetSourceRepresentationName(_CLOSED_SURFACE)
+    for bone in BONES:
+        if not files[bone].is_file():
+            continue
+        segment = slicer.vtkSegment()
+        segment.SetName(bone.capitalize())
+        template = templates.get(bone)
+        if template is not None:
+            segment.SetColor(template.GetColor())
+            tag = vtk.reference("")
+            if template.GetTag("TerminologyEntry", tag):
+                segment.SetTag("TerminologyEntry", str(tag))
+        segment.AddRepresentation(_CLOSED_SURFACE, readSurface(files[bone]))
+        segmentation.AddSegment(segment, bone)
+    node.CreateDefaultDisplayNodes()
+    return node
+
+
+def readSurface(path: Path) -> Any:
+    """An STL or PLY file of the engine (LPS) as polydata in RAS."""
+    reader = vtk.vtkSTLReader() if path.suffix == ".stl" else vtk.vtkPLYReader()
+    reader.SetFileName(str(path))
+    normals = vtk.vtkPolyDataNormals()
+    normals.SetInputConnection(reader.GetOutputPort())
+    normals.SplittingOff()
+    normals.Update()
+    return turnedAboutZ(normals.GetOutput())
+
+
+def addOutlines(path: Path, colors: dict[str, tuple[float, float, float]]) -> list[Any]:
+    """The bones' edges of outlines.json as line models on the detectors, one a bone and view; returns them."""
+    nodes = []
+    views = json.loads(path.read_text(encoding="utf-8"))["views"]
+    for view, bones in views.items():
+        for bone, lines in bones.items():
+            if not lines:
+                continue
+            node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode", f"{bone.capitalize()} edges, {view}")
+            node.SetAndObservePolyData(turnedAboutZ(_polylines(lines)))
+            node.SetAttribute(OUTLINE_ATTRIBUTE, view)
+            node.CreateDefaultDisplayNodes()
+            display = node.GetDisplayNode()
+            display.SetColor(colors.get(bone, (1.0, 1.0, 0.0)))
+            display.SetLineWidth(_LINE_WIDTH)
+            display.SetLighting(False)
+            display.SetVisibility2D(True)
+            display.SetSliceDisplayModeToProjection()
+            display.SetSliceIntersectionThickness(_LINE_WIDTH)
+            nodes.append(node)
+    return nodes
+
+
+def segmentColors(segmentation: Any) -> dict[str, tuple[float, float, float]]:
+    """Colours by segment ID."""
+    segments = segmentation.GetSegmentation()
+    return {
+        segments.GetNthSegmentID(index): tuple(segments.GetNthSegment(index).GetColor())
+        for index in range(segments.GetNumberOfSegments())
+    }
+
+
+def _polylines(lines: list[list[list[float]]]) -> Any:
+    points, cells = vtk.vtkPoints(), vtk.vtkCellArray()
+    for line in lines:
+        cells.InsertNextCell(len(line))
+        for position in line:
+            cells.InsertCellPoint(points.InsertNextPoint(position))
+    polydata = vtk.vtkPolyData()
+    polydata.SetPoints(points)
+    polydata.SetLines(cells)
+    return polydata

@@ -1,0 +1,131 @@
+"""Segments and bones: which segment is which bone, and its surface as a file for the engine."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import slicer
+import vtk
+
+from .frames import turnedAboutZ
+from .problems import Problem
+from .scene_bones import BONES
+
+_SIDES = ("left", "right")
+_TERMINOLOGY = "TerminologyEntry"
+
+
+def segmentIds(segmentation: Any) -> list[str]:
+    """IDs of the segments, in their order."""
+    segments = segmentation.GetSegmentation()
+    return [segments.GetNthSegmentID(index) for index in range(segments.GetNumberOfSegments())]
+
+
+def segmentName(segmentation: Any, identifier: str) -> str:
+    return str(segmentation.GetSegmentation().GetSegment(identifier).GetName())
+
+
+def bonesOf(segmentation: Any) -> dict[str, str]:
+    """Segment ID by bone, by the words of the names; bones that no segment or more than one names are left out."""
+    found: dict[str, list[str]] = {}
+    for identifier in segmentIds(segmentation):
+        bone = _boneInWords(f"{segmentName(segmentation, identifier)} {_typeMeaning(segmentation, identifier)}")
+        if bone:
+            found.setdefault(bone, []).append(identifier)
+    return {bone: found[bone][0] for bone in BONES if len(found.get(bone, [])) == 1}
+
+
+def matches(reconstruction: Any, reference: Any) -> dict[str, str]:
+    """Segment ID of the reference by bone of the reconstruction: by terminology, else by name.
+
+    Where both knees are segmented, the one on the reconstruction's side is taken; where it stays open, the bone is left out, to
+    be matched by hand.
+    """
+    result = {}
+    for bone, own in bonesOf(reconstruction).items():
+        code = _typeCode(reconstruction, own)
+        candidates = [other for other in segmentIds(reference) if code and _typeCode(reference, other) == code]
+        if not candidates:
+            candidates = [
+                other for other in segmentIds(reference) if _boneInWords(segmentName(reference, other)) == bone
+            ]
+        if len(candidates) > 1:
+            side = sideOf(reconstruction, own)
+            candidates = [other for other in candidates if side and sideOf(reference, other) == side]
+        if len(candidates) == 1:
+            result[bone] = candidates[0]
+    return result
+
+
+def sideOf(segmentation: Any, identifier: str) -> str | None:
+    """ "left" or "right" by the terminology's laterality or the words of the name; None where neither says."""
+    words = _words(segmentName(segmentation, identifier))
+    parts = _terminology(segmentation, identifier)
+    if len(parts) > 3:
+        words |= _words(parts[3].split("^")[-1])
+    stated = [side for side in _SIDES if side in words]
+    return stated[0] if len(stated) == 1 else None
+
+
+def writeSurfaces(segmentation: Any, chosen: dict[str, str], folder: Path) -> None:
+    """Write segments (ID by bone) as closed surfaces, PLY in LPS mm, transforms of the node applied.
+
+    Raises Problem for a segment that is gone or empty.
+    """
+    folder.mkdir(parents=True)
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    for bone, identifier in chosen.items():
+        if segmentation.GetSegmentation().GetSegment(identifier) is None:
+            raise Problem(f"{segmentation.GetName()} no longer has the segment chosen as {bone}: choose it again.")
+        polydata = vtk.vtkPolyData()
+        made = logic.GetSegmentClosedSurfaceRepresentation(segmentation, identifier, polydata, True)
+        if not made or polydata.GetNumberOfPolys() == 0:
+            name = segmentName(segmentation, identifier)
+            raise Problem(
+                f"The segment {name} of {segmentation.GetName()} is empty: segment it, or leave the {bone} out."
+            )
+        triangles = vtk.vtkTriangleFilter()
+        triangles.SetInputData(turnedAboutZ(polydata))
+        triangles.PassLinesOff()
+        triangles.PassVertsOff()
+        bare = vtk.vtkCleanPolyData()
+        # Points at one place, such as those of a surface with sharp edges, become one again; nothing else is changed.
+        bare.SetInputConnection(triangles.GetOutputPort())
+        bare.ToleranceIsAbsoluteOn()
+        bare.SetAbsoluteTolerance(0.0)
+        writer = vtk.vtkPLYWriter()
+        writer.SetFileTypeToBinary()
+        writer.SetFileName(str(folder / f"{bone}.ply"))
+        writer.SetInputConnection(bare.GetOutputPort())
+        if writer.Write() != 1:
+            raise Problem(f"{folder} cannot be written: free some space on this disk.")
+
+
+def _terminology(segmentation: Any, identifier: str) -> list[str]:
+    """Parts of Slicer's terminology entry: context, category, type, modifier, ..."""
+    tag = vtk.reference("")
+    segment = segmentation.GetSegmentation().GetSegment(identifier)
+    return str(tag).split("~") if segment.GetTag(_TERMINOLOGY, tag) else []
+
+
+def _typeCode(segmentation: Any, identifier: str) -> str | None:
+    """Scheme and code of the segment's type, None for a mere "Tissue" or nothing."""
+    parts = _terminology(segmentation, identifier)
+    type_ = parts[2].split("^") if len(parts) > 2 else []
+    return "^".join(type_[:2]) if len(type_) == 3 and _boneInWords(type_[2]) else None
+
+
+def _typeMeaning(segmentation: Any, identifier: str) -> str:
+    parts = _terminology(segmentation, identifier)
+    return parts[2].split("^")[-1] if len(parts) > 2 else ""
+
+
+def _boneInWords(text: str) -> str | None:
+    named = [bone for bone in BONES if bone in _words(text)]
+    return named[0] if len(named) == 1 else None
+
+
+def _words(text: str) -> set[str]:
+    return set(re.split(r"[^a-z]+", text.lower()))

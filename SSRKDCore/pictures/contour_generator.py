@@ -1,0 +1,89 @@
+"""The edges of a bone on a radiograph: where the rays of a view graze its surface.
+
+These are the lines that a reader sees in an X-ray image, those inside the shadow included (both condyles of a lateral
+view), because bone hides nothing behind it. On a smooth surface they are the zeros of the ray's direction times the
+normal; interpolating that product between vertices gives lines without the zigzag of triangle edges (Hertzmann and
+Zorin, Illustrating smooth surfaces, SIGGRAPH 2000).
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from SSRKDCore.geometry.view import View
+from SSRKDCore.surface import Surface
+
+Array = NDArray[np.float64]
+
+#: Lines shorter than this on the detector are noise of the surface, not an edge that anyone would follow.
+SHORTEST_LINE_MM = 4.0
+
+
+def vertex_normals(surface: Surface) -> Array:
+    """(V, 3) area-weighted unit normals, outwards for outward winding; 0 where a vertex belongs to no triangle."""
+    corners = surface.triangles
+    areas = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals = np.zeros_like(surface.vertices)
+    for corner in range(3):
+        np.add.at(normals, surface.faces[:, corner], areas)
+    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
+    return np.divide(normals, lengths, out=np.zeros_like(normals), where=lengths > 0)
+
+
+def edges_on_detector(surface: Surface, view: View, shortest_mm: float = SHORTEST_LINE_MM) -> list[Array]:
+    """Polylines (N, 3) in mm, LPS, on the detector plane, where the surface's edges fall.
+
+    Nothing is drawn outside the detector. An empty surface has no edges.
+    """
+    lines = [projected_on_detector(line, view) for line in _contour_lines(surface, np.array(view.source))]
+    pieces = [piece for line in lines for piece in _inside_detector(line, view)]
+    return [piece for piece in pieces if np.linalg.norm(np.diff(piece, axis=0), axis=1).sum() >= shortest_mm]
+
+
+def projected_on_detector(points: Array, view: View) -> Array:
+    """(N, 3) where the rays from the source through the points (N, 3) meet the detector plane, mm; NaN behind the source."""
+    pixels, _ = view.project(points)
+    return view.pixel_position(pixels[:, 0], pixels[:, 1])
+
+
+def _contour_lines(surface: Surface, source: Array) -> list[Array]:
+    from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
+    from vtkmodules.vtkFiltersCore import vtkContourFilter, vtkStripper
+
+    if surface.is_empty:
+        return []
+    rays = surface.vertices - source
+    rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+    facing = np.einsum("ij,ij->i", rays, vertex_normals(surface))
+    polydata = surface.to_vtk()
+    polydata.GetPointData().SetScalars(numpy_to_vtk(facing, deep=True))
+    contour = vtkContourFilter()
+    contour.SetInputData(polydata)
+    contour.SetValue(0, 0.0)
+    strips = vtkStripper()
+    strips.SetInputConnection(contour.GetOutputPort())
+    strips.SetMaximumLength(100_000)
+    strips.JoinContiguousSegmentsOn()
+    strips.Update()
+    found = strips.GetOutput()
+    if found.GetNumberOfLines() == 0:
+        return []
+    points = vtk_to_numpy(found.GetPoints().GetData()).astype(np.float64)
+    offsets = vtk_to_numpy(found.GetLines().GetOffsetsArray())
+    order = vtk_to_numpy(found.GetLines().GetConnectivityArray())
+    return [points[order[start:end]] for start, end in pairwise(offsets)]
+
+
+def _inside_detector(line: Array, view: View) -> list[Array]:
+    """The parts of a line on the detector plane that lie on the detector's pixels."""
+    offset = line - np.array(view.detector_origin)
+    rows = offset @ np.array(view.row_direction) / view.pixel_spacing[0]
+    columns = offset @ np.array(view.column_direction) / view.pixel_spacing[1]
+    with np.errstate(invalid="ignore"):
+        inside = (rows >= -0.5) & (rows <= view.rows - 0.5) & (columns >= -0.5) & (columns <= view.columns - 0.5)
+    changes = np.flatnonzero(np.diff(inside.astype(np.int8))) + 1
+    parts = np.split(np.arange(len(line)), changes)
+    return [line[part] for part in parts if len(part) > 1 and inside[part[0]]]

@@ -1,0 +1,378 @@
+"""The real .ui on a real scene: every control, the whole job, saved scenes, and what can go wrong in between."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+ONE_A_LINE = {"enabled", "text"}
+
+
+@pytest.fixture
+def panel(slicer_host: Any) -> Iterator[Any]:
+    from slicer_host.panel import Panel
+
+    opened = Panel(slicer_host)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def finished_panel(finished: Any, panel: Any) -> Any:
+    """The panel on the scene that was reconstructed, compared, saved and read back."""
+    panel.widget.initializeParameterNode()
+    panel.process()
+    return panel
+
+
+def test_an_empty_scene_offers_only_what_can_be_done(panel: Any) -> None:
+    enabled = {
+        name for name, widget in vars(panel.ui).items() if widget.className() == "QPushButton" and widget.enabled
+    }
+    assert enabled == {
+        "loadApButton",
+        "loadLateralButton",
+        "sampleButton",
+        "modelButton",
+        "exportFolderButton",
+    }
+
+
+def test_every_choice_is_a_parameter_and_every_parameter_a_choice(panel: Any, repository: Path) -> None:
+    tree = ElementTree.parse(repository / "BiplanarBoneRecon" / "Resources" / "UI" / "BiplanarBoneRecon.ui")
+    named = [item.findtext("string") for item in tree.iter("property") if item.get("name") == "SlicerParameterName"]
+    by_hand = {"matchFemur", "matchTibia", "matchFibula", "matchPatella"}
+    assert len(named) == len(set(named))
+    assert set(named) | by_hand == set(panel.widget.parameterNode._fields)
+
+
+def test_every_control_changes_its_parameter_and_follows_it(panel: Any) -> None:
+    node = panel.widget.parameterNode
+    from BiplanarBoneReconLib.parameters import Alignment, Device, DistanceKind, Frame, Geometry, Resolution, Side
+
+    for box, name, kind in (
+        ("sideComboBox", "side", Side),
+        ("geometryComboBox", "geometry", Geometry),
+        ("resolutionComboBox", "resolution", Resolution),
+        ("deviceComboBox", "device", Device),
+        ("alignmentComboBox", "alignment", Alignment),
+        ("distanceKindComboBox", "distanceKind", DistanceKind),
+        ("exportFrameComboBox", "exportFrame", Frame),
+    ):
+        widget = getattr(panel.ui, box)
+        assert widget.count == len(kind)
+        for index, choice in enumerate(kind):
+            widget.currentIndex = index
+            assert getattr(node, name) is choice
+            assert widget.itemText(index) == choice.label()
+        setattr(node, name, next(iter(kind)))
+        assert widget.currentIndex == 0
+    for edit, name in (
+        ("rigFileEdit", "rigFile"),
+        ("modelEdit", "modelFolder"),
+        ("exportFolderEdit", "exportFolder"),
+        ("patientIdEdit", "patientId"),
+    ):
+        getattr(panel.ui, edit).text = "\u00fc 1"
+        assert getattr(node, name) == "\u00fc 1"
+    for check, name in (
+        ("stlCheckBox", "exportStl"),
+        ("objCheckBox", "exportObj"),
+        ("plyCheckBox", "exportPly"),
+        ("sceneCheckBox", "exportScene"),
+        ("limitTrianglesCheckBox", "limitTriangles"),
+    ):
+        before = getattr(node, name)
+        getattr(panel.ui, check).checked = not before
+        assert getattr(node, name) is not before
+    panel.ui.distanceRangeSpinBox.value = 7.5
+    panel.ui.trianglesSpinBox.value = 5000
+    assert (node.distanceRange, node.triangles) == (7.5, 5000)
+
+
+def test_the_rig_file_is_asked_for_only_where_it_is_used(panel: Any) -> None:
+    from BiplanarBoneReconLib.parameters import Geometry
+
+    assert not panel.ui.rigFileEdit.enabled
+    panel.widget.parameterNode.geometry = Geometry.RIG_FILE
+    assert panel.ui.rigFileEdit.enabled and panel.ui.rigFileButton.enabled
+    panel.answer("/somewhere/rig.json", "/a/model", "/a/folder")
+    for button in ("rigFileButton", "modelButton", "exportFolderButton"):
+        panel.click(button)
+    node = panel.widget.parameterNode
+    assert (node.rigFile, node.modelFolder, node.exportFolder) == ("/somewhere/rig.json", "/a/model", "/a/folder")
+
+
+def test_a_saved_scene_reopens_where_it_was_left(finished_panel: Any) -> None:
+    node, ui = finished_panel.widget.parameterNode, finished_panel.ui
+    assert node.resolution.value == 128
+    assert ui.apSelector.currentNode().GetID() == node.apVolume.GetID()
+    assert ui.reconstructionSelector.currentNode().GetName() == "Bones left"
+    assert ui.referenceSelector.currentNode().GetName() == "Sample reference"
+    assert [ui.matchFemurComboBox.itemText(ui.matchFemurComboBox.currentIndex), node.matchFemur] == ["Femur", "femur"]
+    for button in ("inspectButton", "reconstructButton", "compareButton", "showComparisonButton", "checkMeshButton"):
+        assert getattr(ui, button).enabled, button
+
+
+def test_the_result_is_four_coded_bones_with_the_radiographs(finished_panel: Any) -> None:
+    import slicer
+    import vtk
+    from BiplanarBoneReconLib.hierarchy import folderOf
+    from BiplanarBoneReconLib.segments import sideOf
+
+    node = finished_panel.widget.parameterNode
+    segments = node.reconstruction.GetSegmentation()
+    codes = {}
+    for index in range(segments.GetNumberOfSegments()):
+        tag = vtk.reference("")
+        assert segments.GetNthSegment(index).GetTag("TerminologyEntry", tag)
+        codes[segments.GetNthSegment(index).GetName()] = str(tag).split("~")[2].split("^")[1]
+        assert sideOf(node.reconstruction, segments.GetNthSegmentID(index)) == "left"
+    assert codes == {"Femur": "71341001", "Tibia": "12611008", "Fibula": "87342007", "Patella": "64234005"}
+    folder = folderOf(node.reconstruction)
+    assert folder is not None
+    assert folder == folderOf(node.apVolume) == folderOf(node.lateralVolume)
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 2
+
+
+def test_the_comparison_has_figures_colours_and_a_legend(finished_panel: Any) -> None:
+    import slicer
+    from BiplanarBoneReconLib import layouts
+    from BiplanarBoneReconLib.scene_comparison import coloredModels, comparisonReport, summaries
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    (summary,) = summaries()
+    report = comparisonReport(summary)
+    assert set(report["bones"]) == {"femur", "tibia", "fibula", "patella"}
+    table = summary.GetTable()
+    for row, (bone, figures) in enumerate(report["bones"].items()):
+        assert table.GetValue(row, 0).ToString() == bone.capitalize()
+        assert float(table.GetValueByName(row, "ASSD (mm)").ToString()) == pytest.approx(
+            figures["exact_assd_mm"], abs=1e-3
+        )
+        # The bundled model is a first one: this says "the same bone, in place", not "accurate".
+        assert figures["exact_assd_mm"] < 4.0
+    models = coloredModels()
+    assert len(models) == 8
+    for model in models:
+        distances = vtk_to_numpy(model.GetPolyData().GetPointData().GetArray("signed_distance_mm"))
+        bone, surface = (
+            model.GetAttribute("BiplanarBoneRecon.Bone"),
+            model.GetAttribute("BiplanarBoneRecon.ComparedSurface"),
+        )
+        import numpy as np
+
+        key = {"reconstruction": "reconstruction_to_reference", "reference": "reference_to_reconstruction"}[surface]
+        # Vertices are not spread evenly, so the mean over them is near the mean over the area, not equal to it.
+        assert np.nanmean(np.abs(distances)) == pytest.approx(report["bones"][bone][f"exact_mean_{key}_mm"], rel=0.5)
+        display = model.GetDisplayNode()
+        assert display.GetScalarVisibility() and display.GetScalarRange() == (-3.0, 3.0)
+        view = {"reconstruction": layouts.RECONSTRUCTION_VIEW, "reference": layouts.REFERENCE_VIEW}[surface]
+        assert [slicer.mrmlScene.GetNodeByID(i).GetLayoutName() for i in display.GetViewNodeIDs()] == [view]
+    legends = slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLColorLegendDisplayNode")
+    assert legends == 2
+    chart = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLPlotChartNode")
+    assert chart.GetNumberOfPlotSeriesNodes() == 4
+    for index in range(4):
+        series = chart.GetNthPlotSeriesNode(index)
+        column = series.GetTableNode().GetTable().GetColumnByName(series.GetYColumnName())
+        assert sum(column.GetValue(i) for i in range(column.GetNumberOfValues())) == pytest.approx(100.0)
+
+
+def test_colours_follow_kind_and_range(finished_panel: Any) -> None:
+    from BiplanarBoneReconLib.parameters import DistanceKind
+    from BiplanarBoneReconLib.scene_comparison import coloredModels
+
+    finished_panel.ui.distanceKindComboBox.currentIndex = list(DistanceKind).index(DistanceKind.ABSOLUTE)
+    finished_panel.ui.distanceRangeSpinBox.value = 5.0
+    finished_panel.process()
+    for model in coloredModels():
+        display = model.GetDisplayNode()
+        assert display.GetActiveScalarName() == "absolute_distance_mm"
+        assert display.GetScalarRange() == (0.0, 5.0)
+
+
+def test_csv_of_the_comparison(finished_panel: Any, tmp_path: Path) -> None:
+    import csv
+
+    from BiplanarBoneReconLib.scene_comparison import comparisonReport, summaries
+
+    path = tmp_path / "Abst\u00e4nde.csv"
+    finished_panel.answer(str(path))
+    finished_panel.click("saveCsvButton")
+    rows = list(csv.DictReader(path.open(encoding="utf-8")))
+    report = comparisonReport(summaries()[0])
+    assert {row["bone"] for row in rows} == set(report["bones"])
+    for row in rows:
+        assert float(row["exact_hd_mm"]) == pytest.approx(report["bones"][row["bone"]]["exact_hd_mm"], rel=1e-4)
+    finished_panel.answer(str(tmp_path / "no folder" / "x.csv"))
+    finished_panel.click("saveCsvButton")
+    assert "choose another place" in finished_panel.host.errors[-1][0]
+
+
+def test_a_match_by_hand_is_used(finished_panel: Any) -> None:
+    node, ui = finished_panel.widget.parameterNode, finished_panel.ui
+    ui.matchFemurComboBox.currentIndex = 0
+    assert node.matchFemur == ""
+    for bone in ("Tibia", "Fibula", "Patella"):
+        getattr(ui, f"match{bone}ComboBox").currentIndex = 0
+    assert not ui.compareButton.enabled
+    ui.matchPatellaComboBox.currentIndex = 4
+    assert node.matchPatella == "patella" and ui.compareButton.enabled
+
+
+def test_aligned_comparison_and_its_residual(finished_panel: Any) -> None:
+    """The reference is moved by 5 mm; aligning finds that again. One bone, to be quick."""
+    import slicer
+    import vtk
+    from BiplanarBoneReconLib.parameters import Alignment
+    from BiplanarBoneReconLib.scene_comparison import comparisonReport, summaries
+
+    node, ui = finished_panel.widget.parameterNode, finished_panel.ui
+    for bone in ("Femur", "Tibia", "Patella"):
+        getattr(ui, f"match{bone}ComboBox").currentIndex = 0
+    shift = vtk.vtkMatrix4x4()
+    shift.SetElement(2, 3, 5.0)
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(shift)
+    node.reference.SetAndObserveTransformNodeID(transform.GetID())
+    node.alignment = Alignment.BONE
+    finished_panel.click("compareButton")
+    finished_panel.waitUntilIdle()
+    assert not finished_panel.host.errors
+    (summary,) = summaries()
+    report = comparisonReport(summary)
+    assert set(report["bones"]) == {"fibula"}
+    motion = report["alignments"]["fibula"]
+    assert motion["matrix"][2][3] == pytest.approx(5.0, abs=1.5)
+    assert motion["residual_mm"] < motion["before_mm"]
+    assert "residual" in ui.comparisonLabel.text
+
+
+def test_pressed_twice_and_cancelled(finished_panel: Any) -> None:
+    import slicer
+
+    before = slicer.mrmlScene.GetNumberOfNodes()
+    finished_panel.click("reconstructButton")
+    assert not finished_panel.ui.reconstructButton.enabled
+    finished_panel.widget._sections[1]._onReconstruct()
+    assert "still at work" in finished_panel.status()
+    finished_panel.click("cancelButton")
+    finished_panel.waitUntilIdle()
+    assert finished_panel.status() == "Cancelled. The scene is as it was."
+    assert not finished_panel.host.errors
+    assert slicer.mrmlScene.GetNumberOfNodes() == before
+    assert finished_panel.ui.reconstructButton.enabled
+
+
+def test_a_scene_closed_while_the_engine_runs(finished_panel: Any) -> None:
+    finished_panel.click("reconstructButton")
+    finished_panel.host.scene.Clear(False)
+    finished_panel.host.addDefaultNodes()
+    finished_panel.waitUntilIdle()
+    assert "The scene was closed" in finished_panel.host.errors[-1][0]
+    assert finished_panel.host.scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+    assert not finished_panel.ui.reconstructButton.enabled
+
+
+def test_deleted_inputs_disable_what_needs_them(finished_panel: Any) -> None:
+    node = finished_panel.widget.parameterNode
+    finished_panel.host.scene.RemoveNode(node.reconstruction)
+    finished_panel.process()
+    assert not finished_panel.ui.compareButton.enabled and not finished_panel.ui.exportButton.enabled
+    finished_panel.host.scene.RemoveNode(node.lateralVolume)
+    finished_panel.process()
+    assert not finished_panel.ui.reconstructButton.enabled
+
+
+def test_export_from_the_panel(finished_panel: Any, tmp_path: Path) -> None:
+    """Every format, with fewer triangles and the scene; the report says how far the surface moved."""
+    import json
+
+    import trimesh
+
+    ui = finished_panel.ui
+    ui.patientIdEdit.text = "P/1 \u00e9"
+    for box in ("objCheckBox", "plyCheckBox", "sceneCheckBox", "limitTrianglesCheckBox"):
+        getattr(ui, box).checked = True
+    ui.trianglesSpinBox.value = 3000
+    ui.exportFolderEdit.text = str(tmp_path / "missing")
+    finished_panel.click("exportButton")
+    assert "choose one that exists" in finished_panel.host.errors.pop()[0]
+    ui.exportFolderEdit.text = str(tmp_path)
+    finished_panel.click("exportButton")
+    finished_panel.waitUntilIdle()
+    assert not finished_panel.host.errors
+    (folder,) = tmp_path.iterdir()
+    assert folder.name.startswith("P-1-\u00e9_left_") and folder.name.endswith("_LPS")
+    names = sorted(path.name for path in folder.iterdir())
+    assert sum(name.endswith(".stl") for name in names) == 4 and sum(name.endswith(".obj") for name in names) == 4
+    assert f"{folder.name}.mrb" in names
+    report = json.loads((folder / "export_report.json").read_text(encoding="utf-8"))
+    for bone, row in report["bones"].items():
+        assert row["check"]["closed"] and row["check"]["manifold"] and row["check"]["self_intersections"] == 0
+        stl, ply = (next(name for name in row["files"] if name.endswith(suffix)) for suffix in (".stl", ".ply"))
+        mesh = trimesh.load(folder / stl)
+        assert mesh.is_watertight and len(mesh.faces) == row["check"]["triangles"]
+        assert trimesh.load(folder / ply).volume == pytest.approx(mesh.volume, rel=1e-3)
+        if row["check"]["triangles"] < row["original_triangles"]:
+            assert 0 < row["deviation_mm"] < 5.0
+            assert f"{row['deviation_mm']:.3f} mm" in ui.exportLabel.text, bone
+    assert "All meshes are sound" in finished_panel.status()
+
+
+def test_packages_are_asked_for_once_and_a_no_is_accepted(finished_panel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from BiplanarBoneReconLib import dependencies, panel_reconstruct
+
+    absent = dependencies.Package("torch", "no_such_torch", "torch>=2.4", 865.0)
+    monkeypatch.setattr(panel_reconstruct, "missingPackages", lambda: [absent])
+    monkeypatch.setattr(finished_panel.host, "confirm", False)
+    finished_panel.click("reconstructButton")
+    assert "torch, about 865 MB" in finished_panel.host.confirmations[0] and len(finished_panel.host.confirmations) == 1
+    assert finished_panel.ui.reconstructButton.enabled
+    monkeypatch.setattr(finished_panel.host, "confirm", True)
+    finished_panel.click("reconstructButton")
+    assert "install it in the Extensions Manager" in finished_panel.host.errors[-1][0]
+
+
+def test_nothing_is_installed_where_everything_is_there(slicer_host: Any) -> None:
+    from BiplanarBoneReconLib.dependencies import missingPackages, packages
+
+    assert {package.name for package in packages()} >= {"torch", "numba"}
+    assert missingPackages() == []
+
+
+def test_an_old_package_counts_as_missing(slicer_host: Any) -> None:
+    from BiplanarBoneReconLib.dependencies import Package
+
+    assert Package("numpy", "numpy", "numpy>=999", 1.0).isMissing
+    assert not Package("numpy", "numpy", "numpy>=1", 1.0).isMissing
+
+
+def test_the_module_registers_sample_data(slicer_host: Any) -> None:
+    import slicer
+
+    from BiplanarBoneRecon import BiplanarBoneRecon
+
+    slicer.app.startup.clear()
+    module = BiplanarBoneRecon(SimpleNamespace())
+    assert module.parent.title and module.parent.categories == ["Orthopedics"]
+    for signature, function in slicer.app.startup:
+        assert signature == "startupCompleted()"
+        function()
+    (source,) = slicer_host.sampleSources
+    assert source["category"] == "BiplanarBoneRecon" and Path(source["thumbnailFileName"]).is_file()
+    nodes = source["customDownloader"](None)
+    assert [node.GetClassName() for node in nodes] == ["vtkMRMLScalarVolumeNode"] * 2 + ["vtkMRMLSegmentationNode"]
+
+
+def test_the_module_s_own_self_test(slicer_host: Any) -> None:
+    """BiplanarBoneReconTest, as Slicer's self-test runs it: the whole job through the logic alone."""
+    from BiplanarBoneRecon import BiplanarBoneReconTest
+
+    BiplanarBoneReconTest().runTest()

@@ -1,0 +1,70 @@
+"""Slicer's own views draw what the module puts into them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def views(finished: Any) -> Any:
+    from BiplanarBoneReconLib import layouts
+    from BiplanarBoneReconLib.texts import RIG, attachedJson
+    from slicer_host.views import sliceLogics
+
+    layouts.show(layouts.RADIOGRAPHS_LAYOUT)
+    sliceLogics()
+    pair = {"ap": finished.apVolume, "lateral": finished.lateralVolume}
+    layouts.showRadiographs(pair, attachedJson(finished.reconstruction, RIG))
+    return layouts
+
+
+def _coloured(picture: np.ndarray) -> float:
+    """Share of pixels that are not grey."""
+    low, high = picture.min(axis=2).astype(int), picture.max(axis=2).astype(int)
+    return float((high - low > 40).mean())
+
+
+def test_each_radiograph_with_its_own_edges(views: Any) -> None:
+    from slicer_host.views import SliceView
+
+    pictures = [SliceView(views.viewNode(name), 200, 200).picture() for name in views.SLICE_VIEWS.values()]
+    for picture in pictures:
+        assert picture.std() > 20
+        assert 0.01 < _coloured(picture) < 0.3
+    assert np.abs(pictures[0].astype(int) - pictures[1]).mean() > 5
+    # A left knee from the front, columns to the patient's left: the fibula's green lies right of the middle.
+    green = (pictures[0][:, :, 1].astype(int) - np.maximum(pictures[0][:, :, 0], pictures[0][:, :, 2])) > 25
+    assert green.sum() > 20 and np.nonzero(green)[1].mean() > 100
+
+
+def test_colours_of_distance_in_their_views_only(views: Any) -> None:
+    import slicer
+    from BiplanarBoneReconLib.scene_comparison import showComparison, summaries
+    from slicer_host.views import ThreeDView
+
+    nodes = [
+        slicer.mrmlScene.GetNthNodeByClass(index, "vtkMRMLSegmentationNode")
+        for index in range(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode"))
+    ]
+    showComparison(summaries()[0], nodes)
+    for name in (views.RECONSTRUCTION_VIEW, views.REFERENCE_VIEW):
+        node = views.viewNode(name)
+        assert node.GetLinkedControl()
+        shown = [
+            display.GetDisplayableNode().GetName()
+            for model in range(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLModelDisplayNode"))
+            if (display := slicer.mrmlScene.GetNthNodeByClass(model, "vtkMRMLModelDisplayNode")).GetDisplayableNode()
+            and display.GetDisplayableNode().GetAttribute("BiplanarBoneRecon.ComparedSurface")
+            and display.IsDisplayableInView(node.GetID())
+        ]
+        assert len(shown) == 4
+        for segmentation in nodes:
+            assert not segmentation.GetDisplayNode().IsDisplayableInView(node.GetID())
+    view = ThreeDView(views.viewNode(views.RECONSTRUCTION_VIEW), 200, 200)
+    view.look((0.5, -1.0, 0.0))
+    picture = view.picture().astype(int)
+    red, blue = picture[:, :, 0] - picture[:, :, 2] > 60, picture[:, :, 2] - picture[:, :, 0] > 120
+    assert red.mean() > 0.005 and blue.mean() > 0.001
