@@ -42,6 +42,10 @@ COMMANDS: dict[str, str] = {
 }
 
 
+#: Commands whose unfinished work is kept.
+RESUMABLE = ("population", "train")
+
+
 def _module(name: str) -> str:
     return f"SSRKDCore.commands.{name.replace('-', '_')}"
 
@@ -85,11 +89,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGTERM, _stop)
     try:
+        return _run(parsed)
+    finally:
+        # Whoever calls us from Python may print after us.
+        console.set_quiet(False)
+        console.set_progress_lines(False)
+
+
+def _run(parsed: argparse.Namespace) -> int:
+    try:
         result = importlib.import_module(_module(parsed.command)).run(parsed)
     except InputError as error:
         return _failed(parsed.json, str(error), EXIT_BAD_INPUT)
     except (KeyboardInterrupt, Cancelled):
-        return _failed(parsed.json, "Cancelled; nothing was written.", EXIT_CANCELLED)
+        words = (
+            "Stopped; what was finished is kept, and the same command goes on from there."
+            if parsed.command in RESUMABLE
+            else "Cancelled; nothing was written."
+        )
+        return _failed(parsed.json, words, EXIT_CANCELLED)
     except ModuleNotFoundError as error:
         if error.name and error.name.startswith("SSRKDCore"):
             raise
