@@ -148,6 +148,7 @@ def follow(arguments: argparse.Namespace) -> None:
     place.root.mkdir(parents=True, exist_ok=True)
     make_population(recipe, place, arguments.data)
     train(recipe, place)
+    print(f"The student is in {place.model('xray')}.")
 
 
 def main() -> int:
