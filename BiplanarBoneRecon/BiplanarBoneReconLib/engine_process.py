@@ -83,7 +83,8 @@ class EngineProcess:
         for name, value in engineEnvironment().items():
             environment.insert(name, value)
         self._process.setProcessEnvironment(environment)
-        words = ["-m", "SSRKDCore", *arguments, "--json", "--progress-lines"]
+        # -P: a folder named SSRKDCore where Slicer was started must not be taken for the engine.
+        words = ["-P", "-m", "SSRKDCore", *arguments, "--json", "--progress-lines"]
         self._process.start(pythonExecutable(), words)
 
     def cancel(self) -> None:

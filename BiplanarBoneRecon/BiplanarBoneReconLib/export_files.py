@@ -52,6 +52,6 @@ def reportInWords(report: dict[str, Any]) -> str:
             "sound: closed, manifold, no self-intersection" if not problems else "<b>" + "; ".join(problems) + "</b>"
         )
         moved = f", moved by at most {row['deviation_mm']:.3f} mm" if row["deviation_mm"] else ""
-        missed = "" if row["budget_reached"] else " (more than asked: fewer would open it)"
+        missed = "" if row["budget_reached"] else " (more than asked: the holes through its shape need them)"
         rows.append(f"<li>{bone.capitalize()}: {check['triangles']:,} triangles{missed}{moved}; {state}</li>")
     return "<ul style='margin-left:-20px'>" + "".join(rows) + "</ul>"

@@ -11,6 +11,8 @@ from .frames import sliceToRAS, vtkMatrix
 RADIOGRAPHS_LAYOUT, COMPARISON_LAYOUT = 54101, 54102
 SLICE_VIEWS = {"ap": "BiplanarAP", "lateral": "BiplanarLateral"}
 KNEE_VIEW, RECONSTRUCTION_VIEW, REFERENCE_VIEW = "BiplanarKnee", "BiplanarReconstruction", "BiplanarReference"
+#: Slicer moves the cameras of a linked view's whole group: the two compared views are one, so that no other view moves with them.
+_COMPARISON_GROUP = 54102
 
 
 def _slice(name: str, label: str, color: str) -> str:
@@ -121,6 +123,7 @@ def linkCameras() -> None:
     for name in (RECONSTRUCTION_VIEW, REFERENCE_VIEW):
         view = viewNode(name)
         if view is not None:
+            view.SetViewGroup(_COMPARISON_GROUP)
             view.SetLinkedControl(True)
             view.SetBoxVisible(False)
             view.SetAxisLabelsVisible(False)

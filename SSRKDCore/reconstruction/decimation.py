@@ -7,10 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from SSRKDCore.reconstruction.edge_collapse import collapse_edges
+from SSRKDCore.reconstruction.mesh_check import self_intersections, unsound_vertices
 from SSRKDCore.surface import Surface
 
 #: Attempts to find the coarsest surface within a maximum deviation.
 _ATTEMPTS = 6
+#: Attempts to keep a surface out of itself, each with more of it left alone.
+_UNTANGLING = 8
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class Decimation:
 
     Attributes
     ----------
-    surface: closed, every edge shared by two triangles, outward winding.
+    surface: as closed and manifold as the original.
     deviation_mm: the largest distance between the two surfaces, measured both ways (see `largest_deviation`).
     reached: whether the triangle budget was met.
     """
@@ -30,10 +34,12 @@ class Decimation:
 
 
 def decimated(surface: Surface, triangles: int, max_deviation_mm: float | None = None) -> Decimation:
-    """A closed surface with at most `triangles` triangles, or the fewest (about) that stay within `max_deviation_mm`.
+    """A surface with at most `triangles` triangles, or the fewest (about) that stay within `max_deviation_mm`.
 
-    Where quadric decimation (Garland and Heckbert 1997) would leave an edge with other than two triangles, a
-    topology-preserving one (Schroeder 1992) is used instead; where neither does, fewer triangles are removed.
+    Edges are collapsed in the order of their quadric error, none that would change the topology (see `edge_collapse`): a closed
+    surface stays closed and manifold. Where the result would pass through itself, that place keeps more of its vertices. Open and
+    non-manifold edges stay as they are. A surface with many handles cannot have fewer triangles than they need; then
+    `reached` is False.
     """
     count = len(surface.faces)
     if count <= triangles:
@@ -43,16 +49,13 @@ def decimated(surface: Surface, triangles: int, max_deviation_mm: float | None =
     too_few, enough = triangles - 1, count
     target = triangles
     for _ in range(_ATTEMPTS):
-        candidate = _closed_with(surface, target)
-        if candidate is not None:
-            deviation = largest_deviation(surface, candidate)
-            if max_deviation_mm is None or deviation <= max_deviation_mm:
-                best = Decimation(candidate, deviation, len(candidate.faces) <= triangles)
-                enough = target
-                if best.reached:
-                    break
-            else:
-                too_few = target
+        candidate = _with_triangles(surface, target)
+        deviation = largest_deviation(surface, candidate)
+        if max_deviation_mm is None or deviation <= max_deviation_mm:
+            best = Decimation(candidate, deviation, len(candidate.faces) <= triangles)
+            enough = target
+            if best.reached or max_deviation_mm is None:
+                break
         else:
             too_few = target
         target = int(np.sqrt(float(max(too_few, 1)) * enough))
@@ -73,9 +76,9 @@ def _distances(from_surface: Surface, to_surface: Surface) -> NDArray[np.float64
     from vtkmodules.vtkCommonCore import vtkDoubleArray
     from vtkmodules.vtkFiltersCore import vtkImplicitPolyDataDistance
 
-    corners = from_surface.triangles
-    middles = (corners + corners[:, [1, 2, 0]]) / 2
-    points = np.concatenate([from_surface.vertices, middles.reshape(-1, 3), corners.mean(axis=1)])
+    vertices, faces = from_surface.vertices, from_surface.faces
+    ends = np.unique(np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1), axis=0)
+    points = np.concatenate([vertices, vertices[ends].mean(axis=1), vertices[faces].mean(axis=1)])
     distance = vtkImplicitPolyDataDistance()
     distance.SetInput(to_surface.to_vtk())
     result = vtkDoubleArray()
@@ -83,27 +86,32 @@ def _distances(from_surface: Surface, to_surface: Surface) -> NDArray[np.float64
     return np.abs(vtk_to_numpy(result))
 
 
-def _closed_with(surface: Surface, triangles: int) -> Surface | None:
-    """The surface with about this many triangles, or None where no method keeps it closed."""
-    from vtkmodules.vtkFiltersCore import vtkDecimatePro, vtkQuadricDecimation
-
-    reduction = 1.0 - triangles / len(surface.faces)
-    quadric = vtkQuadricDecimation()
-    quadric.SetTargetReduction(reduction)
-    preserving = vtkDecimatePro()
-    preserving.SetTargetReduction(reduction)
-    preserving.PreserveTopologyOn()
-    preserving.SplittingOff()
-    preserving.BoundaryVertexDeletionOff()
-    for method in (quadric, preserving):
-        method.SetInputData(surface.to_vtk())
-        method.Update()
-        candidate = _without_unused_vertices(Surface.from_vtk(method.GetOutput()))
-        if candidate.is_closed() and candidate.triangle_areas.min() > 0:
-            return candidate if candidate.volume > 0 else Surface(candidate.vertices, candidate.faces[:, ::-1])
-    return None
+def _with_triangles(surface: Surface, triangles: int) -> Surface:
+    """About this many triangles, or the next doubling of it that the shape allows."""
+    candidate, target = _attempt(surface, triangles), triangles
+    # Asked for too few, what can still be collapsed is ruined and little is gained: more triangles come out better and fewer.
+    while len(candidate.faces) > target and 2 * target < len(candidate.faces):
+        target *= 2
+        candidate = min(candidate, _attempt(surface, target), key=lambda found: len(found.faces))
+    return candidate
 
 
-def _without_unused_vertices(surface: Surface) -> Surface:
-    used, faces = np.unique(surface.faces, return_inverse=True)
-    return Surface(surface.vertices[used], faces.reshape(-1, 3))
+def _attempt(surface: Surface, triangles: int) -> Surface:
+    """About this many triangles, without contacts of triangles where that could be had, else with the fewest found."""
+    locked = np.zeros(len(surface.vertices), dtype=bool)
+    locked[unsound_vertices(surface)] = True
+    best, fewest = surface, -1
+    for _ in range(_UNTANGLING):
+        vertices, faces, became = collapse_edges(surface.vertices, surface.faces, triangles, locked)
+        # Rounded as STL will round it, so that what is checked is what is written.
+        candidate = Surface(vertices.astype(np.float32), faces)
+        crossing = self_intersections(candidate)
+        if fewest < 0 or len(crossing) < fewest:
+            best, fewest = candidate, len(crossing)
+        if fewest == 0:
+            break
+        # What was collapsed into the corners of these triangles is left alone in the next attempt.
+        touched = np.zeros(len(vertices), dtype=bool)
+        touched[faces[np.unique(crossing)]] = True
+        locked |= np.where(became >= 0, touched[became], False)
+    return best

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from SSRKDCore.reconstruction.triangle_contact import contact_pairs
 from SSRKDCore.surface import Surface
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class MeshCheck:
     non_manifold_edges: edges of more than two triangles, or of two that run along it in the same direction.
     non_manifold_vertices: vertices whose triangles form more than one fan.
     degenerate_triangles: triangles without area.
-    self_intersections: pairs of triangles that cut through one another.
+    self_intersections: pairs of triangles that cut through, touch or overlap one another.
     outward: whether the enclosed volume is positive.
     """
 
@@ -70,13 +68,13 @@ class MeshCheck:
 
 def check_mesh(surface: Surface) -> MeshCheck:
     """Check a surface; nothing is changed."""
-    open_edges, bad_edges = _edges(surface)
+    open_edges, bad_edges = _faulty_edges(surface)
     return MeshCheck(
         triangles=len(surface.faces),
         vertices=len(surface.vertices),
-        open_edges=open_edges,
-        non_manifold_edges=bad_edges,
-        non_manifold_vertices=_bad_vertices(surface),
+        open_edges=len(open_edges),
+        non_manifold_edges=len(bad_edges),
+        non_manifold_vertices=len(_pinched_vertices(surface)),
         degenerate_triangles=int((surface.triangle_areas <= 0).sum()),
         self_intersections=len(self_intersections(surface)),
         outward=surface.volume > 0,
@@ -84,38 +82,45 @@ def check_mesh(surface: Surface) -> MeshCheck:
 
 
 def self_intersections(surface: Surface) -> NDArray[np.int64]:
-    """(P, 2) pairs of triangles of which an edge of one passes through the inside of the other.
+    """(P, 2) pairs of triangles that meet elsewhere than in the edge or corner that they share.
 
-    Triangles that share an edge are not compared, and of those that share a corner only the edge opposite to it counts. Triangles
-    that merely touch, or overlap in one plane, are not found.
+    Found are triangles that pass through one another, touch, overlap in one plane, or lie folded onto a neighbour (see `triangle_contact`
+    for how near counts as touching).
     """
     if surface.is_empty:
         return np.zeros((0, 2), dtype=np.int64)
     triangles = surface.triangles
     order = np.argsort(triangles[:, :, 0].min(axis=1), kind="stable")
-    pairs = _crossing_pairs(np.ascontiguousarray(triangles[order]), np.ascontiguousarray(surface.faces[order]))
+    pairs = contact_pairs(np.ascontiguousarray(triangles[order]), np.ascontiguousarray(surface.faces[order]))
     found = np.array(pairs, dtype=np.int64).reshape(-1, 2)
     return np.sort(order[found], axis=1)
 
 
-def _edges(surface: Surface) -> tuple[int, int]:
-    """(edges of one triangle, edges of more than two or of two that run the same way)."""
+def unsound_vertices(surface: Surface) -> NDArray[np.int64]:
+    """The vertices at open and non-manifold edges, and those whose triangles form more than one fan."""
+    return np.unique(np.concatenate([*(edges.ravel() for edges in _faulty_edges(surface)), _pinched_vertices(surface)]))
+
+
+def _faulty_edges(surface: Surface) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(N, 2) edges of one triangle; (N, 2) edges of more than two or of two that run the same way."""
     if surface.is_empty:
-        return 0, 0
+        return np.zeros((0, 2), dtype=np.int64), np.zeros((0, 2), dtype=np.int64)
     start, end = surface.faces.ravel(), surface.faces[:, [1, 2, 0]].ravel()
     low, high = np.minimum(start, end), np.maximum(start, end)
-    _, edge, counts = np.unique(low * len(surface.vertices) + high, return_inverse=True, return_counts=True)
+    total = len(surface.vertices)
+    keys, edge, counts = np.unique(low * total + high, return_inverse=True, return_counts=True)
     direction = np.bincount(edge.ravel(), weights=np.where(start < end, 1.0, -1.0))
-    return int((counts == 1).sum()), int(((counts > 2) | ((counts == 2) & (direction != 0))).sum())
+    ends = np.stack([keys // total, keys % total], axis=1)
+    return ends[counts == 1], ends[(counts > 2) | ((counts == 2) & (direction != 0))]
 
 
-def _bad_vertices(surface: Surface) -> int:
-    """Vertices where surfaces touch in a point: their corners fall into more than one group joined by edges."""
+def _pinched_vertices(surface: Surface) -> NDArray[np.int64]:
+    """(N,) vertices where surfaces touch in a point: their corners fall into more than one group joined by edges."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
     if surface.is_empty:
-        return 0
+        return np.zeros(0, dtype=np.int64)
     faces = surface.faces
     count = len(faces)
     # One node a corner; corners of two triangles at one vertex are joined where they share an edge that starts there.
@@ -130,67 +135,4 @@ def _bad_vertices(surface: Surface) -> int:
     joined = coo_matrix((np.ones(len(same)), (node[order][same], node[order][same + 1])), shape=(3 * count, 3 * count))
     fan = connected_components(joined, directed=False)[1]
     fans = np.unique(np.stack([faces.ravel(), fan], axis=1), axis=0)[:, 0]
-    return int((np.bincount(fans) > 1).sum())
-
-
-@numba.njit(cache=True)
-def _pierces(p, q, a, b, c):  # type: ignore[no-untyped-def]
-    """Whether the segment from p to q passes through the inside of the triangle a, b, c (Moller and Trumbore 1997)."""
-    along, u, v = q - p, b - a, c - a
-    h = np.array(
-        (along[1] * v[2] - along[2] * v[1], along[2] * v[0] - along[0] * v[2], along[0] * v[1] - along[1] * v[0])
-    )
-    determinant = np.dot(u, h)
-    if abs(determinant) < 1e-14:
-        return False
-    s = p - a
-    x = np.dot(s, h) / determinant
-    if x <= 1e-9 or x >= 1 - 1e-9:
-        return False
-    k = np.array((s[1] * u[2] - s[2] * u[1], s[2] * u[0] - s[0] * u[2], s[0] * u[1] - s[1] * u[0]))
-    y = np.dot(along, k) / determinant
-    if y <= 1e-9 or x + y >= 1 - 1e-9:
-        return False
-    t = np.dot(v, k) / determinant
-    return 1e-9 < t < 1 - 1e-9
-
-
-@numba.njit(cache=True)
-def _edge_through(triangle, face, other, other_face):  # type: ignore[no-untyped-def]
-    for corner in range(3):
-        i, j = corner, (corner + 1) % 3
-        touches = False
-        for n in range(3):
-            if face[i] == other_face[n] or face[j] == other_face[n]:
-                touches = True
-        if not touches and _pierces(triangle[i], triangle[j], other[0], other[1], other[2]):
-            return True
-    return False
-
-
-@numba.njit(cache=True)
-def _crossing_pairs(triangles, faces):  # type: ignore[no-untyped-def]
-    """Sweep along x over triangles sorted by their lowest x, compare those whose boxes overlap."""
-    count = triangles.shape[0]
-    low, high = np.empty((count, 3)), np.empty((count, 3))
-    for n in range(count):
-        for axis in range(3):
-            low[n, axis] = min(triangles[n, 0, axis], triangles[n, 1, axis], triangles[n, 2, axis])
-            high[n, axis] = max(triangles[n, 0, axis], triangles[n, 1, axis], triangles[n, 2, axis])
-    found = [(-1, -1)]
-    for n in range(count):
-        for m in range(n + 1, count):
-            if low[m, 0] > high[n, 0]:
-                break
-            if low[m, 1] > high[n, 1] or high[m, 1] < low[n, 1] or low[m, 2] > high[n, 2] or high[m, 2] < low[n, 2]:
-                continue
-            shared = 0
-            for i in range(3):
-                for j in range(3):
-                    shared += faces[n, i] == faces[m, j]
-            if shared < 2 and (
-                _edge_through(triangles[n], faces[n], triangles[m], faces[m])
-                or _edge_through(triangles[m], faces[m], triangles[n], faces[n])
-            ):
-                found.append((n, m))
-    return found[1:]
+    return np.flatnonzero(np.bincount(fans) > 1)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from SSRKDCore.reconstruction.mesh_check import check_mesh, self_intersections
+from SSRKDCore.reconstruction.mesh_check import check_mesh, self_intersections, unsound_vertices
 from SSRKDCore.surface import Surface
 from SSRKDCore.surface_files import read_surface
 
@@ -98,3 +98,67 @@ def test_inside_out_flat_and_empty(sphere: Surface) -> None:
     assert check_mesh(flat).degenerate_triangles == 1
     empty = check_mesh(Surface.empty())
     assert not empty.closed and empty.problems == ["it has no triangles"]
+
+
+@pytest.fixture
+def cube() -> Surface:
+    """Ten millimetres a side, two triangles a face."""
+    return _of(trimesh.creation.box((10.0, 10.0, 10.0)))
+
+
+def test_contact_in_a_plane_along_an_edge_and_in_a_corner(cube: Surface) -> None:
+    assert check_mesh(cube).problems == []
+    for offset, meets in (
+        ((10.0, 3.0, 2.0), True),  # faces of the two overlap in the plane x = 5
+        ((10.0, 10.0, 2.0), True),  # an edge lies on an edge
+        ((10.0, 10.0, 10.0), True),  # a corner lies on a corner
+        ((10.0, 3.0, 0.0), True),
+        ((10.001, 3.0, 2.0), False),
+        ((10.001, 10.0, 10.0), False),
+        ((0.0, 0.0, 10.001), False),
+    ):
+        both = _joined(cube, Surface(cube.vertices + np.array(offset), cube.faces))
+        assert check_mesh(both).closed
+        assert (check_mesh(both).self_intersections > 0) == meets, offset
+
+
+def test_an_edge_across_an_edge(cube: Surface) -> None:
+    # Turned by 45 degrees about x, an edge of the upper cube lies across an edge of the lower one, and no corner on anything.
+    tilted = cube.transformed(trimesh.transformations.rotation_matrix(np.pi / 4, [1.0, 0.0, 0.0]))
+    other = cube.transformed(trimesh.transformations.rotation_matrix(np.pi / 4, [0.0, 1.0, 0.0]))
+    for gap, meets in ((0.0, True), (1e-3, False), (-1e-3, True)):
+        raised = Surface(other.vertices + np.array([0.5, 1.0, 10.0 * np.sqrt(2.0) + gap]), other.faces)
+        assert (len(self_intersections(_joined(tilted, raised))) > 0) == meets, gap
+
+
+def test_mirror_images_that_meet_edge_on_edge(sphere: Surface) -> None:
+    mirrored = sphere.transformed(np.diag([-1.0, 1.0, 1.0, 1.0]))
+    through = _joined(sphere, Surface(mirrored.vertices + np.array([10.0, 0.0, 0.0]), mirrored.faces))
+    assert len(self_intersections(through)) > 20
+
+
+def test_neighbours_folded_onto_one_another() -> None:
+    # A pyramid whose apex lies in the plane of its base: two sides cover the base, the flat roof of the others is no fault.
+    base = np.array([[0.0, 0, 0], [4, 0, 0], [4, 4, 0], [0, 4, 0], [2, 1, 0], [2, 2, -3]])
+    lid = np.array([[0, 1, 4], [1, 2, 4], [2, 3, 4], [3, 0, 4], [1, 0, 5], [2, 1, 5], [3, 2, 5], [0, 3, 5]])
+    assert check_mesh(Surface(base, lid)).problems == []
+    folded = base.copy()
+    folded[4] = [2, -1, 0]
+    pairs = self_intersections(Surface(folded, lid))
+    assert {(0, 1), (0, 3), (0, 2)} <= {tuple(pair) for pair in pairs}
+    # Folded up by a ten-thousandth it covers nothing any more.
+    folded[4] = [2, -1, -1e-3]
+    assert (0, 1) not in {tuple(pair) for pair in self_intersections(Surface(folded, lid))}
+
+
+def test_a_flat_cut_of_many_triangles_is_sound_in_any_pose() -> None:
+    mesh = trimesh.creation.cylinder(radius=15.0, height=60.0, sections=64).subdivide().subdivide()
+    for angle in (0.0, 0.3, 1.1):
+        turn = trimesh.transformations.rotation_matrix(angle, [1.0, 2.0, 3.0])
+        turn[:3, 3] = [120.0, -80.0, 300.0]
+        assert check_mesh(_of(mesh).transformed(turn)).problems == []
+
+
+def test_unsound_vertices_are_named(sphere: Surface) -> None:
+    assert len(unsound_vertices(sphere)) == 0
+    assert set(unsound_vertices(Surface(sphere.vertices, sphere.faces[1:]))) == set(sphere.faces[0])

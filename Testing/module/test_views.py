@@ -68,3 +68,37 @@ def test_colours_of_distance_in_their_views_only(views: Any) -> None:
     picture = view.picture().astype(int)
     red, blue = picture[:, :, 0] - picture[:, :, 2] > 60, picture[:, :, 2] - picture[:, :, 0] > 120
     assert red.mean() > 0.005 and blue.mean() > 0.001
+
+
+def test_the_compared_views_turn_together_and_no_other(scene: Any) -> None:
+    from BiplanarBoneReconLib import layouts
+    from slicer_host.views import ThreeDView
+
+    layouts.show(layouts.RADIOGRAPHS_LAYOUT)
+    layouts.show(layouts.COMPARISON_LAYOUT)
+    names = (layouts.RECONSTRUCTION_VIEW, layouts.REFERENCE_VIEW, layouts.KNEE_VIEW)
+    views = {name: ThreeDView(layouts.viewNode(name), 50, 50) for name in names}
+    cameras = {
+        camera.GetLayoutName(): camera
+        for index in range(scene.GetNumberOfNodesByClass("vtkMRMLCameraNode"))
+        if (camera := scene.GetNthNodeByClass(index, "vtkMRMLCameraNode"))
+    }
+    assert set(cameras) == set(views)
+
+    def turned(name: str, position: tuple[float, float, float]) -> list[tuple[float, ...]]:
+        """Move a camera with the flags that Slicer's view logic sets while the mouse drags; the positions afterwards."""
+        camera = cameras[name]
+        camera.SetInteractionFlags(camera.CameraInteractionFlag)
+        camera.InteractingOn()
+        camera.SetPosition(position)
+        camera.InteractingOff()
+        return [cameras[other].GetPosition() for other in names]
+
+    first, _, elsewhere = turned(names[0], (10.0, 20.0, 30.0))
+    assert elsewhere != first, "before they are linked nothing follows"
+    assert cameras[names[1]].GetPosition() != first
+    layouts.linkCameras()
+    assert turned(names[0], (1.0, 2.0, 3.0)) == [(1.0, 2.0, 3.0), (1.0, 2.0, 3.0), elsewhere]
+    assert turned(names[1], (-4.0, 5.0, 6.0)) == [(-4.0, 5.0, 6.0), (-4.0, 5.0, 6.0), elsewhere]
+    drawn = views[names[0]].renderer.GetActiveCamera().GetPosition()
+    assert drawn == (-4.0, 5.0, 6.0)
