@@ -90,7 +90,12 @@ def test_an_interrupt_leaves_nothing(repository: Path, tmp_path: Path) -> None:
         ]
         command += ["--lateral", str(sample / "lateral.dcm"), "--dense", "--out", str(out)]
         process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"}
+            command,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            # A shell's background jobs ignore SIGINT, and so would whatever they start.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         # Dense at 512^3 takes minutes, so that after some seconds the work is surely under way and surely not done.
         time.sleep(8)
