@@ -50,7 +50,7 @@ $(SLICER_VENV)/ready: constraints-slicer.txt pyproject.toml
 	@test -x $(SLICER_VENV)/bin/python || $(PYTHON) -m venv $(SLICER_VENV)
 	@echo "Installing Slicer's MRML and Qt for the module's tests..."
 	@$(SLICER_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --constraint constraints-slicer.txt torch
-	@$(SLICER_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --constraint constraints-slicer.txt --editable ".[slicer]" PySide6 pytest
+	@$(SLICER_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --constraint constraints-slicer.txt --editable ".[slicer,planning]" PySide6 pytest
 	@touch $@
 
 lint: $(VENV)/tests
@@ -58,7 +58,8 @@ lint: $(VENV)/tests
 	$(BIN)/ruff format --check SSRKDCore Testing BiplanarBoneRecon
 	$(BIN)/mypy
 
-engine-tests: $(VENV)/tests
+# The pages are tested in the browser that Qt brings.
+engine-tests: $(VENV)/tests $(SLICER_VENV)/ready
 	$(BIN)/pytest -n $(WORKERS) Testing/engine
 
 module-tests: $(SLICER_VENV)/ready
@@ -83,7 +84,7 @@ real-input: $(VENV)/engine
 
 model: $(VENV)/tests
 	$(BIN)/python -m SSRKDCore.training.recipe --config configs/compact.json --data $(DATA) --work $(RUNS)/compact
-	$(BIN)/python -m SSRKDCore.training.publish --config configs/compact.json --data $(DATA) --work $(RUNS)/compact --ablation docs/measured/ablation.json --out Resources/Models/compact
+	$(BIN)/python -m SSRKDCore.training.publish --config configs/compact.json --data $(DATA) --work $(RUNS)/compact $(addprefix --ablation ,$(wildcard docs/measured/ablation.json)) --out Resources/Models/compact
 
 ablation: $(VENV)/tests
 	$(BIN)/python -m SSRKDCore.training.ablation --config configs/compact.json --data $(DATA) --work $(RUNS)/compact --steps $(ABLATION_STEPS) --out docs/measured/ablation.json

@@ -27,13 +27,21 @@ COMMANDS: dict[str, str] = {
     "inspect": "read two radiographs and say, and write, what is understood of them",
     "outlines": "where the edges of reconstructed bones fall on the radiographs",
     "compare": "distances between a reconstruction and a reference",
+    "measure": "landmarks, alignment, slope and patellar height of bones",
+    "plan-hto": "plan a high tibial osteotomy and correct the tibia",
+    "guide": "a printable cutting guide from a planned osteotomy",
+    "simulate-guide": "seat a guide on the reference bone: contact, stability, cut and correction error",
     "evaluate": "reconstruct a folder of cases and measure the error of each",
+    "experiment": "repeat one of the paper's figures, or a test beyond them, on given cases",
+    "report": "gather evaluations and experiments into one page that opens without a network",
+    "reader-study": "blinded questionnaires for readers as offline web pages, and their scores",
     "radiograph": "simulate the radiographs of a CT volume or of a leg's surfaces",
     "shape-model": "bone surfaces -> statistical shape model of the whole knee, with its quality",
     "population": "make synthetic cases from a shape model: CT, true bones, rig and radiographs",
     "prepare": "make a case of your own CT, with or without a segmentation",
     "train": "cases -> segmenter, CT teacher or X-ray student",
     "export": "write bone surfaces for other programs, with a check of each mesh",
+    "calibrate": "measure the geometry of a room: ball, ruler, calibration object, or the two images",
     "rig": "make, convert or explain a rig.json",
     "import-weights": "turn a released .pth checkpoint into a model folder",
     "demo": "run the main job on the bundled sample",
@@ -43,7 +51,7 @@ COMMANDS: dict[str, str] = {
 
 
 #: Commands whose unfinished work is kept.
-RESUMABLE = ("population", "train")
+RESUMABLE = ("population", "train", "evaluate", "experiment")
 
 
 def _module(name: str) -> str:

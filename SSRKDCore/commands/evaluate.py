@@ -32,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cases", required=True, metavar="DIR", help="folder of cases (folders with a case.json), or one case"
     )
-    parser.add_argument("--out", required=True, metavar="DIR", help="new folder for report.json and results.csv")
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="new folder for report.json, results.csv and table.csv"
+    )
     parser.add_argument(
         "--resolution", type=int, default=256, metavar="N", help="samples along a side of the cube, 32 to 512 (256)"
     )
@@ -42,36 +44,85 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="do not score what lies beyond the flat end of a reference that was cut inside the field of view",
     )
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap behind the intervals (0)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output folder")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Evaluates the cases that an ended run has not; returns the content of report.json."""
     from SSRKDCore.cases import find_cases
-    from SSRKDCore.output_folder import check_output_folder, complete_folder
+    from SSRKDCore.errors import InputError
+    from SSRKDCore.output_folder import check_output_folder
 
     check_output_folder(args.out, args.overwrite)
-    folders = find_cases(args.cases)
-    _check_resolution(args.resolution)
+    found = find_cases(args.cases)
+    check_resolution(args.resolution)
+    if args.seed < 0:
+        raise InputError(f"The seed is {args.seed}: it must not be negative.")
 
-    from SSRKDCore.evaluation.case_evaluation import case_reconstruction, evaluate_cases, evaluation_report
-    from SSRKDCore.evaluation.tables import write_measures
-    from SSRKDCore.json_files import write_json
+    from SSRKDCore.evaluation.case_evaluation import case_reconstruction
+    from SSRKDCore.evaluation.evaluation_run import UnfinishedEvaluation, missing_cases, scored_folders
     from SSRKDCore.networks.model_folder import load_model
 
+    folders, unlabelled = scored_folders(found)
+    if not folders:
+        raise InputError(f"All cases of {args.cases} are unlabelled, so nothing can be scored: name labelled cases.")
     model = load_model(args.model)
+    description = {"name": model.name, "path": str(model.path), "weights": model.card.get("weights")}
+    settings = {"model": description, "resolution": args.resolution, "trim_cut_references": args.trim_cut_references}
+    unfinished = UnfinishedEvaluation(args.out, folders, settings)
+    if unfinished.done:
+        say(f"{unfinished.done} of {len(folders)} cases are evaluated already.")
     with progress_bar("evaluate") as progress:
         job = case_reconstruction(model, args.resolution, args.device)
-        results = evaluate_cases(folders, job, args.trim_cut_references, progress)
-    description = {"name": model.name, "path": str(model.path), "weights": model.card.get("weights")}
-    report = evaluation_report(results, description, args.resolution)
-    with complete_folder(args.out, args.overwrite) as folder:
-        write_measures(folder / "results.csv", _rows(results))
-        write_json(folder / "report.json", report)
+        results = unfinished.run(job, args.trim_cut_references, progress)
+    results += missing_cases(args.cases)
+    report = _write(args, results, description, unlabelled)
+    unfinished.remove()
     _tell(results, report, args.out)
     return report
 
 
-def _check_resolution(resolution: int) -> None:
+def _write(
+    args: argparse.Namespace, results: Sequence[CaseResult], description: dict[str, Any], unlabelled: int
+) -> dict[str, Any]:
+    """Write the folder; returns the content of report.json."""
+    from SSRKDCore.evaluation.case_evaluation import evaluation_report
+    from SSRKDCore.evaluation.experiments.experiment_files import result_rows
+    from SSRKDCore.evaluation.table_one import TABLE_WORDS, table_one
+    from SSRKDCore.evaluation.tables import write_measures, write_table_one
+    from SSRKDCore.json_files import write_json
+    from SSRKDCore.output_folder import complete_folder
+
+    table = table_one(results, args.seed)
+    report = {
+        **evaluation_report(results, description, args.resolution),
+        "cases_unlabelled": unlabelled,
+        "command": _command(args),
+        "seed": args.seed,
+        "table": table,
+        "table_words": TABLE_WORDS,
+    }
+    with complete_folder(args.out, args.overwrite) as folder:
+        write_measures(folder / "results.csv", result_rows(results))
+        write_table_one(folder / "table.csv", {"": table}, "")
+        write_json(folder / "report.json", report)
+    return report
+
+
+def _command(args: argparse.Namespace) -> str:
+    """The command line that makes the same results."""
+    import shlex
+
+    words = ["ssrkd", "evaluate"]
+    for option in ("model", "cases", "out", "resolution", "seed"):
+        if getattr(args, option) is not None:
+            words += [f"--{option}", str(getattr(args, option))]
+    return shlex.join([*words, *(["--trim-cut-references"] if args.trim_cut_references else [])])
+
+
+def check_resolution(resolution: int) -> None:
+    """Raises InputError for samples along the cube that no model can be asked for."""
     from SSRKDCore.errors import InputError
     from SSRKDCore.reconstruction.pipeline import RESOLUTIONS
 
@@ -80,28 +131,19 @@ def _check_resolution(resolution: int) -> None:
         raise InputError(f"The resolution is {resolution}: use a whole number from {low} to {high}.")
 
 
-def _rows(results: Sequence[CaseResult]) -> list[tuple[dict[str, str], Any]]:
-    """A row for each case and bone; a case without any record gives one row with its reason."""
-    from SSRKDCore.evaluation.comparison import BoneComparison
-
-    rows: list[tuple[dict[str, str], Any]] = []
-    for result in results:
-        given = {"case": result.id, "side": result.side or ""}
-        rows += [({**given, "bone": name}, record) for name, record in result.bones.items()]
-        if not result.bones:
-            rows.append(({**given, "bone": ""}, BoneComparison(failure=result.failure)))
-    return rows
-
-
 def _tell(results: Sequence[CaseResult], report: dict[str, Any], out: str) -> None:
+    from SSRKDCore.evaluation.evaluation_run import unlabelled_words
+
     for result in results:
         if result.failure is not None:
             say(f"{result.id} failed: {result.failure}")
         for warning in result.warnings:
             say(f"{result.id}: {warning}")
     say(f"{'mean of':<8}" + "".join(f"{words:>12}" for words in _COLUMNS.values()) + f"{'scored':>9}{'failed':>8}")
-    for name, mean in report["means"].items():
-        figures = ("-" if mean[measure] is None else f"{mean[measure]:.3f}" for measure in _COLUMNS)
-        say(f"{name:<8}" + "".join(f"{figure:>12}" for figure in figures) + f"{mean['scored']:9d}{mean['failed']:8d}")
+    for name, row in report["table"].items():
+        figures = ("-" if row[measure] is None else f"{row[measure]['mean']:.3f}" for measure in _COLUMNS)
+        say(f"{name:<8}" + "".join(f"{figure:>12}" for figure in figures) + f"{row['scored']:9d}{row['failed']:8d}")
     say(f"{report['cases_scored']} cases scored, {report['cases_failed']} failed.")
-    say(f"Written to {out}: report.json and results.csv.")
+    if report["cases_unlabelled"]:
+        say(unlabelled_words(report["cases_unlabelled"]))
+    say(f"Written to {out}: report.json, results.csv and table.csv (with deviations, worst cases and intervals).")

@@ -101,12 +101,13 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     check_output_folder(args.out, args.overwrite)
 
     from SSRKDCore.networks.model_folder import load_model
+    from SSRKDCore.reconstruction.network_input import xray_config_of
 
     start = time.perf_counter()
-    radiographs, warnings = read_radiographs(args)
+    model = load_model(args.model)
+    radiographs, warnings = read_radiographs(args, xray_config_of(model).view_count)
     rig, words = rig_of(args, radiographs)
     warnings += words
-    model = load_model(args.model)
     reading = time.perf_counter() - start
 
     from SSRKDCore.reconstruction.pipeline import reconstruct
@@ -190,8 +191,11 @@ def _files(args: argparse.Namespace, fewest: int) -> dict[str, str]:
             raise InputError(f"The view '{name}' is given twice: give one file a view.")
         files[name] = path
     if len(files) < fewest:
+        if fewest == 1:
+            raise InputError("No radiograph is named: give --ap FILE, --lateral FILE or --view NAME=FILE.")
+        needed = "two" if fewest == 2 else str(fewest)
         raise InputError(
-            "A reconstruction needs two radiographs: give --ap FILE and --lateral FILE (or --view NAME=FILE)."
+            f"A reconstruction needs {needed} radiographs: give --ap FILE and --lateral FILE (or --view NAME=FILE)."
         )
     return files
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from SSRKDCore.cases import Case, load_case
 from SSRKDCore.errors import Cancelled, InputError
+from SSRKDCore.evaluation.answer import CaseAnswer
 from SSRKDCore.evaluation.comparison import MEASURE_EXPLANATIONS, BoneComparison, compare, means_by_bone
 from SSRKDCore.evaluation.field_of_view import DEFAULT_MARGIN_MM, flat_shaft_end
 from SSRKDCore.evaluation.label_surfaces import surfaces_of_segmentation
@@ -18,10 +19,9 @@ from SSRKDCore.surface_files import read_surface
 
 if TYPE_CHECKING:
     from SSRKDCore.networks.model_folder import Model
-    from SSRKDCore.reconstruction.pipeline import Reconstruction
 
 Progress = Callable[[float, str], None]
-Reconstruct = Callable[[Case, Progress], "Reconstruction"]
+Reconstruct = Callable[[Case, Progress], CaseAnswer]
 
 SCHEMA = "ssrkd-evaluation/1"
 
@@ -38,6 +38,7 @@ class CaseResult:
     bones: a record for each bone of the reference; after a failure each carries its reason.
     failure: why the case as a whole gave nothing, or None.
     warnings: what to know before trusting the figures.
+    subject: the person whose knee it is, as the case's provenance says; None where it does not.
     """
 
     id: str
@@ -46,6 +47,18 @@ class CaseResult:
     bones: dict[str, BoneComparison] = field(default_factory=dict)
     failure: str | None = None
     warnings: tuple[str, ...] = ()
+    subject: str | None = None
+
+    @property
+    def subject_name(self) -> str:
+        """The person whose knee it is; a case that does not say is a person of its own."""
+        return self.subject if self.subject is not None else f"case {self.id}"
+
+
+def case_subject(case: Case) -> str | None:
+    """Who the case's knee belongs to, from `subject` in its provenance; None where it does not say."""
+    subject = case.provenance.get("subject")
+    return subject if isinstance(subject, str) and subject else None
 
 
 def case_reconstruction(
@@ -57,7 +70,7 @@ def case_reconstruction(
     from SSRKDCore.radiographs.reader import read_radiograph
     from SSRKDCore.reconstruction.pipeline import reconstruct
 
-    def run(case: Case, progress: Progress) -> Reconstruction:
+    def run(case: Case, progress: Progress) -> CaseAnswer:
         radiographs = []
         for view in case.rig.views:
             known = view.name if view.name in VIEW_NAMES else None
@@ -68,7 +81,8 @@ def case_reconstruction(
         result = reconstruct(
             radiographs, rig, model, resolution, device, side=case.side, progress=progress, cancelled=cancelled
         )
-        return replace(result, warnings=(*words, *result.warnings))
+        warnings = (*words, *result.warnings)
+        return CaseAnswer(result.surfaces, result.field_of_view, max(result.grid.spacing), warnings)
 
     return run
 
@@ -97,16 +111,18 @@ def evaluate_case(
         result = reconstruct_case(case, progress or (lambda fraction, words: None))
         warnings += result.warnings
         found = {name: surface for name, surface in result.surfaces.items() if not surface.is_empty}
-        margin = max(DEFAULT_MARGIN_MM, *result.grid.spacing)
+        margin = max(DEFAULT_MARGIN_MM, result.spacing_mm)
         bones = compare(found, reference, result.field_of_view, extent, margin)
-        return CaseResult(case.id, case.side, time.perf_counter() - start, bones, None, tuple(warnings))
+        return CaseResult(
+            case.id, case.side, time.perf_counter() - start, bones, None, tuple(warnings), case_subject(case)
+        )
     except Cancelled:
         raise
     except Exception as error:  # One broken case, whatever breaks it, must not cost the others.
         reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
         bones = {name: BoneComparison(failure=f"the case failed: {reason}") for name in reference}
-        name, side = (folder.name, None) if case is None else (case.id, case.side)
-        return CaseResult(name, side, time.perf_counter() - start, bones, reason, tuple(warnings))
+        name, side, subject = (folder.name, None, None) if case is None else (case.id, case.side, case_subject(case))
+        return CaseResult(name, side, time.perf_counter() - start, bones, reason, tuple(warnings), subject)
 
 
 def reference_surfaces(case: Case) -> dict[str, Surface]:

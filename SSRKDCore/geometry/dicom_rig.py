@@ -43,7 +43,7 @@ def rig_for_radiographs(
 
     Parameters
     ----------
-    radiographs: two or more, as read by `read_radiograph`.
+    radiographs: two or more, as read by `read_radiograph`; one where `rig` is a file or a Rig, whose calibration does not rest on a pair.
     rig: None (from the DICOM tags, else the preset "room"), a preset's name, the path of a rig.json, or a Rig.
     field_of_view_size: side of the reconstructed cube in mm; None takes the preset's or the file's.
     side: "right" or "left"; None takes what the files say.
@@ -51,7 +51,8 @@ def rig_for_radiographs(
     Returns the rig and warnings in words, those of `Rig.check` included.
     Raises InputError for unknown names, unusable files, images whose size contradicts the rig, and unusable rigs.
     """
-    if len(radiographs) < 2:
+    given = isinstance(rig, Path | Rig) or (rig is not None and rig not in PRESET_NAMES)
+    if len(radiographs) < (1 if given else 2):
         raise InputError(
             f"A reconstruction needs two or more radiographs, not {len(radiographs)}: add the missing one."
         )

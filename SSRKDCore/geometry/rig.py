@@ -1,4 +1,4 @@
-"""A rig: two or more views of one field of view, and its file format."""
+"""A rig: calibrated views of one field of view, and its file format."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Rig:
 
     Attributes
     ----------
-    views: two or more views with different names, LPS mm.
+    views: one or more views with different names, LPS mm; how many a reconstruction needs, its model says.
     field_of_view: the cube that is reconstructed.
     provenance: where the numbers come from (preset name, DICOM tags, calibration), free form.
     """
@@ -39,8 +39,8 @@ class Rig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "views", tuple(self.views))
-        if len(self.views) < 2:
-            raise InputError(f"A rig needs two or more views, not {len(self.views)}: add the missing view.")
+        if not self.views:
+            raise InputError("A rig needs at least one view, and this one has none: add its views.")
         names = [view.name for view in self.views]
         if len(set(names)) != len(names):
             raise InputError(f"Two views of the rig have the same name ({', '.join(names)}): rename one.")
@@ -78,7 +78,7 @@ class Rig:
         """Whether a reconstruction is possible with this rig.
 
         Returns warnings in words. Raises InputError when the field of view is absurd, lies behind or around a source, behind a
-        detector or outside it, or when all views look along the same line, so that depth is unknown.
+        detector or outside it, or when two or more views all look along the same line, so that none adds depth to another.
         """
         low, high = _FIELD_OF_VIEW_RANGE_MM
         size = self.field_of_view.size
@@ -108,7 +108,8 @@ class Rig:
                 )
         angles = [self.separation_degrees(i, j) for i, j in itertools.combinations(range(len(self.views)), 2)]
         usable = [min(angle, 180 - angle) for angle in angles]
-        if max(usable) < MINIMUM_SEPARATION_DEGREES:
+        # A single view has no other to be parallel to: depth is then what its model has learnt.
+        if usable and max(usable) < MINIMUM_SEPARATION_DEGREES:
             raise InputError(
                 f"The views are nearly parallel ({max(usable):.0f} degrees apart), so depth cannot be known: "
                 f"take radiographs at least {MINIMUM_SEPARATION_DEGREES:.0f} degrees apart, or correct the rig."

@@ -38,7 +38,7 @@ def edges_on_detector(surface: Surface, view: View, shortest_mm: float = SHORTES
 
     Nothing is drawn outside the detector. An empty surface has no edges.
     """
-    lines = [projected_on_detector(line, view) for line in _contour_lines(surface, np.array(view.source))]
+    lines = [projected_on_detector(line, view) for line in contour_lines(surface, np.array(view.source))]
     pieces = [piece for line in lines for piece in _inside_detector(line, view)]
     return [piece for piece in pieces if np.linalg.norm(np.diff(piece, axis=0), axis=1).sum() >= shortest_mm]
 
@@ -49,7 +49,8 @@ def projected_on_detector(points: Array, view: View) -> Array:
     return view.pixel_position(pixels[:, 0], pixels[:, 1])
 
 
-def _contour_lines(surface: Surface, source: Array) -> list[Array]:
+def contour_lines(surface: Surface, source: Array) -> list[Array]:
+    """Polylines (N, 3) in mm, LPS, on the surface, where rays from the point `source` (3,) graze it."""
     from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
     from vtkmodules.vtkFiltersCore import vtkContourFilter, vtkStripper
 

@@ -34,6 +34,7 @@ _GREY: Color = (0.62, 0.62, 0.62)
 # Blue (inside the reference), near white (on it), red (outside): the ends and middle of Moreland's diverging map,
 # readable by the colour-blind.
 _COLORS = np.array([[0.230, 0.299, 0.754], [0.865, 0.865, 0.865], [0.706, 0.016, 0.150]])
+_SIGNED_LEGEND = "mm; red: outside\nthe reference,\nblue: inside,\ngrey: not scored"
 _NICE_RANGES_MM = (0.1, 0.2, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 _DIRECTIONS: tuple[tuple[str, tuple[float, float, float]], ...] = (
     ("front", (0.0, 1.0, 0.0)),
@@ -51,7 +52,13 @@ def color_range(distances: Array) -> float:
 
 
 def write_distance_picture(
-    path: str | Path, surface: Surface, distances: Array, title: str, subtitle: str = "", limit: float | None = None
+    path: str | Path,
+    surface: Surface,
+    distances: Array,
+    title: str,
+    subtitle: str = "",
+    limit: float | None = None,
+    legend: str = _SIGNED_LEGEND,
 ) -> None:
     """Write the coloured bone as PNG.
 
@@ -64,6 +71,7 @@ def write_distance_picture(
     title: names the bone and the measure.
     subtitle: figures, in words.
     limit: mm at both ends of the colour bar; None chooses a round number.
+    legend: what the colours mean, below the bar.
 
     Raises RenderingUnavailable when the machine cannot draw, ValueError when there is nothing to draw or the distances
     do not fit the vertices.
@@ -77,7 +85,7 @@ def write_distance_picture(
     width = len(_DIRECTIONS) * _PANEL_WIDTH + _BAR_WIDTH
     height = _PANEL_HEIGHT + _TITLE_HEIGHT
     window = off_screen_window(width, height)
-    actor, table = _colored_actor(surface, distances, reach)
+    actor, table = colored_actor(surface, distances, reach)
     ceiling = _PANEL_HEIGHT / height
     # One scale for all panels: every view gets the same box, as wide as the bone is from any side.
     bounds = surface.bounds
@@ -98,16 +106,15 @@ def write_distance_picture(
             add_scale_bar(panel, length, f"{length:.0f} mm", _INK)
     bar = add_panel(window, 1.0 - _BAR_WIDTH / width, 0.0, 1.0, ceiling, _WHITE)
     bar.AddViewProp(_color_bar(table))
-    bar.AddViewProp(
-        text_actor("mm; red: outside\nthe reference,\nblue: inside,\ngrey: not scored", 0.05, 0.02, 14, _INK)
-    )
+    bar.AddViewProp(text_actor(legend, 0.05, 0.02, 14, _INK))
     heading = add_panel(window, 0.0, ceiling, 1.0, 1.0, _WHITE)
     heading.AddViewProp(text_actor(title, 0.5, 0.9, 24, _INK, "center", "top", bold=True))
     heading.AddViewProp(text_actor(subtitle, 0.5, 0.4, 18, _INK, "center", "top"))
     write_png(path, rendered(window))
 
 
-def _colored_actor(surface: Surface, distances: Array, reach: float) -> tuple[vtkActor, vtkLookupTable]:
+def colored_actor(surface: Surface, distances: Array, reach: float) -> tuple[vtkActor, vtkLookupTable]:
+    """The surface with the colour of each vertex's signed distance (V,) in mm, and the colours from -reach to reach."""
     from vtkmodules.util.numpy_support import numpy_to_vtk
     from vtkmodules.vtkCommonCore import vtkLookupTable
 

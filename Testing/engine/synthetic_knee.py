@@ -69,15 +69,17 @@ def _patella(p: Array) -> Array:
     )
 
 
-def _surface(solid, low: tuple[float, float, float], high: tuple[float, float, float]) -> Surface:  # type: ignore[no-untyped-def]
+def _surface(  # type: ignore[no-untyped-def]
+    solid, low: tuple[float, float, float], high: tuple[float, float, float], spacing: float
+) -> Surface:
     """The closed surface of a solid in a box, cut flat at z = +-150 mm."""
-    axes = [np.arange(a, b + _SPACING, _SPACING) for a, b in zip(low, high, strict=True)]
+    axes = [np.arange(a, b + spacing, spacing) for a, b in zip(low, high, strict=True)]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     field = np.maximum(solid(points), np.abs(points[..., 2]) - _CUT)
     image = vtkImageData()
     image.SetDimensions(*field.shape)
     image.SetOrigin(*low)
-    image.SetSpacing(_SPACING, _SPACING, _SPACING)
+    image.SetSpacing(spacing, spacing, spacing)
     image.GetPointData().SetScalars(numpy_to_vtk(field.ravel(order="F"), deep=True))
     contour = vtkFlyingEdges3D()
     contour.SetInputData(image)
@@ -87,13 +89,13 @@ def _surface(solid, low: tuple[float, float, float], high: tuple[float, float, f
     return surface if surface.volume > 0 else Surface(surface.vertices, surface.faces[:, ::-1])
 
 
-def synthetic_knee() -> dict[str, Surface]:
-    """The four closed bones, about straight, cut at 150 mm from the joint."""
+def synthetic_knee(spacing: float = _SPACING) -> dict[str, Surface]:
+    """The four closed bones, about straight, cut at 150 mm from the joint; triangle edges are about `spacing` mm."""
     return {
-        "patella": _surface(_patella, (-24, -56, 16), (22, -32, 60)),
-        "femur": _surface(_femur, (-50, -38, -6), (50, 34, 154)),
-        "fibula": _surface(_fibula, (-54, 4, -154), (-24, 34, -22)),
-        "tibia": _surface(_tibia, (-46, -38, -154), (46, 36, 4)),
+        "patella": _surface(_patella, (-24, -56, 16), (22, -32, 60), spacing),
+        "femur": _surface(_femur, (-50, -38, -6), (50, 34, 154), spacing),
+        "fibula": _surface(_fibula, (-54, 4, -154), (-24, 34, -22), spacing),
+        "tibia": _surface(_tibia, (-46, -38, -154), (46, 36, 4), spacing),
     }
 
 

@@ -14,6 +14,7 @@ from knee_model import knee_model, shadow_radiographs
 from SSRKDCore.cases import save_case
 from SSRKDCore.cli import main
 from SSRKDCore.errors import Cancelled
+from SSRKDCore.evaluation.answer import CaseAnswer
 from SSRKDCore.evaluation.case_evaluation import evaluate_case, evaluate_cases
 from SSRKDCore.geometry.presets import preset
 from SSRKDCore.geometry.rig import Rig
@@ -40,6 +41,10 @@ def knee(rig: Rig) -> Reconstruction:
 @pytest.fixture(autouse=True)
 def _model(monkeypatch: pytest.MonkeyPatch, rig: Rig) -> None:
     monkeypatch.setattr(model_folder, "load_model", lambda name=None: knee_model(rig))
+
+
+def as_answer(knee: Reconstruction) -> CaseAnswer:
+    return CaseAnswer(knee.surfaces, knee.field_of_view, max(knee.grid.spacing))
 
 
 def make_case(folder: Path, rig: Rig, knee: Reconstruction, bones: tuple[str, ...], shift: tuple[float, ...]) -> Path:
@@ -121,6 +126,26 @@ def test_good_and_broken_cases(
     assert next(row for row in rows if row["case"] == "unreadable")["failure"]
 
 
+def test_cases_that_their_record_calls_unlabelled_are_left_out_and_counted(
+    tmp_path: Path, rig: Rig, knee: Reconstruction, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cases = tmp_path / "cases"
+    make_case(cases / "case00000", rig, knee, ("patella",), SHIFT)
+    for name in ("unlabelled00000", "unlabelled00001"):
+        folder = make_case(cases / name, rig, knee, (), SHIFT)
+        content = read_json(folder / "case.json", "a case")
+        write_json(folder / "case.json", {**content, "provenance": {"kind": "unlabelled"}})
+    failed = {"case00001": "no room", "unlabelled00002": "no room"}
+    write_json(cases / "population.json", {"schema": "ssrkd-population/1", "failed": failed})
+    assert evaluate("--cases", cases, "--out", tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    assert "1 cases scored, 1 failed" in printed and "2 unlabelled cases are not scored." in printed
+    report = read_json(tmp_path / "out" / "report.json", "a report")
+    assert set(report["cases"]) == {"case00000", "case00001"} and report["cases_unlabelled"] == 2
+    assert evaluate("--cases", cases / "unlabelled00000", "--out", tmp_path / "none") == 2
+    assert "unlabelled" in capsys.readouterr().err and not (tmp_path / "none").exists()
+
+
 def test_one_case_as_folder_and_json(
     tmp_path: Path, rig: Rig, knee: Reconstruction, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -153,26 +178,26 @@ def test_a_crash_in_one_case_is_its_failure_and_cancelling_is_not(
     first = make_case(tmp_path / "a", rig, knee, ("patella",), SHIFT)
     second = make_case(tmp_path / "b", rig, knee, ("patella",), SHIFT)
 
-    def crash(case: object, progress: object) -> Reconstruction:
+    def crash(case: object, progress: object) -> CaseAnswer:
         raise RuntimeError("out of something")
 
     result = evaluate_case(first, crash)
     assert result.failure == "RuntimeError: out of something"
     assert result.bones["patella"].failure == "the case failed: RuntimeError: out of something"
 
-    def cancel(case: object, progress: object) -> Reconstruction:
+    def cancel(case: object, progress: object) -> CaseAnswer:
         raise Cancelled("stop")
 
     with pytest.raises(Cancelled):
         evaluate_case(first, cancel)
     fractions: list[float] = []
     results = evaluate_cases(
-        [first, second], lambda case, progress: knee, progress=lambda f, words: fractions.append(f)
+        [first, second], lambda case, progress: as_answer(knee), progress=lambda f, words: fractions.append(f)
     )
     assert [result.failure for result in results] == [None, None]
     assert fractions == sorted(fractions) and fractions[:2] == [0.0, 0.5]
     with pytest.raises(Cancelled):
-        evaluate_cases([first], lambda case, progress: knee, cancelled=lambda: True)
+        evaluate_cases([first], lambda case, progress: as_answer(knee), cancelled=lambda: True)
 
 
 def test_equal_ids_do_not_hide_one_another(tmp_path: Path, rig: Rig, knee: Reconstruction) -> None:
@@ -180,7 +205,7 @@ def test_equal_ids_do_not_hide_one_another(tmp_path: Path, rig: Rig, knee: Recon
     for folder in folders:
         content = read_json(folder / "case.json", "a case")
         write_json(folder / "case.json", {**content, "id": "same"})
-    results = evaluate_cases(folders, lambda case, progress: knee)
+    results = evaluate_cases(folders, lambda case, progress: as_answer(knee))
     assert [result.id for result in results] == ["same", "same (b)"]
 
 
@@ -203,14 +228,14 @@ def test_a_reference_cut_inside_the_view_is_stated_or_trimmed(tmp_path: Path, ri
     case = make_case(tmp_path / "case", rig, knee, ("tibia",), (0.0, 0.0, 0.0))
     write_surface(case / "tibia.ply", Surface(soup.reshape(-1, 3), np.arange(3 * len(soup)).reshape(-1, 3)))
 
-    plain = evaluate_case(case, lambda case, progress: knee)
+    plain = evaluate_case(case, lambda case, progress: as_answer(knee))
     assert any("ends flat" in words and "reference_extent" in words for words in plain.warnings)
     assert (plain.bones["tibia"].exact_hd_mm or 0) > 8.0
-    trimmed = evaluate_case(case, lambda case, progress: knee, trim_cut_references=True)
+    trimmed = evaluate_case(case, lambda case, progress: as_answer(knee), trim_cut_references=True)
     assert (trimmed.bones["tibia"].exact_hd_mm or 99) < 0.01
     assert any("not scored" in words for words in trimmed.warnings)
     content = read_json(case / "case.json", "a case")
     write_json(case / "case.json", {**content, "reference_extent": {"tibia": [end, 500.0]}})
-    stated = evaluate_case(case, lambda case, progress: knee)
+    stated = evaluate_case(case, lambda case, progress: as_answer(knee))
     assert (stated.bones["tibia"].exact_hd_mm or 99) < 0.01
     assert not any("ends flat" in words for words in stated.warnings)

@@ -58,6 +58,16 @@ def test_a_rig_of_three_views_at_any_angle(tmp_path: Path) -> None:
         three.view("skyline")
 
 
+def test_a_rig_of_one_view(tmp_path: Path) -> None:
+    """Networks of one view are trained too (Figure 5b), so a rig may have one; the model says how many it reads."""
+    rig = Rig(preset("room").views[:1], preset("room").field_of_view)
+    assert rig.check() == []
+    rig.save(tmp_path / "rig.json")
+    assert Rig.load(tmp_path / "rig.json") == rig
+    with pytest.raises(InputError, match="outside the detector"):
+        Rig(rig.views, FieldOfView((0, 0, 900), 160)).check()
+
+
 @pytest.mark.parametrize("degrees", [0.0, 10.0, 175.0, 180.0])
 def test_parallel_views_are_refused(degrees: float) -> None:
     rig = preset("room")
@@ -96,7 +106,7 @@ def _broken(**changes: object) -> dict:
         (json.dumps(_broken(frame="RAS")), "only 'LPS' is understood"),
         (json.dumps(_broken(unit="m")), "only 'mm' is understood"),
         (json.dumps({k: v for k, v in _broken().items() if k != "views"}), "lacks 'views'"),
-        (json.dumps(_broken(views=_broken()["views"][:1])), "two or more views"),
+        (json.dumps(_broken(views=[])), "at least one view"),
         (json.dumps(_broken(views=[_broken()["views"][0]] * 2)), "same name"),
         (json.dumps(_broken(views="ap")), "wrong kind"),
         (json.dumps(_broken(field_of_view={"center": [0, 0], "size": 100})), "wrong kind"),
@@ -137,7 +147,7 @@ def test_any_value_anywhere_is_a_rig_or_an_input_error(key: str, value: object, 
     except InputError as error:
         assert str(error)
     else:
-        assert len(rig.views) >= 2 and Rig.from_dict(rig.to_dict()) == rig
+        assert rig.views and Rig.from_dict(rig.to_dict()) == rig
 
 
 def test_unknown_presets_and_sides() -> None:

@@ -29,7 +29,7 @@ def test_every_package_is_in_the_wheel(repository: Path, project: dict) -> None:
 def test_names_versions_and_extras(project: dict) -> None:
     assert project["project"]["name"] == "ssrkdcore"
     assert project["project"]["scripts"] == {"ssrkd": "SSRKDCore.cli:main"}
-    assert set(project["project"]["optional-dependencies"]) == {"train", "dicom-codecs", "slicer", "dev"}
+    assert set(project["project"]["optional-dependencies"]) == {"train", "dicom-codecs", "planning", "slicer", "dev"}
     assert project["project"]["license"] == "MIT"
     # PyPI's "tigre" is an unrelated project.
     extras = project["project"]["optional-dependencies"].values()

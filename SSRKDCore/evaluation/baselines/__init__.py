@@ -1,0 +1,1 @@
+"""Methods that SSR-KD is compared with, each trained and run on the same cases."""

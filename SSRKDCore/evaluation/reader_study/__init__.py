@@ -1,0 +1,1 @@
+"""The blinded reader study: questionnaires as offline web pages, and their scores."""
