@@ -1,0 +1,86 @@
+"""Landmarks of a leg from the surfaces of its bones: automatic, in any pose, and correctable by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from SSRKDCore.errors import InputError
+from SSRKDCore.planning.bone_checks import check_fibula, check_surfaces, rough_directions
+from SSRKDCore.planning.bone_samples import BoneSamples, across, front_of, unit
+from SSRKDCore.planning.femur_landmarks import find_femur_landmarks
+from SSRKDCore.planning.fibula_landmarks import find_fibula_landmarks
+from SSRKDCore.planning.landmark_collector import LandmarkCollector
+from SSRKDCore.planning.landmark_set import LandmarkSet
+from SSRKDCore.planning.patella_landmarks import find_patella_landmarks
+from SSRKDCore.planning.tibia_landmarks import find_tibia_landmarks
+from SSRKDCore.planning.tibial_plateau import Plateau
+from SSRKDCore.surface import Surface
+
+Array = NDArray[np.float64]
+
+
+def find_landmarks(
+    bones: Mapping[str, Surface],
+    side: str,
+    given: Mapping[str, ArrayLike] | None = None,
+    reach: Mapping[str, float] | None = None,
+) -> LandmarkSet:
+    """Landmarks of one leg.
+
+    Parameters
+    ----------
+    bones: closed surfaces by name (LPS mm), of whole bones or of what a knee's field of view shows; any may be absent, but one of
+        femur and tibia must be there. The knee may be bent and the leg turned: the bones' own axes are found first. Where the
+        patella, the femur or the tibia is absent, LPS stands in for the first guess, and the leg must lie along it to some 30 degrees.
+    side: "right" or "left".
+    given: name -> (3,) LPS mm, landmarks set by a person; they replace the computed ones, and what depends on them follows.
+    reach: bone -> mm from its joint surface beyond which its shaft is not looked at: measures a whole bone like one that a field of view
+        cuts off there.
+
+    Hip and ankle centre are found only where a femoral head or the plafond is in the surface; else they are absent, with the reason
+    in `missing`.
+
+    Raises InputError for surfaces that are empty, open, inside out or mirrored, unknown names, and ends without joint surfaces.
+    """
+    check_surfaces(bones, side)
+    collector = LandmarkCollector(given or {})
+    rough = rough_directions(bones, side)
+    samples = {name: BoneSamples.of(surface, (reach or {}).get(name, math.inf)) for name, surface in bones.items()}
+    for name in ("femur", "tibia", "fibula", "patella"):
+        if name not in bones:
+            collector.lack_bone(name, f"there is no {name}")
+    plateau: Plateau | None = None
+    if "tibia" in bones:
+        plateau = find_tibia_landmarks(samples["tibia"], rough["tibia"], side, collector)
+        if "fibula" in bones:
+            check_fibula(bones["tibia"].vertices, bones["fibula"].vertices, plateau.up, plateau.lateral, side)
+    else:
+        collector.lack("there is no tibia", "ankle_centre")
+    femoral_up: Array | None = None
+    if "femur" in bones:
+        femoral_up = find_femur_landmarks(samples["femur"], rough["femur"], side, collector)
+    else:
+        collector.lack("there is no femur", "hip_centre")
+    ups = [up for up in (femoral_up, None if plateau is None else plateau.up) if up is not None]
+    if "fibula" in bones:
+        find_fibula_landmarks(samples["fibula"], plateau, ups[-1], collector)
+    if "patella" in bones:
+        up = unit(np.sum(ups, axis=0))
+        lateral = across(next(iter(rough.values())).lateral if plateau is None else plateau.lateral, up)
+        find_patella_landmarks(samples["patella"], up, front_of(up, lateral, side), collector)
+    _check_given_ends(collector, femoral_up, plateau)
+    return collector.collected(side)
+
+
+def _check_given_ends(collector: LandmarkCollector, femoral_up: Array | None, plateau: Plateau | None) -> None:
+    """Raise InputError for a hip below the knee or an ankle above it: another frame, or the two swapped."""
+    hip, notch = collector.get("hip_centre"), collector.get("intercondylar_notch")
+    if hip is not None and notch is not None and femoral_up is not None and (hip - notch) @ femoral_up < 0:
+        raise InputError("The hip centre lies below the knee: give it in LPS millimetres, in the frame of the bones.")
+    ankle = collector.get("ankle_centre")
+    if ankle is not None and plateau is not None and (plateau.middle - ankle) @ plateau.up < 0:
+        raise InputError("The ankle centre lies above the knee: give it in LPS millimetres, in the frame of the bones.")

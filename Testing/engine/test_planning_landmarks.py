@@ -1,0 +1,141 @@
+"""Landmarks and frames of legs whose places are known, in any pose, of both sides, and what is refused."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+from leg_shapes import ANKLE, HIP, MIRROR, moved, rotation, simple_leg
+
+from SSRKDCore.errors import InputError
+from SSRKDCore.planning.anatomical_frames import anatomical_frames, femoral_frame, tibial_frame
+from SSRKDCore.planning.landmark_files import read_landmarks, write_landmarks
+from SSRKDCore.planning.landmark_set import GIVEN, LANDMARK_BONES, LandmarkSet
+from SSRKDCore.planning.landmarks import find_landmarks
+from SSRKDCore.surface import Surface
+
+
+def leg(side: str = "right", knee_only: bool = True) -> dict[str, Surface]:
+    return simple_leg(side, slope=8.0, varus=3.0, valgus=2.0, knee_only=knee_only)
+
+
+@cache
+def landmarks(side: str = "right", knee_only: bool = True) -> LandmarkSet:
+    return find_landmarks(leg(side, knee_only), side)
+
+
+def test_landmarks_of_a_whole_leg_lie_where_its_solids_end() -> None:
+    found = landmarks(knee_only=False)
+    assert set(found) == set(LANDMARK_BONES) and not found.missing
+    for name, place, tolerance in (
+        ("hip_centre", HIP, 0.2),
+        ("ankle_centre", ANKLE, 3.0),
+        ("medial_condyle_distal", (25 - 22 * np.sin(np.deg2rad(2)), 5, 0), 1.5),
+        ("lateral_condyle_distal", (-25 - 22 * np.sin(np.deg2rad(2)), 5, 0.9), 1.5),
+        ("medial_condyle_posterior", (25, 30, 21), 1.5),
+        ("medial_epicondyle", (47, 5, 21), 1.5),
+        ("lateral_epicondyle", (-47, 5, 23), 1.5),
+        ("tibial_eminence", (0, 0, 3), 1.5),
+        # The ball's outermost point in front of a chord that leans 8 degrees.
+        ("tibial_tubercle", (0, -23.9, -39.4), 1.5),
+        ("fibula_at_plafond", (-30, 12, ANKLE[2]), 1.5),
+        ("fibular_head", (-34, 18, -12), 1.5),
+        ("patella_inferior_pole", (0, -43, 14), 2.0),
+    ):
+        assert np.linalg.norm(found[name] - place) < tolerance, name
+    assert abs(found["femoral_shaft_distal"][:2]).max() < 0.3
+
+
+def test_a_knee_has_neither_hip_nor_ankle_and_says_why() -> None:
+    found = landmarks()
+    assert "hip_centre" not in found and "field of view" in found.missing["hip_centre"]
+    assert "ankle_centre" not in found and "field of view" in found.missing["ankle_centre"]
+    for name in set(landmarks(knee_only=False)) - set(found.missing):
+        # Marching cubes on another grid, and a shaft cut short: nothing else differs.
+        if "shaft" not in name:
+            assert np.linalg.norm(found[name] - landmarks(knee_only=False)[name]) < 2.5, name
+
+
+def test_a_left_leg_is_the_mirror_image() -> None:
+    right, left = landmarks("right"), landmarks("left")
+    for name, place in right.items():
+        np.testing.assert_allclose(left[name], place * [-1, 1, 1], atol=0.7, err_msg=name)
+    for make in (femoral_frame, tibial_frame):
+        frame, mirrored = make(right), make(left)
+        np.testing.assert_allclose(mirrored.axes, frame.axes * np.array([[-1.0], [1.0], [1.0]]), atol=0.02)
+        assert np.linalg.det(frame.axes) == pytest.approx(1.0) and np.linalg.det(mirrored.axes) == pytest.approx(-1.0)
+        # Lateral is the patient's right for a right leg; the front is -y.
+        assert frame.lateral[0] < -0.98 and mirrored.lateral[0] > 0.98
+        assert frame.anterior[1] < -0.98 and frame.proximal[2] > 0.98
+    frames = anatomical_frames(right)
+    assert frames.patella is not None and not frames.missing
+    assert tibial_frame(right).local(right["tibial_tubercle"])[1] > 20
+
+
+@pytest.mark.parametrize("bend", [0.0, 40.0])
+def test_pose_does_not_matter(bend: float) -> None:
+    """The knee bent about the condyles, the leg turned by 30 degrees about an oblique axis."""
+    straight, bones = landmarks(), leg()
+    flexion = moved(np.eye(3), (0, 5, 22)) @ moved(rotation((1, 0, 0), bend)) @ moved(np.eye(3), (0, -5, -22))
+    turn = moved(rotation((1, -0.5, 0.7), 30.0), (80, -30, 900))
+    matrices = {name: turn if name == "femur" else turn @ flexion for name in bones}
+    found = find_landmarks({name: bone.transformed(matrices[name]) for name, bone in bones.items()}, "right")
+    for name, place in straight.items():
+        if LANDMARK_BONES[name] in ("femur", "tibia"):
+            matrix = matrices[str(LANDMARK_BONES[name])]
+            expected = matrix[:3, :3] @ place + matrix[:3, 3]
+            assert np.linalg.norm(found[name] - expected) < 0.7, name
+
+
+def test_a_given_landmark_replaces_the_computed_one_and_others_follow(tmp_path: Path) -> None:
+    automatic = landmarks()
+    centre = automatic["lateral_plateau_centre"] + [0.0, 6.0, 0.0]
+    found = find_landmarks(leg(), "right", {"lateral_plateau_centre": centre, "hip_centre": HIP})
+    np.testing.assert_array_equal(found["lateral_plateau_centre"], centre)
+    assert found.landmarks["hip_centre"].source == GIVEN
+    assert np.linalg.norm(found["lateral_plateau_anterior"] - automatic["lateral_plateau_anterior"]) > 0.3
+    assert tibial_frame(found).lateral[1] > tibial_frame(automatic).lateral[1] + 0.05
+    assert femoral_frame(found).proximal_axis == "mechanical"
+    # What a person set comes back from the file; what was computed is computed again.
+    write_landmarks(tmp_path / "landmarks.json", found)
+    again = read_landmarks(tmp_path / "landmarks.json", "right")
+    assert set(again) == {"lateral_plateau_centre", "hip_centre"}
+    np.testing.assert_allclose(again["hip_centre"], HIP)
+    with pytest.raises(InputError, match="left"):
+        read_landmarks(tmp_path / "landmarks.json", "left")
+
+
+def test_what_is_no_leg_of_that_side_is_refused() -> None:
+    bones = leg()
+    mirrored = {name: bone.transformed(MIRROR) for name, bone in bones.items()}
+    with pytest.raises(InputError, match="fibula lies medial"):
+        find_landmarks(mirrored, "right")
+    with pytest.raises(InputError, match="fibula lies medial"):
+        find_landmarks(bones, "left")
+    tibia = bones["tibia"]
+    with pytest.raises(InputError, match="tibia is open"):
+        find_landmarks({**bones, "tibia": Surface(tibia.vertices, tibia.faces[:-3])}, "right")
+    with pytest.raises(InputError, match="inside out"):
+        find_landmarks({**bones, "tibia": Surface(tibia.vertices, tibia.faces[:, ::-1])}, "right")
+    with pytest.raises(InputError, match="no triangles"):
+        find_landmarks({**bones, "femur": Surface.empty()}, "right")
+    with pytest.raises(InputError, match="neither a femur nor a tibia"):
+        find_landmarks({"patella": bones["patella"]}, "right")
+    with pytest.raises(InputError, match="no landmark"):
+        find_landmarks(bones, "right", {"nose": (0, 0, 0)})
+    with pytest.raises(InputError, match="below the knee"):
+        find_landmarks(bones, "right", {"hip_centre": (0, 0, -400)})
+    with pytest.raises(InputError, match="millimetres"):
+        find_landmarks({name: bone.transformed(np.diag([0.1, 0.1, 0.1, 1])) for name, bone in bones.items()}, "right")
+
+
+@pytest.mark.parametrize("absent", ["femur", "tibia", "fibula", "patella"])
+def test_a_missing_bone_costs_its_own_landmarks_only(absent: str) -> None:
+    found = find_landmarks({name: bone for name, bone in leg().items() if name != absent}, "right")
+    for name, owner in LANDMARK_BONES.items():
+        if owner == absent and name not in ("medial_malleolus", "lateral_malleolus", "fibula_at_plafond"):
+            assert found.missing[name] == f"there is no {absent}"
+        elif owner is not None and owner != absent and name in landmarks():
+            assert np.linalg.norm(found[name] - landmarks()[name]) < 1.5, name
