@@ -121,10 +121,17 @@ class StepLoader(DataLoader[dict[str, Tensor]]):
         del state
 
 
+#: How long a worker lives on after a SIGTERM: enough for the training process to finish its step.
+_LAST_SECONDS = 60
+
+
 def _leave_signals_to_the_parent(worker: int) -> None:
-    """Ctrl-C reaches the whole process group; the training process finishes its step and then ends its workers."""
+    """Ctrl-C, and the SIGTERM of a cluster's scheduler, reach the whole process group; the training process finishes its step and
+    then ends its workers, which would fail it if they went first.
+    """
     import signal
 
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if hasattr(signal, "alarm"):
+        signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(_LAST_SECONDS) and None)

@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -120,6 +122,21 @@ def test_a_signal_stops_after_a_step_with_a_checkpoint(number: int, undisturbed:
     result = train(folder, _STEPS)
     assert _same(_state(folder), _state(undisturbed))
     assert result.steps == _STEPS
+
+
+@pytest.mark.skipif(not hasattr(os, "killpg"), reason="needs process groups")
+def test_a_scheduler_that_signals_the_workers_too_gets_a_checkpoint(undisturbed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    options = {"seconds": 0.05, "run": {"checkpoint_steps": 4, "checkpoint_minutes": 0.0, "loader_workers": 1}}
+    program = f"from pathlib import Path; import training_toy as toy; toy.train_and_exit(Path({str(folder)!r}), {_STEPS}, {options!r})"
+    child = subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parent, start_new_session=True)
+    while not (folder / CHECKPOINT_NAME).is_file() and child.poll() is None:
+        time.sleep(0.01)
+    os.killpg(child.pid, signal.SIGTERM)
+    assert child.wait() == STOPPED
+    assert 4 <= _stored_step(folder) < _STEPS
+    train(folder, _STEPS)
+    assert _same(_state(folder), _state(undisturbed))
 
 
 def test_signals_do_afterwards_what_they_did_before(tmp_path: Path) -> None:
