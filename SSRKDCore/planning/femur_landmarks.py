@@ -116,7 +116,7 @@ def _notch(femur: BoneSamples, up: Array, lateral: Array, width: float, collecto
     assert medial is not None and outer is not None
     points = femur.centres[_height(femur.centres, up) < _CONDYLE_HEIGHT * width]
     position, height = points @ lateral, points @ up
-    first, last = medial @ lateral, outer @ lateral
+    first, last = float(medial @ lateral), float(outer @ lateral)
     columns = np.arange(first, last, 1.0)
     lowest = np.full(len(columns), np.nan)
     for index, start in enumerate(columns):

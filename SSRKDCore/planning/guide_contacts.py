@@ -52,7 +52,7 @@ class GuideContacts:
     def vertex_normals(self) -> Array:
         """(V, 3) area-weighted unit normals of the patch at its vertices, towards the bone."""
         sums = np.zeros_like(self.patch.vertices)
-        np.add.at(sums, self.patch.faces.ravel(), np.repeat(_across(self.patch.triangles), 3, axis=0))
+        np.add.at(sums, self.patch.faces.ravel(), np.repeat(face_normals(self.patch), 3, axis=0))
         return _unit(sums)
 
     @cached_property
@@ -148,6 +148,11 @@ class Pose:
     def rotation_degrees(self) -> float:
         """The angle it turns through."""
         return float(np.rad2deg(np.linalg.norm(self.rotation_vector)))
+
+
+def face_normals(surface: Surface) -> Array:
+    """(F, 3) normals of a surface's triangles, twice their area long."""
+    return _across(surface.triangles)
 
 
 def _across(triangles: Array) -> Array:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.planning.contact_report import contact_report
-from SSRKDCore.planning.guide_contacts import GuideContacts, Pose
+from SSRKDCore.planning.guide_contacts import GuideContacts, Pose, face_normals
 from SSRKDCore.planning.guide_errors import CutSection, moved_plane
 from SSRKDCore.planning.guide_gaps import BoneNearGuide
 from SSRKDCore.planning.guide_model import Guide
@@ -90,9 +90,12 @@ def perturbed(
     error = error + spread * random_field(places, parameters.reconstruction_correlation_mm, generator)
     scale = 1.0 + 0.01 * parameters.scale_percent * generator.normal()
     moved = contacts.centre + scale * (places + error[:, None] * normals - contacts.centre)
+    patch = Surface(moved[:vertex_count], contacts.patch.faces)
+    # A sliver that the error turned over would take the bone's points for points inside the guide.
+    kept = np.einsum("ij,ij->i", face_normals(patch), face_normals(contacts.patch)) > 0
     return replace(
         contacts,
-        patch=Surface(moved[:vertex_count], contacts.patch.faces),
+        patch=Surface(patch.vertices, patch.faces[kept]),
         points=moved[vertex_count:],
         body=contacts.centre + scale * (contacts.body - contacts.centre),
     )

@@ -165,7 +165,8 @@ def test_every_accepted_step_lowers_the_cost(fitted_right: tuple[IntensityFit, d
     fit, _ = fitted_right
     for costs in fit.costs:
         assert all(after < before for before, after in pairwise(costs))
-    assert fit.costs[0][-1] < 0.7 * fit.costs[0][0]
+    # It begins at the best of its starts; the silhouettes' fit is one of them and leaves little to gain, but some.
+    assert len(fit.costs[0]) > 1
 
 
 def test_a_knee_of_the_model_is_recovered_from_its_radiographs(

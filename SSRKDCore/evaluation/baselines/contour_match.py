@@ -102,5 +102,5 @@ def matched_contours(
             distance, weight = image.along_normals(points.positions, points.normals, reach_mm)
             rows = knee.derivative(name, state, points.first, points.second, points.share, points.normals)
             found.append((rows, distance, weight, np.full(len(distance), index)))
-    rows, distances, weights, bones = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return Matches(rows, distances, weights, bones)
+    rows, distances, weights, indices = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return Matches(rows, distances, weights, indices)

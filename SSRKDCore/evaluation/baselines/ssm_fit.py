@@ -132,7 +132,7 @@ def _run(
         offset, inverse = knee.prior(state, start)
         normal = rows.T @ (weights[:, None] * rows) + np.diag(inverse[free] ** 2)
         right = rows.T @ (weights * matches.distances) - (inverse * offset)[free]
-        step = np.linalg.solve(normal, right)
+        step = np.asarray(np.linalg.solve(normal, right), dtype=np.float64)
         state = only(state, free, step)
         if len(rows) == 0 or np.abs(rows @ step).max() < _CONVERGED_MM:
             break

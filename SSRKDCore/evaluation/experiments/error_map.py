@@ -91,7 +91,9 @@ def finish(request: Request, plan: Plan, results: Sequence[PointResult], out: Pa
     stacks = _stacks([out / FILES_FOLDER / item.observed["file"] for item in results if "file" in item.observed])
     if not stacks:
         return {"pictures": [], "bones": {}}
-    arrays, pictures, summary = {}, [], {}
+    arrays: dict[str, Any] = {}
+    pictures: list[str] = []
+    summary: dict[str, Any] = {}
     for name, stack in stacks.items():
         count = np.isfinite(stack).sum(axis=0)
         enough = 2 * count >= max(len(stack), 1)

@@ -75,7 +75,8 @@ def plan(request: Request) -> Plan:
         return Point(METALS[metal][0], make, settings={"metal_hu": METALS[metal][1], "photons": noise.photons})
 
     given = replace(request, limit=None).case_sources()
-    sources, left_out = [], []
+    sources: list[CaseSource] = []
+    left_out: list[CaseSource] = []
     for source in given:
         try:
             clean = without_metal(source.case.provenance)
@@ -84,7 +85,7 @@ def plan(request: Request) -> Plan:
         (sources if clean else left_out).append(source)
     if not sources:
         raise InputError("Every case has metal already: give cases without.")
-    notes = ("The CT's values end at 32767 HU; there are no streaks, which are not in the body.",)
+    notes: tuple[str, ...] = ("The CT's values end at 32767 HU; there are no streaks, which are not in the body.",)
     if left_out:
         notes += (f"Left out, since they have metal of their own: {', '.join(source.id for source in left_out)}.",)
     return Plan([point(metal) for metal in METALS], sources[: request.limit], {"": "metal"}, notes=notes)

@@ -139,7 +139,7 @@ def train_point(place: TrainingPlace, point: TrainingPoint) -> Path:
     )
     teacher, segmenter = point_helpers(place, point)
     changes = {**place.recipe.training.get("xray", {}), **point.changes, "steps": place.steps, "epochs": 0}
-    helpers = ["--teacher", teacher, "--segmenter", segmenter]
+    helpers: list[str | Path] = ["--teacher", teacher, "--segmenter", segmenter]
     return _train(place, "xray", changes, cases.folder, student_folder(place, point), helpers)
 
 

@@ -1,0 +1,373 @@
+"""`ssrkd calibrate`: the geometry of a real room, from a ball, a ruler, an object with markers, or the two images themselves."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from SSRKDCore.console import progress_bar, say
+from SSRKDCore.errors import InputError
+
+if TYPE_CHECKING:
+    from SSRKDCore.geometry.calibration.calibration_record import CalibrationRecord
+    from SSRKDCore.geometry.rig import Rig
+    from SSRKDCore.radiographs.radiograph import Radiograph
+
+HELP = "measure the geometry of a room: ball, ruler, calibration object, or the two images"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    jobs = parser.add_subparsers(dest="job", required=True, metavar="JOB")
+    ball = jobs.add_parser("ball", help="a ball of known diameter: magnification")
+    _image_arguments(ball)
+    ball.add_argument("--diameter", type=float, required=True, metavar="MM", help="of the ball")
+    ball.add_argument("--tolerance", type=float, default=0.05, metavar="MM", help="standard uncertainty of it (0.05)")
+    ball.add_argument("--near", nargs=2, type=float, metavar=("ROW", "COLUMN"), help="a click on the ball")
+    _scale_arguments(ball)
+
+    ruler = jobs.add_parser("ruler", help="a ruler: magnification")
+    _image_arguments(ruler)
+    ruler.add_argument("--ends", nargs=4, type=float, required=True, metavar=("ROW", "COLUMN", "ROW", "COLUMN"))
+    known = ruler.add_mutually_exclusive_group(required=True)
+    known.add_argument("--length", type=float, metavar="MM", help="between the two ends")
+    known.add_argument("--tick", type=float, metavar="MM", help="between neighbouring ticks along the line")
+    ruler.add_argument(
+        "--tilt", type=float, default=5.0, metavar="DEGREES", help="how far it may be from parallel to the detector (5)"
+    )
+    _scale_arguments(ruler)
+
+    markers = jobs.add_parser("object", help="markers at known positions, in two or more images: the whole rig")
+    markers.add_argument("images", nargs="+", metavar="IMAGE", help="radiographs of the object, AP and lateral first")
+    markers.add_argument("--object", required=True, metavar="FILE", help="ssrkd-calibration-object/1: markers in mm")
+    markers.add_argument(
+        "--picked", nargs="+", metavar="FILE", help="JSON {marker: [row, column]}, one an image: markers picked by hand"
+    )
+    markers.add_argument("--dark", action="store_true", help="the markers are holes, darker than the object")
+    markers.add_argument("--names", nargs="+", metavar="NAME", help="view names, one an image (ap lateral)")
+    markers.add_argument("--pixel-spacing", type=float, metavar="MM", help="on the detector (what the files say)")
+    markers.add_argument("--source-to-detector", type=float, metavar="MM", help="where no pixel spacing is known")
+    markers.add_argument(
+        "--transform", metavar="FILE", help="rigid 4x4 matrix, object to LPS, 16 numbers (none: the axes are LPS)"
+    )
+    markers.add_argument(
+        "--center", nargs=3, type=float, metavar=("X", "Y", "Z"), help="of the field of view, LPS (the markers' middle)"
+    )
+    markers.add_argument("--size", type=float, default=160.0, metavar="MM", help="side of the field of view (160)")
+    markers.add_argument("--intensity", choices=("auto", "line_integral", "raw", "presentation"), default="auto")
+    _output_arguments(markers)
+
+    pair = jobs.add_parser("pair", help="two radiographs without a common frame: the second's pose, from the bones")
+    pair.add_argument("--ap", required=True, metavar="FILE")
+    pair.add_argument("--lateral", required=True, metavar="FILE")
+    pair.add_argument(
+        "--rig", metavar="RIG", help="where the views are believed to be: rig.json or a preset (the DICOM tags)"
+    )
+    pair.add_argument("--side", choices=("right", "left"))
+    pair.add_argument(
+        "--bones", metavar="DIR", help="known surfaces of this knee in the AP view's frame; else the network's"
+    )
+    pair.add_argument("--model", metavar="MODEL", help="model folder or name (the bundled one)")
+    pair.add_argument("--rounds", type=int, default=3, metavar="N", help="reconstruct and fit so many times (3)")
+    pair.add_argument(
+        "--turn", type=float, default=3.0, metavar="DEGREES", help="how well the second view's turn is believed (3)"
+    )
+    pair.add_argument("--shift", type=float, default=8.0, metavar="MM", help="how well its position is believed (8)")
+    pair.add_argument(
+        "--starts", type=int, default=4, metavar="N", help="restarts from poses drawn from that belief (4)"
+    )
+    pair.add_argument(
+        "--height-limit",
+        type=float,
+        default=3.0,
+        metavar="MM",
+        help="refuse a height less certain (95 %%) than this (3)",
+    )
+    pair.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    pair.add_argument("--intensity", choices=("auto", "line_integral", "raw", "presentation"), default="auto")
+    pair.add_argument("--seed", type=int, default=0)
+    _output_arguments(pair)
+    for job in (ball, ruler, markers, pair):
+        # Said after the job as well as before it.
+        for option in ("--json", "--progress-lines"):
+            job.add_argument(option, action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+
+
+def _image_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", metavar="IMAGE", help="radiograph (DICOM, PNG, TIFF, JPEG, NRRD, NIfTI, MHA)")
+    parser.add_argument("--intensity", choices=("auto", "line_integral", "raw", "presentation"), default="auto")
+    parser.add_argument(
+        "--pixel-spacing", type=float, metavar="MM", help="on the detector (what the file or the rig says)"
+    )
+    parser.add_argument("--source-to-detector", type=float, metavar="MM", help="(what the file or the rig says)")
+
+
+def _scale_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rig", metavar="RIG", help="rig.json or preset whose view gets this magnification")
+    parser.add_argument("--side", choices=("right", "left"), default="right", help="of a preset's rig (right)")
+    parser.add_argument("--view", metavar="NAME", help="which view the image is (what the file says)")
+    parser.add_argument(
+        "--offset", type=float, metavar="MM", help="by how much it lies nearer the detector than the knee's centre"
+    )
+    parser.add_argument(
+        "--offset-tolerance",
+        type=float,
+        metavar="MM",
+        help="standard uncertainty of that (10 without --offset, else 2)",
+    )
+    parser.add_argument(
+        "--limit",
+        type=float,
+        default=3.0,
+        metavar="PERCENT",
+        help="refuse a magnification less certain (95 %%) than this (3)",
+    )
+    _output_arguments(parser, required=False)
+
+
+def _output_arguments(parser: argparse.ArgumentParser, required: bool = True) -> None:
+    parser.add_argument("--out", required=required, metavar="RIG.json", help="the calibrated rig")
+    parser.add_argument("--record", metavar="FILE", help="the calibration's record (calibration.json beside --out)")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    _check_output(args)
+    job = {"ball": _scale, "ruler": _scale, "object": _object, "pair": _pair}[args.job]
+    record, rig, extra = job(args)
+    result = {**record.to_dict(), **extra, "rig": None, "record": None}
+    if rig is not None:
+        result |= _write(args, rig, record)
+    elif args.record is not None:
+        result["record"] = _written(Path(args.record), record.to_dict())
+    _tell(record, result)
+    return result
+
+
+def _scale(args: argparse.Namespace) -> tuple[CalibrationRecord, Rig | None, dict[str, Any]]:
+    """A ball or a ruler."""
+    from SSRKDCore.geometry.calibration.calibration_record import CalibrationRecord
+    from SSRKDCore.geometry.calibration.scale_calibration import OFFSET_TOLERANCE_MM, calibrate_scale
+    from SSRKDCore.geometry.dicom_rig import fit_view
+    from SSRKDCore.geometry.presets import PRESET_NAMES, preset
+    from SSRKDCore.geometry.rig import Rig
+    from SSRKDCore.radiographs import read_radiograph
+
+    if (args.rig is None) != (args.out is None):
+        raise InputError(
+            "A calibrated rig needs both --rig (which view gets the magnification) and --out (where to write it)."
+        )
+    given = None if args.pixel_spacing is None else (args.pixel_spacing, args.pixel_spacing)
+    view_name = args.view if args.view in ("ap", "lateral") else None
+    radiograph = read_radiograph(args.image, view_name, args.intensity, given)
+    rig = None
+    if args.rig is not None:
+        rig = preset(args.rig, args.side) if args.rig in PRESET_NAMES else Rig.load(args.rig)
+    warnings = list(radiograph.warnings)
+    spacing = _square(radiograph.detector_pixel_spacing, args.image)
+    distance = args.source_to_detector or (radiograph.geometry.source_to_detector if radiograph.geometry else None)
+    known = distance is not None
+    name = args.view or radiograph.view
+    if rig is not None:
+        if name is None:
+            raise InputError(f"{args.image} does not say which view it is: add --view.")
+        view, words = fit_view(rig.view(name), radiograph, "the rig")
+        warnings += words
+        rig = _rig_at(rig, view, spacing, distance)
+        spacing, distance = rig.view(name).pixel_spacing[0], rig.view(name).source_to_detector
+    measured, candidates = _measured(args, radiograph, spacing, distance)
+    values = measured.to_dict()
+    extra = {"candidates": [candidate.to_dict() for candidate in candidates]} if args.job == "ball" else {}
+    if rig is not None and name is not None and measured.magnification is not None:
+        tolerance = args.offset_tolerance
+        if tolerance is None:
+            tolerance = OFFSET_TOLERANCE_MM if args.offset is None else 2.0
+        found = calibrate_scale(
+            rig, name, args.job, args.image, values, measured.magnification, measured.uncertainty_percent, known,
+            args.offset, tolerance, args.limit,
+        )  # fmt: skip
+        record, rig = found.record, found.rig
+    else:
+        assumed = ["the scale holds in the plane of the measured thing, and nowhere else"]
+        if measured.magnification is None:
+            assumed.append("no pixel spacing on the detector is known, so that no magnification follows")
+        uncertainty = {"scale_percent_standard": measured.uncertainty_percent}
+        record, rig = CalibrationRecord(args.job, [args.image], values, uncertainty, assumed), None
+    from dataclasses import replace
+
+    return replace(record, warnings=warnings), rig, extra
+
+
+def _measured(
+    args: argparse.Namespace, radiograph: Radiograph, spacing: float | None, distance: float | None
+) -> tuple[Any, list[Any]]:
+    if args.job == "ball":
+        from SSRKDCore.geometry.calibration.ball import measure_ball
+
+        near = None if args.near is None else (args.near[0], args.near[1])
+        return measure_ball(radiograph.pixels, args.diameter, spacing, distance, near, args.tolerance)
+    from SSRKDCore.geometry.calibration.ruler import measure_ruler, measure_ticks
+
+    ends = [args.ends[:2], args.ends[2:]]
+    if args.length is not None:
+        return measure_ruler(ends, args.length, spacing, args.tilt), []
+    return measure_ticks(radiograph.pixels, ends, args.tick, spacing, args.tilt), []
+
+
+def _rig_at(rig: Rig, view: Any, spacing: float | None, distance: float | None) -> Rig:
+    """The rig whose view has the image's size, its pixel spacing and source-to-detector distance, about the same central ray."""
+    from SSRKDCore.geometry.calibration.magnification import rig_with_view
+    from SSRKDCore.geometry.calibration.sphere_projection import principal_point
+    from SSRKDCore.geometry.presets import central_view
+
+    pitch = (spacing, spacing) if spacing is not None else view.pixel_spacing
+    length = distance or view.source_to_detector
+    row, column = principal_point(view)
+    depth = view.source_to_detector / view.magnification(rig.field_of_view.center)
+    import numpy as np
+
+    isocentre = np.array(view.source) + depth * view.normal
+    down, across = np.array(view.row_direction), np.array(view.column_direction)
+    moved = central_view(
+        view.name, view.normal, across, down, depth, length, pitch, view.rows, view.columns, tuple(isocentre)
+    )
+    middle = ((view.rows - 1) / 2, (view.columns - 1) / 2)
+    shift = (middle[0] - row) * pitch[0] * down + (middle[1] - column) * pitch[1] * across
+    from dataclasses import replace
+
+    return rig_with_view(rig, replace(moved, detector_origin=tuple(np.array(moved.detector_origin) + shift)))
+
+
+def _square(spacing: tuple[float, float] | None, path: str) -> float | None:
+    if spacing is None:
+        return None
+    if abs(spacing[0] / spacing[1] - 1) > 0.002:
+        raise InputError(
+            f"{path} has pixels that are not square, in which a ball is no circle: resample it to square pixels."
+        )
+    return (spacing[0] * spacing[1]) ** 0.5
+
+
+def _object(args: argparse.Namespace) -> tuple[CalibrationRecord, Rig | None, dict[str, Any]]:
+    from SSRKDCore.geometry.calibration.marker_object import MarkerObject
+    from SSRKDCore.geometry.calibration.object_rig import ObjectImage, rig_from_object
+    from SSRKDCore.geometry.xmalab import read_transform
+    from SSRKDCore.json_files import read_json
+    from SSRKDCore.radiographs import read_radiograph
+
+    if len(args.images) < 2:
+        raise InputError("A rig needs two or more images of the calibration object: add the missing one.")
+    names = args.names or ("ap", "lateral", *(f"view{i + 3}" for i in range(len(args.images) - 2)))
+    for given, what in ((args.names, "view names"), (args.picked, "files of picked markers")):
+        if given is not None and len(given) != len(args.images):
+            raise InputError(f"{len(given)} {what} were given for {len(args.images)} images: give one an image.")
+    calibration_object = MarkerObject.load(args.object)
+    spacing = None if args.pixel_spacing is None else (args.pixel_spacing, args.pixel_spacing)
+    images = []
+    for index, (path, name) in enumerate(zip(args.images, names, strict=False)):
+        radiograph = read_radiograph(path, None, args.intensity, spacing)
+        picked = None if args.picked is None else read_json(args.picked[index], "a file of picked markers")
+        stated = radiograph.geometry.source_to_detector if radiograph.geometry else None
+        distance = args.source_to_detector or (None if radiograph.detector_pixel_spacing else stated)
+        images.append(ObjectImage(name, path, radiograph.pixels, radiograph.detector_pixel_spacing, distance, picked))
+    transform = None if args.transform is None else read_transform(args.transform)
+    center = None if args.center is None else tuple(args.center)
+    record, rig = rig_from_object(
+        images, calibration_object, "dark" if args.dark else "bright", transform, center, args.size
+    )
+    return record, rig, {}
+
+
+def _pair(args: argparse.Namespace) -> tuple[CalibrationRecord, Rig | None, dict[str, Any]]:
+    from SSRKDCore.geometry.calibration.calibration_record import calibrated_rig
+    from SSRKDCore.geometry.calibration.pair_record import pair_record
+    from SSRKDCore.geometry.dicom_rig import rig_for_radiographs
+    from SSRKDCore.radiographs import read_radiograph
+
+    radiographs = [
+        read_radiograph(path, view, args.intensity) for path, view in ((args.ap, "ap"), (args.lateral, "lateral"))
+    ]
+    rig, warnings = rig_for_radiographs(radiographs, args.rig, side=args.side)
+    with progress_bar("Calibrating") as progress:
+        if args.bones is not None:
+            from SSRKDCore.evaluation.bone_sets import read_bones
+            from SSRKDCore.geometry.calibration.relative_pose import relative_pose
+
+            images = {view.name: radiograph.pixels for view, radiograph in zip(rig.views, radiographs, strict=True)}
+            bones = read_bones(args.bones, smooth_labels=True).surfaces
+            found = relative_pose(
+                bones,
+                images,
+                rig,
+                args.turn,
+                args.shift,
+                True,
+                args.starts,
+                args.seed,
+                args.height_limit,
+                progress=progress,
+            )
+        else:
+            from SSRKDCore.geometry.calibration.pose_rounds import pose_by_reconstruction
+            from SSRKDCore.networks.model_folder import load_model
+
+            found = pose_by_reconstruction(
+                radiographs, rig, load_model(args.model), args.rounds, device=args.device, turn_sd=args.turn,
+                shift_sd=args.shift, starts=args.starts, seed=args.seed, height_limit_mm=args.height_limit, progress=progress,
+            )  # fmt: skip
+    record = pair_record(found, [args.ap, args.lateral], args.bones is not None, warnings)
+    return record, calibrated_rig(found.rig, record), {}
+
+
+def _check_output(args: argparse.Namespace) -> None:
+    for path in (args.out, _record_path(args)):
+        if path is not None and Path(path).is_dir():
+            raise InputError(f"{path} is a folder: name the file to write.")
+        if path is not None and Path(path).exists() and not args.overwrite:
+            raise InputError(f"{path} exists already: choose another name or add --overwrite.")
+        if path is not None and not Path(path).resolve().parent.is_dir():
+            raise InputError(f"{Path(path).resolve().parent} is not a folder: make it, or choose another place.")
+
+
+def _record_path(args: argparse.Namespace) -> Path | None:
+    if args.record is not None:
+        return Path(args.record)
+    return None if args.out is None else Path(args.out).with_name("calibration.json")
+
+
+def _write(args: argparse.Namespace, rig: Rig, record: CalibrationRecord) -> dict[str, Any]:
+    rig.check()
+    path = _record_path(args)
+    assert path is not None
+    return {"record": _written(path, record.to_dict()), "rig": _written(Path(args.out), rig.to_dict())}
+
+
+def _written(path: Path, value: Any) -> str:
+    from SSRKDCore.json_files import write_json
+
+    try:
+        write_json(path, value)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}): choose another place.") from error
+    return str(path)
+
+
+def _tell(record: CalibrationRecord, result: dict[str, Any]) -> None:
+    for name in (
+        "magnification",
+        "pixel_size_at_ball_mm",
+        "pixel_size_at_ruler_mm",
+        "source_to_ball_mm",
+        "magnification_at_centre",
+    ):
+        if record.measured.get(name) is not None:
+            say(f"{name.replace('_', ' ')}: {record.measured[name]:.4f}")
+    for name, value in record.uncertainty.items():
+        say(f"Uncertainty, {name.replace('_', ' ')}: {value:.3g}")
+    for words in record.assumed:
+        say(f"Assumed: {words}.")
+    for words in record.warnings:
+        say(f"Warning: {words}")
+    for name in ("rig", "record"):
+        if result[name]:
+            say(f"Written: {result[name]}")

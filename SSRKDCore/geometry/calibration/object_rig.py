@@ -1,0 +1,154 @@
+"""A rig from radiographs of one calibration object that stands still: detect, match, fit each view, and put them together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from SSRKDCore.errors import InputError
+from SSRKDCore.geometry.calibration.calibration_record import CalibrationRecord, calibrated_rig
+from SSRKDCore.geometry.calibration.marker_detection import detect_markers, marker_near
+from SSRKDCore.geometry.calibration.marker_matching import match_markers
+from SSRKDCore.geometry.calibration.marker_object import MarkerObject
+from SSRKDCore.geometry.calibration.view_refinement import MarkerCalibration, view_from_markers
+from SSRKDCore.geometry.field_of_view import FieldOfView
+from SSRKDCore.geometry.rig import Rig
+from SSRKDCore.geometry.xmalab import rigid_matrix
+
+Array = NDArray[np.float64]
+
+#: Reprojection worse than this (root mean square, mm at the markers) is no calibration.
+RESIDUAL_LIMIT_MM = 1.0
+_PICKED_RADIUS_PX = 5.0
+_LARGEST_MAGNIFICATION = 3.0
+
+
+@dataclass(frozen=True)
+class ObjectImage:
+    """A radiograph of the object.
+
+    name: of the view. path: file. pixels: line integrals. pixel_spacing: mm on the detector, or None. source_to_detector: mm or None.
+    picked: marker name -> [row, column], or None to detect and match.
+    """
+
+    name: str
+    path: str
+    pixels: NDArray[np.floating]
+    pixel_spacing: tuple[float, float] | None
+    source_to_detector: float | None
+    picked: Mapping[str, Any] | None = None
+
+
+def rig_from_object(
+    images: Sequence[ObjectImage],
+    calibration_object: MarkerObject,
+    polarity: str = "bright",
+    object_to_lps: ArrayLike | None = None,
+    center: tuple[float, float, float] | None = None,
+    size: float = 160.0,
+) -> tuple[CalibrationRecord, Rig]:
+    """The rig of two or more views of one object.
+
+    Parameters
+    ----------
+    polarity: "bright" (beads) or "dark" (holes).
+    object_to_lps: rigid (4, 4), mm; None takes the object's axes as LPS.
+    center: of the field of view, LPS; None takes the middle of the markers. size: its side, mm.
+
+    Raises InputError when markers are not found, not told apart, or fit no view to RESIDUAL_LIMIT_MM.
+    """
+    to_lps = rigid_matrix(object_to_lps, "The object-to-LPS transform")
+    fits = [calibrated_view(image, calibration_object, polarity) for image in images]
+    middle = to_lps[:3, :3] @ calibration_object.points.mean(axis=0) + to_lps[:3, 3]
+    cube = FieldOfView(center or (float(middle[0]), float(middle[1]), float(middle[2])), size)
+    rig = Rig(tuple(fit.view.transformed(to_lps) for fit in fits), cube, {"from": "calibration object"})
+    warnings = rig.check()
+    assumed = []
+    if object_to_lps is None:
+        assumed.append("the object's axes are LPS; anatomical directions may be wrong")
+    for fit, image in zip(fits, images, strict=True):
+        if image.pixel_spacing is None:
+            assumed.append(
+                f"the source-to-detector distance of view '{fit.view.name}' is {fit.view.source_to_detector:g} mm"
+            )
+        elif image.source_to_detector is None:
+            assumed.append(f"the pixel spacing of view '{fit.view.name}' is right; its distance follows from it")
+        if fit.outliers:
+            warnings.append(
+                f"View '{fit.view.name}': {', '.join(fit.outliers)} lie elsewhere than the object says and were left out."
+            )
+    uncertainty = {f"{fit.view.name}_noise_px": fit.noise_px for fit in fits}
+    uncertainty |= {f"{fit.view.name}_residual_mm": fit.to_dict()["rms_mm"] for fit in fits}
+    measured = {"views": [fit.to_dict() for fit in fits]}
+    record = CalibrationRecord("object", [image.path for image in images], measured, uncertainty, assumed, warnings)
+    return record, calibrated_rig(rig, record)
+
+
+def calibrated_view(image: ObjectImage, calibration_object: MarkerObject, polarity: str) -> MarkerCalibration:
+    """The view of one image, in the object's frame."""
+    markers, pixels = (
+        _picked(image, calibration_object, polarity) if image.picked else _found(image, calibration_object, polarity)
+    )
+    rows, columns = image.pixels.shape
+    fit = view_from_markers(
+        image.name,
+        calibration_object.points[markers],
+        pixels,
+        rows,
+        columns,
+        image.pixel_spacing,
+        image.source_to_detector,
+        tuple(calibration_object.names[i] for i in markers),
+    )
+    residual = float(fit.to_dict()["rms_mm"])
+    if residual > RESIDUAL_LIMIT_MM:
+        raise InputError(
+            f"The markers in {image.path} lie {residual:.2f} mm from where any view has them, more than {RESIDUAL_LIMIT_MM:g} mm: "
+            "check the object's file and which marker is which."
+        )
+    return fit
+
+
+def _found(image: ObjectImage, calibration_object: MarkerObject, polarity: str) -> tuple[NDArray[np.int64], Array]:
+    discs = detect_markers(
+        image.pixels, _radii(image, calibration_object), polarity, most=2 * len(calibration_object.points) + 6
+    )
+    places = np.array([[disc.row, disc.column] for disc in discs], dtype=np.float64).reshape(-1, 2)
+    matching = match_markers(calibration_object.points, places)
+    return matching.markers, places[matching.discs]
+
+
+def _picked(image: ObjectImage, calibration_object: MarkerObject, polarity: str) -> tuple[NDArray[np.int64], Array]:
+    """Markers picked by hand, each moved to the middle of the disc there, if one is there."""
+    markers, places = [], []
+    low, high = _radii(image, calibration_object)
+    radius = float(np.sqrt(low * high)) if calibration_object.diameter_mm else _PICKED_RADIUS_PX
+    for name, place in (image.picked or {}).items():
+        if name not in calibration_object.names:
+            raise InputError(
+                f"The calibration object has no marker '{name}': correct the picked markers of {image.path}."
+            )
+        if not (isinstance(place, Sequence) and len(place) == 2 and all(isinstance(v, int | float) for v in place)):
+            raise InputError(f"Marker '{name}' of {image.path} must be picked as [row, column]: correct it.")
+        seen = marker_near(image.pixels, float(place[0]), float(place[1]), radius, polarity)
+        near = (
+            seen is not None
+            and seen.contrast > 3
+            and np.hypot(seen.row - place[0], seen.column - place[1]) <= 1.5 * radius
+        )
+        places.append([seen.row, seen.column] if near and seen is not None else [float(place[0]), float(place[1])])
+        markers.append(calibration_object.names.index(name))
+    return np.array(markers, dtype=np.int64), np.array(places, dtype=np.float64)
+
+
+def _radii(image: ObjectImage, calibration_object: MarkerObject) -> tuple[float, float]:
+    """Smallest and largest radius of a marker in pixels."""
+    width = float(min(image.pixels.shape))
+    if calibration_object.diameter_mm is None or image.pixel_spacing is None:
+        return max(2.0, 0.004 * width), 0.02 * width
+    radius = calibration_object.diameter_mm / 2 / image.pixel_spacing[1]
+    return 0.9 * radius, _LARGEST_MAGNIFICATION * radius

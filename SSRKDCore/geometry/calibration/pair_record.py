@@ -1,0 +1,47 @@
+"""The record of a relative pose, in words that say which directions the images do not tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from SSRKDCore.geometry.calibration.calibration_record import CalibrationRecord
+from SSRKDCore.geometry.calibration.magnification import COVERAGE_FACTOR
+from SSRKDCore.geometry.calibration.pose_parameters import POSE_NAMES
+from SSRKDCore.geometry.calibration.relative_pose import RelativePose
+
+_WORDS = {
+    "turn_about_beam": "the second view's turn about its own beam",
+    "turn_about_columns": "the second view's turn about its columns' direction",
+    "turn_about_rows": "the angle between the two beams, about the rows' direction",
+    "shift_along_beam": "the second view's distance along its beam (its magnification)",
+    "shift_along_columns": "the second view's position along its columns (the knee's depth in the first view)",
+    "shift_along_rows": "the second view's height",
+}
+
+
+def pair_record(
+    pose: RelativePose, images: Sequence[str | Path], bones_known: bool, warnings: Sequence[str]
+) -> CalibrationRecord:
+    """The record; `bones_known` False says that the bones were the network's own."""
+    sd = pose.standard_uncertainty
+    assumed = []
+    for index, name in enumerate(POSE_NAMES):
+        stem, unit = name.rsplit("_", 1)
+        if name in pose.unknown:
+            assumed.append(
+                f"{_WORDS[stem]}: the images do not tell it, the rig's value is kept to {COVERAGE_FACTOR * sd[index]:.1f} "
+                f"{unit} (95 %)"
+            )
+    assumed.append("the first view, both source-to-detector distances and pixel spacings are those of the rig")
+    assumed.append("the knee did not bend between the two radiographs")
+    if not bones_known:
+        assumed.append("the bones' shape is the network's own reconstruction, open to errors of each bone")
+    return CalibrationRecord(
+        "pair",
+        [str(path) for path in images],
+        pose.to_dict(),
+        {f"{name}_95": float(COVERAGE_FACTOR * value) for name, value in zip(POSE_NAMES, sd, strict=True)},
+        assumed,
+        warnings,
+    )

@@ -1,0 +1,162 @@
+"""`ssrkd calibrate` and the rulers: rig and record are written together or not at all, with what stays assumed in words."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import calibration_scenes as scenes
+import numpy as np
+import pytest
+import SimpleITK
+
+from SSRKDCore.cli import main
+from SSRKDCore.errors import InputError
+from SSRKDCore.geometry import Rig, preset
+from SSRKDCore.geometry.calibration.magnification import magnification_at_centre, view_with_magnification
+from SSRKDCore.geometry.calibration.ruler import measure_ruler, measure_ticks
+from SSRKDCore.geometry.view import View
+
+
+def write_image(path: Path, image: np.ndarray, spacing: float = 0.4) -> Path:
+    picture = SimpleITK.GetImageFromArray(image.astype(np.float32))
+    picture.SetSpacing((spacing, spacing))
+    SimpleITK.WriteImage(picture, str(path))
+    return path
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, dict[str, Any]]:
+    capsys.readouterr()
+    code = main(["calibrate", *(str(word) for word in words), "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+@pytest.fixture
+def ball_image(tmp_path: Path) -> tuple[Path, View]:
+    view = scenes.ap_view(300, 320, 940.0)
+    image = scenes.with_ball(np.ones((300, 320)), view, [20.0, -15.0, 5.0], 25.4, 1.0, 4.0, 3)
+    return write_image(tmp_path / "ball.nrrd", image), view
+
+
+def test_a_ball_moves_the_view_to_its_magnification(
+    ball_image: tuple[Path, View], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, view = ball_image
+    rig = tmp_path / "room.json"
+    preset("room", "left", rows=300, columns=320).save(rig)
+    words = ("ball", image, "--diameter", 25.4, "--intensity", "line_integral", "--view", "ap", "--rig", rig)
+    words += ("--offset", -15, "--out", tmp_path / "rig.json")
+    code, result = run(capsys, *words)
+    assert code == 0
+    found = Rig.load(tmp_path / "rig.json")
+    assert found.view("ap").magnification([0, 0, 0]) == pytest.approx(1150 / 940, rel=4e-3)
+    assert found.view("ap").source_to_detector == pytest.approx(1150)
+    assert found.view("lateral") == Rig.load(rig).view("lateral")
+    record = json.loads((tmp_path / "calibration.json").read_text())
+    assert record["schema"] == "ssrkd-calibration/1"
+    assert record["measured"]["magnification"] == pytest.approx(view.magnification([20, -15, 5]), rel=4e-3)
+    assert any("source-to-detector distance is 1150 mm" in words for words in record["assumed"])
+    assert found.provenance["calibrations"][0]["kind"] == "ball"
+    assert result["candidates"][0]["outline"]
+    code, result = run(capsys, *words)
+    assert code == 2
+    assert "exists already" in result["error"]
+
+
+def test_an_unknown_place_of_the_ball_widens_and_then_refuses(
+    ball_image: tuple[Path, View], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, _ = ball_image
+    rig = tmp_path / "room.json"
+    preset("room", rows=300, columns=320).save(rig)
+    words = ("ball", image, "--diameter", 25.4, "--intensity", "line_integral", "--view", "ap", "--rig", rig)
+    code, result = run(capsys, *words, "--out", tmp_path / "a.json")
+    assert code == 0
+    assert 1.9 < result["uncertainty"]["magnification_at_centre_percent_95"] < 2.5
+    assert any("lies as far from the detector as the centre" in sentence for sentence in result["assumed"])
+    code, result = run(
+        capsys, *words, "--offset-tolerance", 40, "--out", tmp_path / "b.json", "--record", tmp_path / "b_record.json"
+    )
+    assert code == 2
+    assert "more than 3 %" in result["error"]
+    assert not (tmp_path / "b.json").exists()
+    assert not (tmp_path / "b_record.json").exists()
+
+
+def test_nothing_found_is_an_error_and_not_a_guess(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = write_image(tmp_path / "flat.nrrd", np.random.default_rng(0).normal(1, 0.05, (200, 200)))
+    code, result = run(capsys, "ball", image, "--diameter", 25.4, "--intensity", "line_integral")
+    assert code == 2
+    assert "No ball of 25.4 mm was found" in result["error"]
+    code, result = run(capsys, "ruler", image, "--ends", 100, 20, 100, 180, "--tick", 5, "--intensity", "line_integral")
+    assert code == 2
+    assert "No ticks were seen" in result["error"]
+
+
+def test_an_object_in_two_images_gives_the_rig(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    markers = scenes.marker_cage()
+    rig = preset("c_arm", rows=800, columns=800)
+    content = {"schema": "ssrkd-calibration-object/1", "unit": "mm", "markers": markers, "diameter": 4.0}
+    (tmp_path / "object.json").write_text(json.dumps(content))
+    images = []
+    for view in rig.views:
+        image = np.random.default_rng(0).normal(1.0, 0.02, (view.rows, view.columns))
+        for point in markers.values():
+            image += 0.3 * scenes.sphere_chords(view, point, 2.0)
+        images.append(write_image(tmp_path / f"{view.name}.nrrd", image, 0.3))
+    words = ("object", *images, "--object", tmp_path / "object.json", "--intensity", "line_integral", "--size", 120)
+    code, result = run(capsys, *words, "--out", tmp_path / "rig.json")
+    assert code == 0, result
+    found = Rig.load(tmp_path / "rig.json")
+    points = np.array(list(markers.values()))
+    for view in rig.views:
+        error = found.view(view.name).project(points)[0] - view.project(points)[0]
+        assert np.abs(error).max() < 0.2
+        assert found.view(view.name).magnification([0, 0, 0]) == pytest.approx(view.magnification([0, 0, 0]), rel=5e-3)
+    assert found.separation_degrees() == pytest.approx(90, abs=0.3)
+    assert all(view["rms_mm"] < 0.05 for view in result["measured"]["views"])
+    assert any("axes are LPS" in sentence for sentence in result["assumed"])
+
+
+def test_the_ends_of_a_ruler_give_its_scale() -> None:
+    measured = measure_ruler([[10.0, 10.0], [310.0, 410.0]], 100.0, 0.25)
+    assert measured.pixel_size_mm == pytest.approx(0.2)
+    assert measured.magnification == pytest.approx(1.25)
+    assert measured.uncertainty_percent == pytest.approx(
+        100 * np.hypot(np.sqrt(2) / 500, 1 - np.cos(np.radians(5))), rel=1e-6
+    )
+    with pytest.raises(InputError, match=r"seen 0\.833 times"):
+        measure_ruler([[10.0, 10.0], [310.0, 410.0]], 150.0, 0.25)
+    with pytest.raises(InputError, match="too close"):
+        measure_ruler([[10.0, 10.0], [12.0, 12.0]], 100.0)
+
+
+@pytest.mark.parametrize("angle", [0.0, 90.0, 33.0])
+@pytest.mark.parametrize("bend", [0.0, 0.02])
+def test_ticks_are_measured_along_any_line(angle: float, bend: float) -> None:
+    direction = np.array([np.sin(np.radians(angle)), np.cos(np.radians(angle))])
+    start = np.array([40.0, 40.0])
+    ends = np.array([start, start + 290 * direction])
+    rows, columns = np.meshgrid(np.arange(370), np.arange(370), indexing="ij")
+    along = (rows - start[0]) * direction[0] + (columns - start[1]) * direction[1]
+    # Ticks 1 mm apart, 12.5 pixels in the middle; their distance grows by `bend` from end to end.
+    number = (along - 145 - bend / 2 / 290 * (along - 145) ** 2) / 12.5
+    image = 1.0 + 0.3 * (np.cos(2 * np.pi * number) > 0.7) + np.random.default_rng(1).normal(0, 0.05, rows.shape)
+    measured = measure_ticks(image, ends, 1.0, 0.1, tilt_degrees=0.0)
+    assert measured.pixel_size_mm == pytest.approx(1 / 12.5, rel=2e-3)
+    assert measured.magnification == pytest.approx(1.25, rel=2e-3)
+    assert measured.scale_change_percent == pytest.approx(100 * bend, abs=0.8)
+    assert measured.uncertainty_percent < 0.5
+
+
+def test_a_magnification_put_into_a_view_is_the_one_at_the_centre() -> None:
+    view = preset("room", "left").view("lateral")
+    moved = view_with_magnification(view, [3.0, -4.0, 5.0], 1.31)
+    assert moved.magnification([3.0, -4.0, 5.0]) == pytest.approx(1.31, rel=1e-12)
+    assert moved.source_to_detector == pytest.approx(view.source_to_detector)
+    np.testing.assert_allclose(np.cross(np.array(moved.source) - np.array(view.source), view.normal), 0, atol=1e-9)
+    centre = magnification_at_centre(1.25, 0.0, 1000.0, 20.0, 7.8)
+    assert centre.depth_mm == pytest.approx(780)
+    assert centre.value == pytest.approx(1000 / 780)
+    assert centre.uncertainty_percent == pytest.approx(2.0)
