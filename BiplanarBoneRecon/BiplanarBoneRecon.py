@@ -8,7 +8,8 @@ For people who script Slicer::
     lateral = logic.loadRadiograph("lateral.dcm", "lateral")
     bones = logic.reconstruct(ap, lateral, side="left", geometry="room")   # vtkMRMLSegmentationNode
     summary = logic.compare(bones, ctSegmentation, alignment="knee")       # vtkMRMLTableNode
-    report = logic.export(bones, "/path/to/folder", formats=["stl"], frame="LPS")
+    plan = logic.plan(bones, target="angle", value=8.0, guide=True)        # PlanNodes: landmarks, tables, cut plane
+    report = logic.export(bones, "/path/to/folder", formats=["stl"], frame="LPS", plan=True)
 
 Each call blocks until the engine, which runs in another process, has finished, and raises `Problem` with one sentence that says
 what to do; the scene is then as it was.
@@ -17,6 +18,7 @@ what to do; the scene is then as it was.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from html import escape
 from typing import Any
 
 import slicer
@@ -25,6 +27,7 @@ from BiplanarBoneReconLib.engine_job import EngineJob
 from BiplanarBoneReconLib.engine_process import EngineProcess
 from BiplanarBoneReconLib.panel_compare import CompareSection
 from BiplanarBoneReconLib.panel_export import ExportSection
+from BiplanarBoneReconLib.panel_plan import PlanSection
 from BiplanarBoneReconLib.panel_radiographs import RadiographsSection
 from BiplanarBoneReconLib.panel_reconstruct import ReconstructSection
 from BiplanarBoneReconLib.parameters import (
@@ -34,10 +37,14 @@ from BiplanarBoneReconLib.parameters import (
     DistanceKind,
     Frame,
     Geometry,
+    Osteotomy,
+    Target,
 )
-from BiplanarBoneReconLib.problems import Problem
+from BiplanarBoneReconLib.plan_jobs import OsteotomyChoices, PlanNodes, planJob
+from BiplanarBoneReconLib.problems import Cancelled, Problem
 from BiplanarBoneReconLib.sample_data import loadSample, registerSampleData
 from BiplanarBoneReconLib.scene_comparison import colorByDistance, comparisonReport
+from BiplanarBoneReconLib.scene_plan import planParts
 from BiplanarBoneReconLib.segments import matches
 from slicer.i18n import tr as _
 from slicer.i18n import translate
@@ -69,7 +76,7 @@ class BiplanarBoneRecon(ScriptedLoadableModule):
 
 
 class BiplanarBoneReconWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The panel: four sections that share one job at a time, its progress and its messages."""
+    """The panel: five sections that share one job at a time, its progress and its messages."""
 
     def __init__(self, parent: Any = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
@@ -91,7 +98,8 @@ class BiplanarBoneReconWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.window.setMRMLScene(slicer.mrmlScene)
         self.logic = BiplanarBoneReconLogic()
         self._sections = [
-            section(self) for section in (RadiographsSection, ReconstructSection, CompareSection, ExportSection)
+            section(self)
+            for section in (RadiographsSection, ReconstructSection, CompareSection, PlanSection, ExportSection)
         ]
         self.ui.cancelButton.connect("clicked(bool)", self._onCancel)
         layouts.register()
@@ -105,8 +113,13 @@ class BiplanarBoneReconWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
     def cleanup(self) -> None:
         """Called when Slicer closes and when the module is reloaded."""
         if self._job is not None:
+            # Its end comes when the widgets are gone.
+            self._job.forgetListeners()
             self._job.cancel()
+            self._job = None
         self._setParameterNode(None)
+        for section in self._sections:
+            section.forget()
         self.removeObservers()
 
     def enter(self) -> None:
@@ -122,19 +135,32 @@ class BiplanarBoneReconWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         assert self.logic is not None
         self._setParameterNode(self.logic.getParameterNode())
 
-    def run(self, makeJob: Callable[[], EngineJob], onValue: Callable[[Any], None]) -> None:
-        """Run a job in the background, one at a time; `onValue` gets its value when it succeeds."""
+    @property
+    def isIdle(self) -> bool:
+        """Whether a job can be started."""
+        return self._job is None
+
+    def run(
+        self,
+        makeJob: Callable[[], EngineJob],
+        onValue: Callable[[Any], None],
+        onProblem: Callable[[Problem], None] | None = None,
+    ) -> None:
+        """Run a job in the background, one at a time; `onValue` gets its value when it succeeds.
+
+        onProblem: gets what went wrong, in place of a dialogue.
+        """
         if self._job is not None:
             self.tell(_("The engine is still at work: wait for it, or press Cancel."))
             return
         try:
             job = makeJob()
         except Problem as problem:
-            self.tellProblem(problem)
+            (onProblem or self.tellProblem)(problem)
             return
         self._job = job
         job.progress.connect(self._onProgress)
-        job.failed.connect(self._onFailed)
+        job.failed.connect(lambda problem: self._onFailed(problem, onProblem))
         job.succeeded.connect(lambda value: self._onSucceeded(value, onValue))
         self._onProgress(0.0, _("starting the engine"))
         self.update()
@@ -154,7 +180,7 @@ class BiplanarBoneReconWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
 
     def tellProblem(self, problem: Problem) -> None:
         """What went wrong and what to do, in the panel and in a dialogue with the engine's log."""
-        self.tell(f"<b>{problem}</b>")
+        self.tell(f"<b>{escape(str(problem))}</b>")
         slicer.util.errorDisplay(str(problem), windowTitle="BiplanarBoneRecon", detailedText=problem.details)
 
     def _onProgress(self, fraction: float, words: str) -> None:
@@ -169,13 +195,15 @@ class BiplanarBoneReconWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             self.initializeParameterNode()
         onValue(value)
 
-    def _onFailed(self, problem: Problem) -> None:
+    def _onFailed(self, problem: Problem, onProblem: Callable[[Problem], None] | None) -> None:
         self._job = None
-        self.update()
-        if str(problem).startswith("Cancelled"):
-            self.tell(str(problem))
+        if onProblem is not None:
+            onProblem(problem)
+        elif isinstance(problem, Cancelled):
+            self.tell(escape(str(problem)))
         else:
             self.tellProblem(problem)
+        self.update()
 
     def _onCancel(self, *_arguments: Any) -> None:
         if self._job is not None:
@@ -294,6 +322,30 @@ class BiplanarBoneReconLogic(ScriptedLoadableModuleLogic):
         colorByDistance(DistanceKind.SIGNED if signed else DistanceKind.ABSOLUTE, range_mm)
         return summary
 
+    def measure(self, segmentation: Any, side: str = "", nodes: PlanNodes | None = None) -> PlanNodes:
+        """Find landmarks and measure; returns the nodes. Give `nodes` back to keep landmarks that were moved by hand."""
+        return self._finished(planJob(segmentation, side, nodes, processFactory=self._processFactory))
+
+    def plan(
+        self,
+        segmentation: Any,
+        side: str = "",
+        nodes: PlanNodes | None = None,
+        osteotomy: str = "medial-opening",
+        target: str = "fujisawa",
+        value: float = 62.5,
+        biplanar: bool = True,
+        byHand: bool = False,
+        guide: bool = False,
+    ) -> PlanNodes:
+        """Plan a high tibial osteotomy, with `guide` make its cutting guide; returns the nodes.
+
+        osteotomy: "medial-opening" or "lateral-closing". target: "fujisawa" (value in %), "hka" or "angle" (degrees). byHand: cut
+        where the plane of `nodes` stands.
+        """
+        choices = OsteotomyChoices(Osteotomy(osteotomy), Target(target), value, biplanar, byHand)
+        return self._finished(planJob(segmentation, side, nodes, choices, guide, processFactory=self._processFactory))
+
     def export(
         self,
         segmentation: Any,
@@ -303,8 +355,12 @@ class BiplanarBoneReconLogic(ScriptedLoadableModuleLogic):
         triangles: int | None = None,
         patient: str = "",
         scene: bool = False,
+        plan: bool = False,
     ) -> dict[str, Any]:
-        """Check the meshes and write them into a new folder inside `folder`; returns the report, whose `folder` names it."""
+        """Check the meshes and write them into a new folder inside `folder`; returns the report, whose `folder` names it.
+
+        plan: with the fragments, the wedge and the guide of the plan in the scene.
+        """
         job = jobs.exportJob(
             segmentation,
             str(folder),
@@ -314,6 +370,7 @@ class BiplanarBoneReconLogic(ScriptedLoadableModuleLogic):
             patient,
             scene,
             processFactory=self._processFactory,
+            models=planParts() if plan else None,
         )
         return self._finished(job)
 
@@ -336,7 +393,7 @@ class BiplanarBoneReconTest(ScriptedLoadableModuleTest):
         self.test_wholeJob()
 
     def test_wholeJob(self) -> None:
-        """Sample radiographs to four bones near the truth, compared and exported."""
+        """Sample radiographs to four bones near the truth, compared, measured and exported."""
         import tempfile
         from pathlib import Path
 
@@ -348,6 +405,9 @@ class BiplanarBoneReconTest(ScriptedLoadableModuleTest):
         self.assertEqual(set(report["bones"]), {"femur", "tibia", "fibula", "patella"})
         for bone, row in report["bones"].items():
             self.assertLess(row["exact_assd_mm"], 4.0, bone)
+        plan = logic.measure(nodes["reference"])
+        self.assertGreater(plan.landmarks.GetNumberOfDefinedControlPoints(), 15)
+        self.assertEqual(plan.measurements.GetTable().GetValue(0, 0).ToString(), "HKA")
         with tempfile.TemporaryDirectory() as folder:
             exported = logic.export(bones, folder, patient="sample")
             self.assertEqual(len(list(Path(exported["folder"]).glob("*_LPS.stl"))), 4)

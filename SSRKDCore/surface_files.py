@@ -68,7 +68,7 @@ def write_surface(path: str | Path, surface: Surface, frame: str = "LPS") -> Non
 
     `frame` is what the header (STL, PLY) says of the axes that they stand in; everything of ours is LPS, an export may be RAS.
 
-    Raises InputError for another suffix, ValueError for an empty surface.
+    Raises InputError for another suffix, ValueError for an empty surface, OSError where the file does not become whole.
     """
     from vtkmodules.vtkIOGeometry import vtkOBJWriter, vtkSTLWriter
     from vtkmodules.vtkIOPLY import vtkPLYWriter
@@ -88,8 +88,20 @@ def write_surface(path: str | Path, surface: Surface, frame: str = "LPS") -> Non
         writer.SetHeader(_HEADER.format(frame=frame))
     writer.SetFileName(str(path))
     writer.SetInputData(surface.to_vtk())
-    if writer.Write() != 1 or not path.is_file() or path.stat().st_size == 0:
-        raise OSError(f"{path} could not be written")
+    if writer.Write() != 1 or not path.is_file() or not _is_whole(path, suffix, surface):
+        raise OSError(f"{path.name} could not be written whole, most likely because the disk is full")
+
+
+def _is_whole(path: Path, suffix: str, surface: Surface) -> bool:
+    """Whether a file that VTK has just written holds everything: its writers do not notice a full disk."""
+    vertices, faces = len(surface.vertices), len(surface.faces)
+    if suffix == ".stl":
+        return path.stat().st_size == 84 + 50 * faces
+    content = path.read_bytes()
+    if suffix == ".ply":
+        end = content.find(b"end_header\n")
+        return end >= 0 and len(content) == end + len(b"end_header\n") + 12 * vertices + 13 * faces
+    return content.endswith(b"\n") and content.count(b"\nv ") == vertices and content.count(b"\nf ") == faces
 
 
 def find_bone_files(folder: str | Path) -> dict[str, Path]:

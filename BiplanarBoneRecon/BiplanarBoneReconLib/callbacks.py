@@ -21,6 +21,10 @@ class Callbacks:
     def disconnect(self, function: Callable[..., Any]) -> None:
         self._functions.remove(function)
 
+    def clear(self) -> None:
+        """Call nobody any more."""
+        self._functions.clear()
+
     def __call__(self, *arguments: Any) -> None:
         for function in list(self._functions):
             function(*arguments)

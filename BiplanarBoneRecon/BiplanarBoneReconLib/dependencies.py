@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import slicer
 from packaging.requirements import Requirement
+from slicer.i18n import tr as _
 
 from .engine_files import MODULE_FOLDER
 from .problems import Problem
@@ -41,24 +42,47 @@ class Package:
         return not Requirement(self.requirement).specifier.contains(installed, prereleases=True)
 
 
-def packages() -> list[Package]:
-    """What the engine needs, from Resources/packages.json."""
-    rows = json.loads((MODULE_FOLDER / "Resources" / "packages.json").read_text(encoding="utf-8"))["packages"]
+def packages(planning: bool = False) -> list[Package]:
+    """What the engine needs, and what planning needs besides, from Resources/packages.json."""
+    groups = json.loads((MODULE_FOLDER / "Resources" / "packages.json").read_text(encoding="utf-8"))
+    rows = groups["packages"] + (groups["planning"] if planning else [])
     return [Package(row["name"], row["module"], row["requirement"], row["installed_mb"]) for row in rows]
 
 
-def missingPackages() -> list[Package]:
+def missingPackages(planning: bool = False) -> list[Package]:
+    """Those of `packages` that have to be installed."""
     importlib.invalidate_caches()
-    return [package for package in packages() if package.isMissing]
+    return [package for package in packages(planning) if package.isMissing]
+
+
+def ensured(missing: Sequence[Package]) -> bool:
+    """Ask once whether missing packages shall be installed, and install them; False where the answer is no. Raises Problem."""
+    if not missing:
+        return True
+    if not slicer.util.confirmOkCancelDisplay(question(missing), "BiplanarBoneRecon"):
+        return False
+    install(missing)
+    return True
 
 
 def question(missing: Sequence[Package]) -> str:
     """What will be installed, and how much, for one dialogue."""
-    lines = [f"\u2022 {package.name}, about {package.megabytes:.0f} MB" for package in missing]
-    words = ["To reconstruct, BiplanarBoneRecon needs Python packages that Slicer does not have yet:", "", *lines, ""]
+    lines = [
+        _("\u2022 {package}, about {size:.0f} MB").format(package=package.name, size=package.megabytes)
+        for package in missing
+    ]
+    words = [
+        _("For this, BiplanarBoneRecon needs Python packages that Slicer does not have yet:"),
+        "",
+        *lines,
+        "",
+    ]
     if any(package.name == "torch" for package in missing):
-        words.append("torch is installed by the PyTorch extension; with an NVIDIA graphics card it takes several GB.")
-    words.append(f"Sizes are on disk: {sum(package.megabytes for package in missing):.0f} MB in all. Install them now?")
+        words.append(
+            _("torch is installed by the PyTorch extension; with an NVIDIA graphics card it takes several GB.")
+        )
+    total = sum(package.megabytes for package in missing)
+    words.append(_("Sizes are on disk: {total:.0f} MB in all. Install them now?").format(total=total))
     return "\n".join(words)
 
 
@@ -70,10 +94,13 @@ def install(missing: Sequence[Package]) -> None:
         _installTorch(torch[0])
     if rest:
         _pipInstall([package.requirement for package in rest])
-    still = [package.name for package in missingPackages()]
+    importlib.invalidate_caches()
+    still = [package.name for package in missing if package.isMissing]
     if still:
         raise Problem(
-            f"{', '.join(still)} could not be installed: check the internet connection and restart Slicer, then try again."
+            _(
+                "{packages} could not be installed: check the internet connection and restart Slicer, then try again."
+            ).format(packages=", ".join(still))
         )
 
 
@@ -82,8 +109,10 @@ def _installTorch(package: Package) -> None:
         import PyTorchUtils
     except ModuleNotFoundError as error:
         raise Problem(
-            "The PyTorch extension is missing: install it in the Extensions Manager, restart Slicer, and reconstruct again. It chooses "
-            "the PyTorch that fits this computer."
+            _(
+                "The PyTorch extension is missing: install it in the Extensions Manager, restart Slicer, and "
+                "try again. It chooses the PyTorch that fits this computer."
+            )
         ) from error
     requirement = package.requirement.removeprefix("torch")
     if (
@@ -91,7 +120,7 @@ def _installTorch(package: Package) -> None:
         is None
     ):
         raise Problem(
-            "PyTorch could not be installed: open the PyTorch Util module, install it there, and reconstruct again."
+            _("PyTorch could not be installed: open the PyTorch Util module, install it there, and try again.")
         )
 
 
@@ -107,6 +136,8 @@ def _pipInstall(requirements: list[str]) -> None:
             pip_install(requirements, requester="BiplanarBoneRecon")
     except (CalledProcessError, RuntimeError) as error:
         raise Problem(
-            f"{', '.join(requirements)} could not be installed: check the internet connection, then try again.",
+            _("{packages} could not be installed: check the internet connection, then try again.").format(
+                packages=", ".join(requirements)
+            ),
             str(error),
         ) from error

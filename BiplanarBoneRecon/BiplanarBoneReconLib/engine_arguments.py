@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+from slicer.i18n import tr as _
+
 from .parameters import Geometry
-from .radiograph_sources import RadiographFile, radiographFile, storedRig
+from .problems import Problem
+from .radiograph_sources import RadiographFile, calibratedRig, radiographFile, storedRig
+
+_CALIBRATED_FILE = "calibrated_rig.json"
 
 
 def pairArguments(ap: Any, lateral: Any, side: str, geometry: Geometry, rigFile: str, folder: Path) -> list[str]:
@@ -16,7 +22,7 @@ def pairArguments(ap: Any, lateral: Any, side: str, geometry: Geometry, rigFile:
     words += intensityArguments(list(files.values()))
     if side:
         words.append(f"--side={side}")
-    rig = _rig(geometry, rigFile)
+    rig = _calibrated(ap, lateral, folder) if geometry is Geometry.SCENE else _rig(geometry, rigFile)
     if rig is None:
         exported = any(file.exported for file in files.values())
         found = storedRig(ap, lateral, folder) if exported else _rigBeside([file.path for file in files.values()])
@@ -28,10 +34,26 @@ def geometryInWords(arguments: list[str]) -> str:
     """Where the geometry of a command line comes from."""
     given = next((word.removeprefix("--rig=") for word in arguments if word.startswith("--rig=")), None)
     if given is None:
-        return "Geometry: as the files say."
+        return _("Geometry: as the files say.")
+    if Path(given).name == _CALIBRATED_FILE:
+        return _("Geometry: calibrated with a ball.")
     if Path(given).suffix != ".json":
-        return f"Geometry: preset {given}."
-    return f"Geometry: calibrated, {Path(given).name}."
+        return _("Geometry: preset {name}.").format(name=given)
+    return _("Geometry: calibrated, {name}.").format(name=Path(given).name)
+
+
+def _calibrated(ap: Any, lateral: Any, folder: Path) -> str:
+    """The rig that this pair was calibrated to in the scene, as a file."""
+    rig = calibratedRig(ap, lateral)
+    if rig is None:
+        raise Problem(
+            _(
+                "These two radiographs were not calibrated together: detect and accept a ball, or choose another geometry."
+            )
+        )
+    path = folder / _CALIBRATED_FILE
+    path.write_text(json.dumps(rig), encoding="utf-8")
+    return str(path)
 
 
 def _rigBeside(paths: list[Path]) -> Path | None:
@@ -48,10 +70,8 @@ def intensityArguments(files: list[RadiographFile]) -> list[str]:
 
 
 def _rig(geometry: Geometry, rigFile: str) -> str | None:
-    from .problems import Problem
-
     if geometry is Geometry.RIG_FILE:
         if not rigFile.strip():
-            raise Problem("Choose the rig file, or another source of the geometry.")
+            raise Problem(_("Choose the rig file, or another source of the geometry."))
         return rigFile.strip()
     return geometry.value or None

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import slicer
+from slicer.i18n import tr as _
 
 from .problems import Problem
 
@@ -20,7 +21,7 @@ def engineFolder() -> Path:
     for folder in (MODULE_FOLDER, MODULE_FOLDER.parent):
         if (folder / "SSRKDCore" / "__init__.py").is_file():
             return folder
-    raise Problem("The engine SSRKDCore is missing beside the module: install the extension again.")
+    raise Problem(_("The engine SSRKDCore is missing beside the module: install the extension again."))
 
 
 def sampleCaseFolder() -> Path:
@@ -28,7 +29,7 @@ def sampleCaseFolder() -> Path:
     for folder in (engineFolder() / "SSRKDCore" / "resources", engineFolder() / "Resources"):
         if (folder / "SampleCase" / "case.json").is_file():
             return folder / "SampleCase"
-    raise Problem("The sample case is missing beside the engine: install the extension again.")
+    raise Problem(_("The sample case is missing beside the engine: install the extension again."))
 
 
 def pythonExecutable() -> str:
@@ -44,8 +45,10 @@ def newWorkFolder() -> Path:
         return Path(tempfile.mkdtemp(prefix="BiplanarBoneRecon-", dir=parent))
     except OSError as error:
         raise Problem(
-            f"No temporary folder can be made in {slicer.app.temporaryPath} ({error.strerror}): free some space, or choose another "
-            "temporary folder in Slicer's settings."
+            _(
+                "No temporary folder can be made in {folder} ({reason}): free some space, or choose another "
+                "temporary folder in Slicer's settings."
+            ).format(folder=slicer.app.temporaryPath, reason=error.strerror)
         ) from error
 
 

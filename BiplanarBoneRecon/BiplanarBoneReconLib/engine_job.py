@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 from .callbacks import Callbacks
 from .engine_files import newWorkFolder, removeWorkFolder
 from .engine_process import EngineProcess, Outcome
-from .problems import Problem
+from .problems import Cancelled, Problem
 from .scene_transaction import SceneTransaction
 
 _WAIT_MS = 50
@@ -61,6 +62,7 @@ class EngineJob:
         self._folder: Path | None = None
         self._ended = False
         self._sceneClosed = False
+        self._cancelled = False
         self._closeTag: int | None = None
 
     @property
@@ -83,8 +85,17 @@ class EngineJob:
 
     def cancel(self) -> None:
         """Stop; `failed` follows when the engine's process has ended."""
-        if self.isRunning and self._process is not None:
+        if not self.isRunning:
+            return
+        # Kept here too: the process may have ended just now, with another step or the scene to come.
+        self._cancelled = True
+        if self._process is not None:
             self._process.cancel()
+
+    def forgetListeners(self) -> None:
+        """Tell nobody of progress and end any more."""
+        for listeners in (self.progress, self.succeeded, self.failed):
+            listeners.clear()
 
     def wait(self) -> Any:
         """Block, with Slicer's events going on, until the job has ended. Returns its value or raises its Problem."""
@@ -94,7 +105,7 @@ class EngineJob:
             slicer.app.processEvents()
         if self.problem is not None:
             # A new one: an exception that the job kept would keep the caller's frame and its MRML nodes alive, through its traceback.
-            raise Problem(str(self.problem), self.problem.details)
+            raise type(self.problem)(str(self.problem), self.problem.details)
         return self.value
 
     def _next(self) -> None:
@@ -113,7 +124,9 @@ class EngineJob:
 
     def _onFinished(self, outcome: Outcome) -> None:
         if self._sceneClosed:
-            self._fail(Problem("The scene was closed while the engine ran, so nothing was added to the new one."))
+            self._fail(Problem(_("The scene was closed while the engine ran, so nothing was added to the new one.")))
+        elif self._cancelled or outcome.cancelled:
+            self._fail(Cancelled(_("Cancelled. The scene is as it was."), outcome.log))
         elif not outcome.succeeded:
             self._fail(Problem(outcome.message, outcome.log))
         else:
@@ -130,7 +143,9 @@ class EngineJob:
         for name, identifier in self._nodeIDs:
             if slicer.mrmlScene.GetNodeByID(identifier) is None:
                 raise Problem(
-                    f"{name} was removed while the engine ran, so nothing was added: load it again and start over."
+                    _(
+                        "{name} was removed while the engine ran, so nothing was added: load it again and start over."
+                    ).format(name=name)
                 )
         assert self._folder is not None
         try:
@@ -143,7 +158,9 @@ class EngineJob:
         except Exception as error:
             logging.exception("BiplanarBoneRecon could not use the engine's results")
             raise Problem(
-                f"The engine's results could not be used ({error}). The scene is as it was; please report the details.",
+                _(
+                    "The engine's results could not be used ({error}). The scene is as it was; please report the details."
+                ).format(error=error),
                 traceback.format_exc(),
             ) from error
         self._end()
@@ -169,5 +186,7 @@ class EngineJob:
 
 def _fileProblem(error: OSError) -> Problem:
     return Problem(
-        f"{error.filename or 'A file'} cannot be written or read ({error.strerror or error}): free some space, or choose another folder."
+        _("{file} cannot be written or read ({reason}): free some space, or choose another folder.").format(
+            file=error.filename or _("A file"), reason=error.strerror or error
+        )
     )

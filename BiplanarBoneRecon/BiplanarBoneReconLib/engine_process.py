@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import qt
+from slicer.i18n import tr as _
 
 from .callbacks import Callbacks
 from .engine_files import engineEnvironment, pythonExecutable
@@ -44,20 +45,24 @@ class Outcome:
     def message(self) -> str:
         """One sentence for the user."""
         if self.cancelled:
-            return "Cancelled. The scene is as it was."
+            return _("Cancelled. The scene is as it was.")
         if self.exitCode is None:
-            return f"The engine could not be started with {pythonExecutable()}: install the extension again."
+            return _("The engine could not be started with {python}: install the extension again.").format(
+                python=pythonExecutable()
+            )
         log = self.log.lower()
         if "memoryerror" in log or "out of memory" in log or "not enough memory" in log or "can't allocate" in log:
-            return "The engine ran out of memory: choose a lower resolution or the device CPU, or close other programs."
+            return _(
+                "The engine ran out of memory: choose a lower resolution or the device CPU, or close other programs."
+            )
         if self.crashed:
-            return (
-                "The engine ended unexpectedly, most often because memory ran out: choose a lower resolution, or close other "
-                "programs. The details hold its log."
+            return _(
+                "The engine ended unexpectedly, most often because memory ran out: choose a lower resolution, or "
+                "close other programs. The details hold its log."
             )
         if self.result.get("error"):
             return str(self.result["error"])
-        return f"The engine failed (exit code {self.exitCode}). The details hold its log."
+        return _("The engine failed (exit code {code}). The details hold its log.").format(code=self.exitCode)
 
 
 class EngineProcess:
@@ -84,7 +89,8 @@ class EngineProcess:
             environment.insert(name, value)
         self._process.setProcessEnvironment(environment)
         # -P: a folder named SSRKDCore where Slicer was started must not be taken for the engine.
-        words = ["-P", "-m", "SSRKDCore", *arguments, "--json", "--progress-lines"]
+        # Right after the command: some commands have jobs with options of their own.
+        words = ["-P", "-m", "SSRKDCore", arguments[0], "--json", "--progress-lines", *arguments[1:]]
         self._process.start(pythonExecutable(), words)
 
     def cancel(self) -> None:
@@ -126,11 +132,11 @@ class EngineProcess:
         if line:
             self._log = [*self._log[-_LOG_LINES:], line]
 
-    def _onFinished(self, *_: Any) -> None:
+    def _onFinished(self, *_arguments: Any) -> None:
         # PythonQt may pass either overload of this signal, so the process itself is asked.
         self._end(int(self._process.exitCode()), self._process.exitStatus() == qt.QProcess.CrashExit)
 
-    def _onError(self, *_: Any) -> None:
+    def _onError(self, *_arguments: Any) -> None:
         # Every other error is followed by finished().
         if self._process.error() == qt.QProcess.FailedToStart:
             self._end(None, False)

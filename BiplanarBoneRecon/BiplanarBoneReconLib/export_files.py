@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 from .problems import Problem
 
@@ -16,10 +17,10 @@ from .problems import Problem
 def exportFolder(parent: str, patient: str, side: str, frame: str) -> Path:
     """A folder that does not exist yet inside the chosen one: P001_left_2026-01-31_LPS. Raises Problem for an unusable choice."""
     if not parent.strip():
-        raise Problem("Choose the folder to export to.")
+        raise Problem(_("Choose the folder to export to."))
     chosen = Path(parent.strip()).expanduser()
     if not chosen.is_dir():
-        raise Problem(f"{chosen} is not a folder: choose one that exists.")
+        raise Problem(_("{chosen} is not a folder: choose one that exists.").format(chosen=chosen))
     stem = "_".join(word for word in (fileWord(patient), side, date.today().isoformat(), frame) if word)
     number = 1
     while (folder := chosen / (stem if number == 1 else f"{stem}_{number}")).exists():
@@ -38,7 +39,7 @@ def saveScene(path: Path, workFolder: Path) -> None:
     written = workFolder / "scene" / path.name
     written.parent.mkdir()
     if not slicer.mrmlScene.WriteToMRB(str(written)) or not written.is_file():
-        raise Problem(f"{path} cannot be written: free some space, or choose another folder.")
+        raise Problem(_("{path} cannot be written: free some space, or choose another folder.").format(path=path))
     shutil.move(written, path)
 
 
@@ -48,10 +49,11 @@ def reportInWords(report: dict[str, Any]) -> str:
     for bone, row in report["bones"].items():
         check = row["check"]
         problems = check["problems"]
-        state = (
-            "sound: closed, manifold, no self-intersection" if not problems else "<b>" + "; ".join(problems) + "</b>"
-        )
-        moved = f", moved by at most {row['deviation_mm']:.3f} mm" if row["deviation_mm"] else ""
-        missed = "" if row["budget_reached"] else " (more than asked: the holes through its shape need them)"
-        rows.append(f"<li>{bone.capitalize()}: {check['triangles']:,} triangles{missed}{moved}; {state}</li>")
+        state = _("sound: closed, manifold, no self-intersection") if not problems else f"<b>{'; '.join(problems)}</b>"
+        words = [_("{bone}: {count:,} triangles").format(bone=bone.capitalize(), count=check["triangles"])]
+        if not row["budget_reached"]:
+            words.append(_("more than asked: with fewer, it would fold, pass through itself or lose a hole"))
+        if row["deviation_mm"]:
+            words.append(_("moved by at most {distance:.3f} mm").format(distance=row["deviation_mm"]))
+        rows.append(f"<li>{', '.join(words)}; {state}</li>")
     return "<ul style='margin-left:-20px'>" + "".join(rows) + "</ul>"

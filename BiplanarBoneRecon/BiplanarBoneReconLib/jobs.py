@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from slicer.i18n import tr as _
+
 from . import layouts
 from .engine_arguments import geometryInWords, pairArguments
 from .engine_job import EngineJob, Step
@@ -23,11 +25,10 @@ from .scene_bones import (
     SIDE_ATTRIBUTE,
     addOutlines,
     addSegmentation,
-    segmentColors,
 )
 from .scene_comparison import addComparison
 from .scene_radiographs import addRadiograph, placeOnDetectors
-from .segments import bonesOf, segmentIds, writeSurfaces
+from .segments import bonesOf, segmentIds, writeModel, writeSurfaces
 from .texts import REPORT, RIG, attachedJson, attachJson
 
 ProcessFactory = Callable[[], EngineProcess]
@@ -36,7 +37,7 @@ ProcessFactory = Callable[[], EngineProcess]
 def loadJob(path: str, view: str, processFactory: ProcessFactory = EngineProcess) -> EngineJob:
     """Read a DICOM or image file as a radiograph; the value is its volume."""
     if not path.strip():
-        raise Problem(f"Choose the file of the {VIEW_NAMES[view]} radiograph.")
+        raise Problem(_("Choose the file of the {view} radiograph.").format(view=VIEW_NAMES[view]))
 
     def place(folder: Path, results: list[dict[str, Any]]) -> Any:
         node = addRadiograph(folder / "radiographs" / f"{view}.nrrd", view, str(Path(path).resolve()))
@@ -119,18 +120,22 @@ def compareJob(
     matched: segment ID of the reference by bone.
     """
     if reconstruction is None:
-        raise Problem("Choose the reconstruction: reconstruct first, or choose a segmentation of the scene.")
+        raise Problem(_("Choose the reconstruction: reconstruct first, or choose a segmentation of the scene."))
     if reference is None:
-        raise Problem("Choose the reference segmentation, made from the CT.")
+        raise Problem(_("Choose the reference segmentation, made from the CT."))
     if reconstruction.GetID() == reference.GetID():
         raise Problem(
-            f"{reference.GetName()} is chosen as reconstruction and as reference: choose the segmentation of the CT."
+            _("{reference} is chosen as reconstruction and as reference: choose the segmentation of the CT.").format(
+                reference=reference.GetName()
+            )
         )
     own = bonesOf(reconstruction)
     pairs = {bone: segment for bone, segment in matched.items() if segment and bone in own}
     if not pairs:
         raise Problem(
-            f"No segment of {reference.GetName()} is matched to a bone of {reconstruction.GetName()}: choose the segments by hand."
+            _(
+                "No segment of {reference} is matched to a bone of {reconstruction}: choose the segments by hand."
+            ).format(reference=reference.GetName(), reconstruction=reconstruction.GetName())
         )
 
     def prepare(folder: Path) -> None:
@@ -150,11 +155,15 @@ def compareJob(
         report = results[0]
         if not report["surfaces"]:
             reasons = "; ".join(f"{bone}: {row['failure']}" for bone, row in report["bones"].items())
-            raise Problem(f"No bone could be measured ({reasons}): check that both segmentations show the same knee.")
+            raise Problem(
+                _("No bone could be measured ({reasons}): check that both segmentations show the same knee.").format(
+                    reasons=reasons
+                )
+            )
         name = f"{reconstruction.GetName()} against {reference.GetName()}"
         return addComparison(folder / "comparison", report, name)
 
-    nodes = [("The reconstruction", reconstruction), ("The reference", reference)]
+    nodes = [(_("The reconstruction"), reconstruction), (_("The reference"), reference)]
     return EngineJob([Step(compare)], place, nodes, processFactory, prepare)
 
 
@@ -168,28 +177,38 @@ def exportJob(
     scene: bool = False,
     checkOnly: bool = False,
     processFactory: ProcessFactory = EngineProcess,
+    models: dict[str, Any] | None = None,
 ) -> EngineJob:
-    """Check the meshes and write files; the value is the engine's report with the key `folder`, where the files are."""
+    """Check the meshes and write files; the value is the engine's report with the key `folder`, where the files are.
+
+    models: model nodes by the name that their files shall have, written beside the bones.
+    """
     if segmentation is None:
-        raise Problem("Choose the segmentation to export.")
+        raise Problem(_("Choose the segmentation to export."))
     bones = bonesOf(segmentation)
     if not bones:
         raise Problem(
-            f"{segmentation.GetName()} has no segment named femur, tibia, fibula or patella: name the segments after the bones."
+            _(
+                "{segmentation} has no segment named femur, tibia, fibula or patella: name the segments after the "
+                "bones."
+            ).format(segmentation=segmentation.GetName())
         )
     if not checkOnly and not formats and not scene:
-        raise Problem("Choose at least one format to export.")
+        raise Problem(_("Choose at least one format to export."))
     side = segmentation.GetAttribute(SIDE_ATTRIBUTE) or ""
     target = None if checkOnly else exportFolder(parent, patient, side, frame.value)
 
     def prepare(folder: Path) -> None:
         writeSurfaces(segmentation, bones, folder / "bones")
+        for name, node in (models or {}).items():
+            writeModel(node, folder / f"{name}.ply")
 
     def export(folder: Path) -> list[str]:
         from datetime import date
 
         words = ["export", str(folder / "bones"), f"--out={target or folder / 'check'}", f"--frame={frame.value}"]
         words += [f"--format={suffix}" for suffix in formats]
+        words += [f"--also={name}={folder / name}.ply" for name in models or {}]
         words += [f"--patient={patient}", f"--date={date.today().isoformat()}"]
         words += [f"--side={side}"] if side else []
         words += [f"--triangles={triangles}"] if triangles is not None else []
@@ -204,7 +223,7 @@ def exportJob(
                 raise
         return results[0]
 
-    return EngineJob([Step(export)], place, [("The segmentation", segmentation)], processFactory, prepare)
+    return EngineJob([Step(export)], place, [(_("The segmentation"), segmentation)], processFactory, prepare)
 
 
 def _placeBones(folder: Path, report: dict[str, Any], ap: Any, lateral: Any) -> Any:
@@ -213,11 +232,11 @@ def _placeBones(folder: Path, report: dict[str, Any], ap: Any, lateral: Any) -> 
     segmentation = addSegmentation(folder / "result", f"Bones {side}".strip())
     if not segmentIds(segmentation):
         raise Problem(
-            "No bone was found: check that the radiographs show a knee, the right way up, and are not swapped."
+            _("No bone was found: check that the radiographs show a knee, the right way up, and are not swapped.")
         )
     segmentation.SetAttribute(SIDE_ATTRIBUTE, side)
     segmentation.SetAttribute(PATIENT_ATTRIBUTE, patient)
-    edges = addOutlines(folder / "outlines.json", segmentColors(segmentation))
+    edges = addOutlines(folder / "outlines.json")
     item = folderOf(ap)
     if item is None:
         item = newFolder(" ".join(word for word in ("Knee", patient, side) if word))
@@ -238,4 +257,4 @@ def _placeBones(folder: Path, report: dict[str, Any], ap: Any, lateral: Any) -> 
 
 
 def _pair(ap: Any, lateral: Any) -> list[tuple[str, Any]]:
-    return [("The AP radiograph", ap), ("The lateral radiograph", lateral)]
+    return [(_("The AP radiograph"), ap), (_("The lateral radiograph"), lateral)]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import qt
+from slicer.i18n import tr as _
 
 from .jobs import compareJob
 from .problems import Problem
@@ -20,8 +21,9 @@ from .scene_comparison import (
     summaries,
 )
 from .segments import matches, segmentIds, segmentName
+from .texts import warningLine
 
-_NOT_COMPARED = "(not compared)"
+_NOT_COMPARED = _("(not compared)")
 
 
 class CompareSection:
@@ -89,13 +91,13 @@ class CompareSection:
     def _matched(self) -> dict[str, str]:
         return {bone: str(combo.itemData(combo.currentIndex) or "") for bone, combo in self._combos.items()}
 
-    def _onMatch(self, *_: Any) -> None:
+    def _onMatch(self, *_arguments: Any) -> None:
         if self._filling or self._panel.parameterNode is None:
             return
         for bone, identifier in self._matched().items():
             setattr(self._panel.parameterNode, f"match{bone.capitalize()}", identifier)
 
-    def _onCompare(self, *_: Any) -> None:
+    def _onCompare(self, *_arguments: Any) -> None:
         node = self._panel.parameterNode
         self._panel.run(
             lambda: compareJob(node.reconstruction, node.reference, self._matched(), node.alignment), self._done
@@ -106,24 +108,24 @@ class CompareSection:
         self._shown = None
         self._panel.update()
         self._onShow()
-        self._panel.tell("Compared. Grey parts lie outside the field of view and are not measured.")
+        self._panel.tell(_("Compared. Grey parts lie outside the field of view and are not measured."))
 
-    def _onShow(self, *_: Any) -> None:
+    def _onShow(self, *_arguments: Any) -> None:
         node = self._panel.parameterNode
         found = summaries()
         if found:
             showComparison(found[-1], [item for item in (node.reconstruction, node.reference) if item is not None])
             colorByDistance(node.distanceKind, node.distanceRange)
 
-    def _onSaveCsv(self, *_: Any) -> None:
-        path = qt.QFileDialog.getSaveFileName(self._panel.window, "Save distances", "distances.csv", "CSV (*.csv)")
+    def _onSaveCsv(self, *_arguments: Any) -> None:
+        path = qt.QFileDialog.getSaveFileName(self._panel.window, _("Save distances"), "distances.csv", "CSV (*.csv)")
         if path:
             try:
                 saveCsv(Path(path))
             except Problem as problem:
                 self._panel.tellProblem(problem)
                 return
-            self._panel.tell(f"Saved: {escape(path)}")
+            self._panel.tell(_("Saved: {path}").format(path=escape(path)))
 
 
 def saveCsv(path: Path) -> None:
@@ -131,18 +133,22 @@ def saveCsv(path: Path) -> None:
     found = summaries()
     text = measuresCsv(found[-1]) if found else ""
     if not text:
-        raise Problem("There is no comparison to save: press Compare first.")
+        raise Problem(_("There is no comparison to save: press Compare first."))
     try:
         path.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         raise Problem(
-            f"{path} cannot be written ({error.strerror}): choose another place or free some space."
+            _("{path} cannot be written ({reason}): choose another place or free some space.").format(
+                path=path, reason=error.strerror
+            )
         ) from error
 
 
 def resultsInWords(report: dict[str, Any]) -> str:
     """The figures of a comparison as HTML."""
-    rows = ["<tr><th align=left>Bone</th><th>ASSD</th><th>HD95</th><th>HD (mm)</th><th>Dice</th></tr>"]
+    titles = (_("ASSD (mm)"), _("HD95 (mm)"), _("HD (mm)"), _("Dice"))
+    headings = "".join(f"<th>{title}</th>" for title in titles)
+    rows = [f"<tr><th align=left>{_('Bone')}</th>{headings}</tr>"]
     for bone, row in report.get("bones", {}).items():
         if row.get("failure"):
             rows.append(f"<tr><td>{bone.capitalize()}</td><td colspan=4>{escape(row['failure'])}</td></tr>")
@@ -154,9 +160,18 @@ def resultsInWords(report: dict[str, Any]) -> str:
         )
     lines = ["<table cellpadding=3>" + "".join(rows) + "</table>"]
     for name, found in report.get("alignments", {}).items():
-        lines.append(
-            f"Alignment of the {escape(name)}: moved {found['translation_mm']:.2f} mm, turned {found['rotation_degrees']:.2f}\u00b0, "
-            f"residual {found['residual_mm']:.2f} mm (before {found['before_mm']:.2f} mm)."
+        words = _(
+            "Alignment of the {name}: moved {moved:.2f} mm, turned {turned:.2f}\u00b0, residual {residual:.2f} mm "
+            "(before {before:.2f} mm)."
         )
-    lines += [f"<b>Warning:</b> {escape(line)}" for line in report.get("warnings", [])]
+        lines.append(
+            words.format(
+                name=escape(name),
+                moved=found["translation_mm"],
+                turned=found["rotation_degrees"],
+                residual=found["residual_mm"],
+                before=found["before_mm"],
+            )
+        )
+    lines += [warningLine(line) for line in report.get("warnings", [])]
     return "<br>".join(lines)

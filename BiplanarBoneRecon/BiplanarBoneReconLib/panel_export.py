@@ -6,9 +6,11 @@ from html import escape
 from typing import Any
 
 import qt
+from slicer.i18n import tr as _
 
 from .export_files import reportInWords
 from .jobs import exportJob
+from .scene_plan import planParts
 
 
 class ExportSection:
@@ -27,14 +29,15 @@ class ExportSection:
         chosen = node is not None and node.exported is not None
         self._ui.checkMeshButton.enabled = idle and chosen
         self._ui.exportButton.enabled = idle and chosen and bool(node.exportFolder.strip())
+        self._ui.planCheckBox.enabled = bool(planParts())
         self._ui.trianglesSpinBox.enabled = node is not None and node.limitTriangles
 
     def forget(self) -> None:
         """Say nothing about files of a scene that is gone."""
         self._ui.exportLabel.text = ""
 
-    def _onFolder(self, *_: Any) -> None:
-        path = qt.QFileDialog.getExistingDirectory(self._panel.window, "Folder to export to", "")
+    def _onFolder(self, *_arguments: Any) -> None:
+        path = qt.QFileDialog.getExistingDirectory(self._panel.window, _("Folder to export to"), "")
         if path:
             self._panel.parameterNode.exportFolder = path
 
@@ -51,19 +54,24 @@ class ExportSection:
                 node.patientId,
                 node.exportScene,
                 checkOnly,
+                models=planParts() if node.exportPlan else None,
             ),
             lambda report: self._done(report, checkOnly),
         )
 
     def _done(self, report: dict[str, Any], checkOnly: bool) -> None:
         where = (
-            "Nothing was written." if checkOnly else f"Files in mm, {report['frame']} axes: {escape(report['folder'])}"
+            _("Nothing was written.")
+            if checkOnly
+            else _("Files in mm, {frame} axes: {folder}").format(frame=report["frame"], folder=escape(report["folder"]))
         )
         self._ui.exportLabel.text = f"{where}{reportInWords(report)}"
         unsound = [bone for bone, row in report["bones"].items() if row["check"]["problems"]]
         if unsound:
             self._panel.tell(
-                f"<b>The mesh of the {escape(', '.join(unsound))} is not sound</b>; repair it before a guide is made."
+                _("<b>The mesh of the {bones} is not sound</b>; repair it before a guide is made.").format(
+                    bones=escape(", ".join(unsound))
+                )
             )
         else:
-            self._panel.tell("All meshes are sound." if checkOnly else "Exported. All meshes are sound.")
+            self._panel.tell(_("All meshes are sound.") if checkOnly else _("Exported. All meshes are sound."))

@@ -6,13 +6,17 @@ from html import escape
 from typing import Any
 
 import qt
+from slicer.i18n import tr as _
 
 from .dependencies import missingPackages
 from .jobs import inspectJob, loadJob
+from .panel_calibration import CalibrationPart
 from .parameters import Geometry
 from .problems import Problem
+from .radiograph_sources import VIEW_NAMES
 from .sample_data import loadSample
 from .scene_radiographs import understoodInWords
+from .texts import warningLine
 
 _FILES = "Radiographs (*);;DICOM (*.dcm);;Images (*.png *.tif *.tiff *.jpg *.jpeg *.nrrd *.nii *.nii.gz *.mha)"
 
@@ -23,6 +27,7 @@ class RadiographsSection:
     def __init__(self, panel: Any) -> None:
         self._panel = panel
         self._ui = panel.ui
+        self._calibration = CalibrationPart(panel, self._onInspect)
         self._ui.loadApButton.connect("clicked(bool)", lambda *_: self._onLoad("ap"))
         self._ui.loadLateralButton.connect("clicked(bool)", lambda *_: self._onLoad("lateral"))
         self._ui.rigFileButton.connect("clicked(bool)", self._onRigFile)
@@ -31,6 +36,7 @@ class RadiographsSection:
 
     def update(self, idle: bool) -> None:
         """Enable what can be used now."""
+        self._calibration.update(idle)
         node = self._panel.parameterNode
         usesFile = node is not None and node.geometry is Geometry.RIG_FILE
         self._ui.rigFileEdit.enabled = self._ui.rigFileButton.enabled = usesFile
@@ -42,9 +48,12 @@ class RadiographsSection:
     def forget(self) -> None:
         """Say nothing about radiographs that are gone."""
         self._ui.understoodLabel.text = ""
+        self._calibration.forget()
 
     def _onLoad(self, view: str) -> None:
-        path = qt.QFileDialog.getOpenFileName(self._panel.window, f"Load the {view} radiograph", "", _FILES)
+        path = qt.QFileDialog.getOpenFileName(
+            self._panel.window, _("Load the {view} radiograph").format(view=VIEW_NAMES[view]), "", _FILES
+        )
         if path:
             self._panel.run(lambda: loadJob(path, view), lambda node: self._loaded(node, view))
 
@@ -56,21 +65,21 @@ class RadiographsSection:
         if self._panel.parameterNode.apVolume is not None and self._panel.parameterNode.lateralVolume is not None:
             self._onInspect()
 
-    def _onRigFile(self, *_: Any) -> None:
-        path = qt.QFileDialog.getOpenFileName(self._panel.window, "Rig file", "", "Rig (*.json)")
+    def _onRigFile(self, *_arguments: Any) -> None:
+        path = qt.QFileDialog.getOpenFileName(self._panel.window, _("Rig file"), "", "Rig (*.json)")
         if path:
             self._panel.parameterNode.rigFile = path
 
-    def _onInspect(self, *_: Any) -> None:
+    def _onInspect(self, *_arguments: Any) -> None:
         node = self._panel.parameterNode
         self._panel.run(
             lambda: inspectJob(node.apVolume, node.lateralVolume, node.side.value, node.geometry, node.rigFile),
             self.tell,
         )
 
-    def _onSample(self, *_: Any) -> None:
+    def _onSample(self, *_arguments: Any) -> None:
         self._ui.sampleButton.enabled = False  # Events go on meanwhile.
-        self._panel.tell("Loading the sample\u2026")
+        self._panel.tell(_("Loading the sample\u2026"))
         try:
             nodes = loadSample(place=False)
         except Problem as problem:
@@ -86,10 +95,10 @@ class RadiographsSection:
     def tell(self, report: dict[str, Any]) -> None:
         """What the engine understood, with its warnings."""
         lines = [escape(line) for line in understoodInWords(report)]
-        lines += [f"<b>Warning:</b> {escape(line)}" for line in report["warnings"]]
+        lines += [warningLine(line) for line in report["warnings"]]
         self._ui.understoodLabel.text = "<br>".join(lines)
         if report.get("patient_id") and not self._panel.parameterNode.patientId:
             self._panel.parameterNode.patientId = report["patient_id"]
         self._panel.tell(
-            "" if not missingPackages() else "Packages that the engine needs are installed when you reconstruct."
+            "" if not missingPackages() else _("Packages that the engine needs are installed when you reconstruct.")
         )

@@ -6,12 +6,13 @@ from html import escape
 from typing import Any
 
 import qt
-import slicer
+from slicer.i18n import tr as _
 
-from .dependencies import install, missingPackages, question
+from .dependencies import ensured, missingPackages
 from .jobs import reconstructJob
 from .problems import Problem
-from .texts import REPORT, attachedJson
+from .texts import REPORT, attachedJson, warningLine
+from .trust_light import lightInWords
 
 
 class ReconstructSection:
@@ -29,27 +30,29 @@ class ReconstructSection:
         chosen = node is not None and node.apVolume is not None and node.lateralVolume is not None
         self._ui.reconstructButton.enabled = idle and chosen
         self._ui.reconstructButton.toolTip = (
-            "Reconstruct femur, tibia, fibula and patella."
+            _("Reconstruct femur, tibia, fibula and patella.")
             if chosen
-            else "Choose an AP and a lateral radiograph first."
+            else _("Choose an AP and a lateral radiograph first.")
         )
+
+        # From the scene, so that a reopened one says it too.
+        report = None if node is None else attachedJson(node.reconstruction, REPORT)
+        self._ui.trustLabel.text = "" if report is None else lightInWords(report)
 
     def forget(self) -> None:
         """Say nothing about a result that is gone."""
         self._ui.reconstructionLabel.text = ""
+        self._ui.trustLabel.text = ""
 
-    def _onModel(self, *_: Any) -> None:
-        path = qt.QFileDialog.getExistingDirectory(self._panel.window, "Model folder", "")
+    def _onModel(self, *_arguments: Any) -> None:
+        path = qt.QFileDialog.getExistingDirectory(self._panel.window, _("Model folder"), "")
         if path:
             self._panel.parameterNode.modelFolder = path
 
-    def _onReconstruct(self, *_: Any) -> None:
+    def _onReconstruct(self, *_arguments: Any) -> None:
         try:
-            missing = missingPackages()
-            if missing:
-                if not slicer.util.confirmOkCancelDisplay(question(missing), "BiplanarBoneRecon"):
-                    return
-                install(missing)
+            if not ensured(missingPackages()):
+                return
         except Problem as problem:
             self._panel.tellProblem(problem)
             return
@@ -72,17 +75,18 @@ class ReconstructSection:
         node = self._panel.parameterNode
         node.reconstruction = segmentation
         node.exported = segmentation
+        node.planned = segmentation
         report = attachedJson(segmentation, REPORT) or {}
         bones = [
-            f"{name.capitalize()} {row['volume_mm3'] / 1000:.1f} cm\u00b3"
+            _("{bone} {volume:.1f} cm\u00b3").format(bone=name.capitalize(), volume=row["volume_mm3"] / 1000)
             if row["found"]
-            else f"{name.capitalize()} not found"
+            else _("{bone} not found").format(bone=name.capitalize())
             for name, row in report.get("bones", {}).items()
         ]
         lines = [escape(", ".join(bones) + ".")] if bones else []
-        lines += [f"<b>Warning:</b> {escape(line)}" for line in report.get("warnings", [])]
+        lines += [warningLine(line) for line in report.get("warnings", [])]
         lines.append(escape(report.get("limits", "")))
         self._ui.reconstructionLabel.text = "<br>".join(lines)
         self._panel.tell(
-            "Reconstructed. The coloured lines are the edges of the bones, projected onto the radiographs."
+            _("Reconstructed. The coloured lines are the edges of the bones, projected onto the radiographs.")
         )

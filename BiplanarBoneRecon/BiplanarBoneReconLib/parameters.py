@@ -5,7 +5,14 @@
 import enum
 from typing import Annotated
 
-from slicer import vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
+from slicer import (
+    vtkMRMLMarkupsFiducialNode,
+    vtkMRMLMarkupsPlaneNode,
+    vtkMRMLScalarVolumeNode,
+    vtkMRMLSegmentationNode,
+    vtkMRMLTableNode,
+)
+from slicer.i18n import tr as _
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 
@@ -27,7 +34,7 @@ class Side(_Labelled):
 
     @classmethod
     def _labels(cls) -> dict:
-        return {cls.FILES: "As the files say", cls.RIGHT: "Right knee", cls.LEFT: "Left knee"}
+        return {cls.FILES: _("As the files say"), cls.RIGHT: _("Right knee"), cls.LEFT: _("Left knee")}
 
 
 class Geometry(_Labelled):
@@ -36,16 +43,27 @@ class Geometry(_Labelled):
     C_ARM = "c_arm"
     PAPER = "paper"
     RIG_FILE = "file"
+    SCENE = "scene"
 
     @classmethod
     def _labels(cls) -> dict:
         return {
-            cls.FILES: "As the files say (DICOM, or a rig.json beside them)",
-            cls.ROOM: "Preset: radiography room",
-            cls.C_ARM: "Preset: C-arm",
-            cls.PAPER: "Preset: rig of the paper",
-            cls.RIG_FILE: "Calibrated rig file (rig.json)",
+            cls.FILES: _("As the files say (DICOM, or a rig.json beside them)"),
+            cls.ROOM: _("Preset: radiography room"),
+            cls.C_ARM: _("Preset: C-arm"),
+            cls.PAPER: _("Preset: rig of the paper"),
+            cls.RIG_FILE: _("Calibrated rig file (rig.json)"),
+            cls.SCENE: _("Calibrated with a ball, in this scene"),
         }
+
+
+class View(_Labelled):
+    AP = "ap"
+    LATERAL = "lateral"
+
+    @classmethod
+    def _labels(cls) -> dict:
+        return {cls.AP: _("AP"), cls.LATERAL: _("Lateral")}
 
 
 class Resolution(_Labelled):
@@ -55,7 +73,7 @@ class Resolution(_Labelled):
 
     @classmethod
     def _labels(cls) -> dict:
-        return {cls.COARSE: "128 (quick look)", cls.STANDARD: "256 (standard)", cls.FINE: "384 (fine)"}
+        return {cls.COARSE: _("128 (quick look)"), cls.STANDARD: _("256 (standard)"), cls.FINE: _("384 (fine)")}
 
 
 class Device(_Labelled):
@@ -67,10 +85,10 @@ class Device(_Labelled):
     @classmethod
     def _labels(cls) -> dict:
         return {
-            cls.AUTO: "Best available",
-            cls.CPU: "CPU",
-            cls.CUDA: "NVIDIA GPU (CUDA)",
-            cls.MPS: "Apple GPU (MPS)",
+            cls.AUTO: _("Best available"),
+            cls.CPU: _("CPU"),
+            cls.CUDA: _("NVIDIA GPU (CUDA)"),
+            cls.MPS: _("Apple GPU (MPS)"),
         }
 
 
@@ -82,9 +100,9 @@ class Alignment(_Labelled):
     @classmethod
     def _labels(cls) -> dict:
         return {
-            cls.NONE: "None: compare where they are",
-            cls.KNEE: "The whole knee (ICP)",
-            cls.BONE: "Each bone by itself (ICP)",
+            cls.NONE: _("None: compare where they are"),
+            cls.KNEE: _("The whole knee (ICP)"),
+            cls.BONE: _("Each bone by itself (ICP)"),
         }
 
 
@@ -94,7 +112,35 @@ class DistanceKind(_Labelled):
 
     @classmethod
     def _labels(cls) -> dict:
-        return {cls.SIGNED: "Signed: outside +, inside \u2212", cls.ABSOLUTE: "Absolute"}
+        return {cls.SIGNED: _("Signed: outside +, inside \u2212"), cls.ABSOLUTE: _("Absolute")}
+
+
+class Osteotomy(_Labelled):
+    OPENING = "medial-opening"
+    CLOSING = "lateral-closing"
+
+    @classmethod
+    def _labels(cls) -> dict:
+        return {cls.OPENING: _("Medial opening wedge"), cls.CLOSING: _("Lateral closing wedge")}
+
+
+class Target(_Labelled):
+    FUJISAWA = "fujisawa"
+    HKA = "hka"
+    ANGLE = "angle"
+
+    @property
+    def option(self) -> str:
+        """The engine's option for it."""
+        return "--angle" if self is Target.ANGLE else f"--target-{self.value}"
+
+    @classmethod
+    def _labels(cls) -> dict:
+        return {
+            cls.FUJISAWA: _("Mechanical axis at (% from medial)"),
+            cls.HKA: _("Hip-knee-ankle angle (180\u00b0 straight)"),
+            cls.ANGLE: _("The wedge itself (no hip and ankle needed)"),
+        }
 
 
 class Frame(_Labelled):
@@ -103,7 +149,7 @@ class Frame(_Labelled):
 
     @classmethod
     def _labels(cls) -> dict:
-        return {cls.LPS: "LPS (3-matic, Mimics, DICOM)", cls.RAS: "RAS (Slicer's own axes)"}
+        return {cls.LPS: _("LPS (3-matic, Mimics, DICOM)"), cls.RAS: _("RAS (Slicer's own axes)")}
 
 
 @parameterNodeWrapper
@@ -115,6 +161,8 @@ class BiplanarBoneReconParameterNode:
     side: Side = Side.FILES
     geometry: Geometry = Geometry.FILES
     rigFile: str = ""
+    ballView: View = View.AP
+    ballDiameter: Annotated[float, WithinRange(2.0, 80.0)] = 25.4
 
     modelFolder: str = ""
     resolution: Resolution = Resolution.STANDARD
@@ -130,12 +178,27 @@ class BiplanarBoneReconParameterNode:
     distanceKind: DistanceKind = DistanceKind.SIGNED
     distanceRange: Annotated[float, WithinRange(0.1, 50.0)] = 3.0
 
+    planned: vtkMRMLSegmentationNode
+    osteotomy: Osteotomy = Osteotomy.OPENING
+    biplanar: bool = True
+    target: Target = Target.FUJISAWA
+    fujisawa: Annotated[float, WithinRange(0.0, 100.0)] = 62.5
+    hipKneeAnkle: Annotated[float, WithinRange(160.0, 200.0)] = 183.0
+    wedgeAngle: Annotated[float, WithinRange(0.1, 30.0)] = 8.0
+    cutByHand: bool = False
+    followDrags: bool = True
+    landmarks: vtkMRMLMarkupsFiducialNode
+    measurements: vtkMRMLTableNode
+    cutPlane: vtkMRMLMarkupsPlaneNode
+    planTable: vtkMRMLTableNode
+
     exported: vtkMRMLSegmentationNode
     exportFolder: str = ""
     patientId: str = ""
     exportStl: bool = True
     exportObj: bool = False
     exportPly: bool = False
+    exportPlan: bool = False
     exportScene: bool = False
     exportFrame: Frame = Frame.LPS
     limitTriangles: bool = False

@@ -9,3 +9,7 @@ class Problem(Exception):
     def __init__(self, message: str, details: str = "") -> None:
         super().__init__(message)
         self.details = details
+
+
+class Cancelled(Problem):
+    """The user stopped the engine; nothing to put right."""

@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 from .problems import Problem
-from .texts import RIG, attachedJson
+from .texts import CALIBRATED_RIG, RIG, attachedJson
 
 SOURCE_ATTRIBUTE = "BiplanarBoneRecon.SourceFile"
 INTENSITY_ATTRIBUTE = "BiplanarBoneRecon.Intensity"
 VIEWS = ("ap", "lateral")
-VIEW_NAMES = {"ap": "AP", "lateral": "lateral"}
+#: As they stand in sentences.
+VIEW_NAMES = {"ap": _("AP"), "lateral": _("lateral")}
 
 
 @dataclass(frozen=True)
@@ -35,21 +37,31 @@ def checkPair(ap: Any, lateral: Any) -> None:
     """Raise Problem unless the two nodes can be a pair of radiographs."""
     for node, view in ((ap, "ap"), (lateral, "lateral")):
         if node is None:
-            raise Problem(f"Choose the {VIEW_NAMES[view]} radiograph first: from the scene, or with its Load button.")
+            raise Problem(
+                _("Choose the {view} radiograph first: from the scene, or with its Load button.").format(
+                    view=VIEW_NAMES[view]
+                )
+            )
         checkRadiograph(node)
     if ap.GetID() == lateral.GetID():
-        raise Problem(f"{ap.GetName()} is chosen for both views: choose one AP and one lateral radiograph.")
+        raise Problem(
+            _("{ap} is chosen for both views: choose one AP and one lateral radiograph.").format(ap=ap.GetName())
+        )
 
 
 def checkRadiograph(node: Any) -> None:
     """Raise Problem unless a volume holds exactly one image."""
     image = node.GetImageData()
     if image is None or image.GetNumberOfPoints() == 0:
-        raise Problem(f"{node.GetName()} holds no image: load the radiograph again.")
+        raise Problem(_("{node} holds no image: load the radiograph again.").format(node=node.GetName()))
     size = sorted(image.GetDimensions())
     if size[0] > 1:
-        words = " x ".join(str(count) for count in image.GetDimensions())
-        raise Problem(f"{node.GetName()} is a volume of {words} voxels, not a radiograph: choose a single X-ray image.")
+        counts = " x ".join(str(count) for count in image.GetDimensions())
+        raise Problem(
+            _("{node} is a volume of {size} voxels, not a radiograph: choose a single X-ray image.").format(
+                node=node.GetName(), size=counts
+            )
+        )
 
 
 def radiographFile(node: Any, folder: Path) -> RadiographFile:
@@ -62,7 +74,11 @@ def radiographFile(node: Any, folder: Path) -> RadiographFile:
     storage = slicer.vtkMRMLNRRDStorageNode()
     storage.SetFileName(str(path))
     if not storage.WriteData(node):
-        raise Problem(f"{node.GetName()} cannot be written to {folder}: free some space on this disk.")
+        raise Problem(
+            _("{node} cannot be written to {folder}: free some space on this disk.").format(
+                node=node.GetName(), folder=folder
+            )
+        )
     return RadiographFile(path, intensity or "auto", True)
 
 
@@ -74,6 +90,12 @@ def storedRig(ap: Any, lateral: Any, folder: Path) -> Path | None:
     path = folder / "stored_rig.json"
     path.write_text(json.dumps(rigs[0]), encoding="utf-8")
     return path
+
+
+def calibratedRig(ap: Any, lateral: Any) -> dict[str, Any] | None:
+    """The rig that both radiographs were calibrated to, None where they were not, or not together."""
+    rigs = [attachedJson(node, CALIBRATED_RIG) for node in (ap, lateral)]
+    return rigs[0] if rigs[0] is not None and rigs[0] == rigs[1] else None
 
 
 def _originalFile(node: Any) -> Path | None:

@@ -9,8 +9,10 @@ from typing import Any
 import slicer
 
 from .engine_files import MODULE_FOLDER, sampleCaseFolder
-from .hierarchy import newFolder, put
+from .engine_job import EngineJob
+from .hierarchy import newFolder, put, remove
 from .jobs import inspectJob, loadJob
+from .problems import Problem
 from .scene_bones import BONES, SIDE_ATTRIBUTE, segmentationOf
 
 SAMPLE_NAME = "BiplanarKnee"
@@ -36,18 +38,27 @@ def loadSample(place: bool = True) -> dict[str, Any]:
     """
     folder = sampleCaseFolder()
     case = json.loads((folder / "case.json").read_text(encoding="utf-8"))
-    nodes = {view: loadJob(str(folder / case["radiographs"][view]), view) for view in ("ap", "lateral")}
-    for view, job in nodes.items():
-        job.start()
-        nodes[view] = job.wait()
+    nodes: dict[str, Any] = {}
+    try:
+        for view in ("ap", "lateral"):
+            nodes[view] = _finished(loadJob(str(folder / case["radiographs"][view]), view))
+        if place:
+            _finished(inspectJob(nodes["ap"], nodes["lateral"], case["side"]))
+    except Problem:
+        for node in nodes.values():
+            # Not there any more where the scene was closed meanwhile.
+            if slicer.mrmlScene.IsNodePresent(node):
+                remove(node)
+        raise
     item = newFolder(f"Sample knee ({case['side']})")
     for node in nodes.values():
         put(node, item)
-    if place:
-        inspect = inspectJob(nodes["ap"], nodes["lateral"], case["side"])
-        inspect.start()
-        inspect.wait()
     return {**nodes, "reference": _reference(folder, case, item)}
+
+
+def _finished(job: EngineJob) -> Any:
+    job.start()
+    return job.wait()
 
 
 def _reference(folder: Path, case: dict[str, Any], item: int) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from .frames import turnedAboutZ
 from .problems import Problem
@@ -17,6 +18,13 @@ SIDE_ATTRIBUTE = "BiplanarBoneRecon.Side"
 PATIENT_ATTRIBUTE = "BiplanarBoneRecon.PatientId"
 OUTLINE_ATTRIBUTE = "BiplanarBoneRecon.OutlineOf"
 _LINE_WIDTH = 2
+#: Of the edges over a radiograph: the segments' own colours are pale, and hardly seen on grey.
+_EDGE_COLORS = {
+    "femur": (1.00, 0.86, 0.10),
+    "tibia": (0.25, 0.62, 1.00),
+    "fibula": (0.20, 0.92, 0.35),
+    "patella": (1.00, 0.42, 0.08),
+}
 _CLOSED_SURFACE = "Closed surface"
 
 
@@ -33,7 +41,7 @@ def addSegmentation(folder: Path, name: str) -> Any:
     try:
         if not storage.ReadData(described):
             raise Problem(
-                "The engine's segmentation cannot be read: free some space on the disk and reconstruct again."
+                _("The engine's segmentation cannot be read: free some space on the disk and reconstruct again.")
             )
         segments = described.GetSegmentation()
         templates = {
@@ -81,7 +89,7 @@ def readSurface(path: Path) -> Any:
     return turnedAboutZ(normals.GetOutput())
 
 
-def addOutlines(path: Path, colors: dict[str, tuple[float, float, float]]) -> list[Any]:
+def addOutlines(path: Path) -> list[Any]:
     """The bones' edges of outlines.json as line models on the detectors, one a bone and view; returns them."""
     nodes = []
     views = json.loads(path.read_text(encoding="utf-8"))["views"]
@@ -94,7 +102,7 @@ def addOutlines(path: Path, colors: dict[str, tuple[float, float, float]]) -> li
             node.SetAttribute(OUTLINE_ATTRIBUTE, view)
             node.CreateDefaultDisplayNodes()
             display = node.GetDisplayNode()
-            display.SetColor(colors.get(bone, (1.0, 1.0, 0.0)))
+            display.SetColor(_EDGE_COLORS[bone])
             display.SetLineWidth(_LINE_WIDTH)
             display.SetLighting(False)
             display.SetVisibility2D(True)
@@ -102,15 +110,6 @@ def addOutlines(path: Path, colors: dict[str, tuple[float, float, float]]) -> li
             display.SetSliceIntersectionThickness(_LINE_WIDTH)
             nodes.append(node)
     return nodes
-
-
-def segmentColors(segmentation: Any) -> dict[str, tuple[float, float, float]]:
-    """Colours by segment ID."""
-    segments = segmentation.GetSegmentation()
-    return {
-        segments.GetNthSegmentID(index): tuple(segments.GetNthSegment(index).GetColor())
-        for index in range(segments.GetNumberOfSegments())
-    }
 
 
 def _polylines(lines: list[list[list[float]]]) -> Any:

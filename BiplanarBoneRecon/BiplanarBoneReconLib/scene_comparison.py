@@ -8,6 +8,7 @@ from typing import Any
 
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from . import layouts
 from .distance_colors import colorNode, scalarRange
@@ -21,6 +22,8 @@ SURFACE_ATTRIBUTE, BONE_ATTRIBUTE = "BiplanarBoneRecon.ComparedSurface", "Biplan
 SUMMARY_ATTRIBUTE = "BiplanarBoneRecon.ComparisonSummary"
 _ATTRIBUTE = "BiplanarBoneRecon.Comparison"
 _LEGEND_FONT_SIZE = 10
+#: Shares of the view: narrow and at its edge, beside the bones.
+_LEGEND_WIDTH, _LEGEND_HEIGHT, _LEGEND_RIGHT = 0.12, 0.4, 0.99
 _REPORT = "BiplanarBoneRecon.ComparisonReport"
 _VIEW_OF = {"reconstruction": layouts.RECONSTRUCTION_VIEW, "reference": layouts.REFERENCE_VIEW}
 MEASURES = (
@@ -95,15 +98,27 @@ def showComparison(summary: Any, segmentations: list[Any]) -> None:
     layouts.show(layouts.COMPARISON_LAYOUT)
     layouts.linkCameras()
     for segmentation in segmentations:
-        _keepOut(segmentation.GetDisplayNode(), list(_VIEW_OF.values()))
+        layouts.keepOut(segmentation.GetDisplayNode(), list(_VIEW_OF.values()))
     for model in coloredModels():
         layouts.restrictTo(model.GetDisplayNode(), [_VIEW_OF[model.GetAttribute(SURFACE_ATTRIBUTE)]])
+    layouts.lookFromTheFront(list(_VIEW_OF.values()), _boundsOf(coloredModels()))
     table, plot = layouts.viewNode("BiplanarTable"), layouts.viewNode("BiplanarHistogram")
     if table is not None:
         table.SetTableNodeID(summary.GetID())
     chart = next((node for node in _nodes("vtkMRMLPlotChartNode") if node.GetAttribute(SUMMARY_ATTRIBUTE)), None)
     if plot is not None and chart is not None:
         plot.SetPlotChartNodeID(chart.GetID())
+
+
+def _boundsOf(models: list[Any]) -> tuple[float, float, float, float, float, float]:
+    box = vtk.vtkBoundingBox()
+    for model in models:
+        bounds = [0.0] * 6
+        model.GetRASBounds(bounds)
+        box.AddBounds(bounds)
+    limits = [0.0] * 6
+    box.GetBounds(limits)
+    return tuple(limits)  # type: ignore[return-value]
 
 
 def _keep(node: Any, folder: int) -> None:
@@ -142,26 +157,21 @@ def _legend(model: Any, kind: DistanceKind) -> None:
         if model.GetNthDisplayNode(index).IsA("vtkMRMLColorLegendDisplayNode"):
             slicer.mrmlScene.RemoveNode(model.GetNthDisplayNode(index))
     legend = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(model)
-    legend.SetTitleText("Distance (mm)" if kind is DistanceKind.ABSOLUTE else "Signed (mm)")
+    titles = {
+        ("reconstruction", DistanceKind.SIGNED): _("Reconstruction:\nsigned (mm)"),
+        ("reconstruction", DistanceKind.ABSOLUTE): _("Reconstruction:\nabsolute (mm)"),
+        ("reference", DistanceKind.SIGNED): _("CT:\nsigned (mm)"),
+        ("reference", DistanceKind.ABSOLUTE): _("CT:\nabsolute (mm)"),
+    }
+    legend.SetTitleText(titles[model.GetAttribute(SURFACE_ATTRIBUTE), kind])
+    legend.SetSize(_LEGEND_WIDTH, _LEGEND_HEIGHT)
+    legend.SetPosition(_LEGEND_RIGHT, 0.5)
     legend.SetLabelFormat("%.1f")
     legend.SetNumberOfLabels(5)
     for text in (legend.GetTitleTextProperty(), legend.GetLabelTextProperty()):
         text.SetFontSize(_LEGEND_FONT_SIZE)
     legend.SetVisibility(True)
     layouts.restrictTo(legend, [_VIEW_OF[model.GetAttribute(SURFACE_ATTRIBUTE)]])
-
-
-def _keepOut(display: Any, views: list[str]) -> None:
-    """Show a display node in all 3D and slice views but these."""
-    if display is None:
-        return
-    kept = [
-        node.GetID()
-        for kind in ("vtkMRMLViewNode", "vtkMRMLSliceNode")
-        for node in _nodes(kind)
-        if node.GetLayoutName() not in views
-    ]
-    display.SetViewNodeIDs(kept)
 
 
 def _summaryTable(report: dict[str, Any]) -> Any:
@@ -181,9 +191,9 @@ def _summaryTable(report: dict[str, Any]) -> Any:
 def _boneTable(bone: str, row: dict[str, Any], meanings: dict[str, str]) -> Any:
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", f"{bone.capitalize()} distances")
     node.SetAttribute(BONE_ATTRIBUTE, bone)
-    _addColumn(node, "Measure", [title for _, title in MEASURES], vtk.vtkStringArray())
-    _addColumn(node, "Value", [_figure(row.get(key)) for key, _ in MEASURES], vtk.vtkStringArray())
-    _addColumn(node, "What it is", [meanings.get(key, "") for key, _ in MEASURES], vtk.vtkStringArray())
+    _addColumn(node, "Measure", [title for _key, title in MEASURES], vtk.vtkStringArray())
+    _addColumn(node, "Value", [_figure(row.get(key)) for key, _title in MEASURES], vtk.vtkStringArray())
+    _addColumn(node, "What it is", [meanings.get(key, "") for key, _title in MEASURES], vtk.vtkStringArray())
     node.SetUseColumnTitleAsColumnHeader(True)
     node.SetLocked(True)
     return node
@@ -196,9 +206,9 @@ def _histogram(histograms: dict[str, Any]) -> list[Any]:
     table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", "Distance histogram")
     chart = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode", "Distance histogram chart")
     chart.SetAttribute(SUMMARY_ATTRIBUTE, "1")
-    chart.SetTitle("Share of the reconstructed surface by distance")
-    chart.SetXAxisTitle("Signed distance to the CT (mm), outermost bins open-ended")
-    chart.SetYAxisTitle("Share of area (%)")
+    chart.SetTitle(_("Share of the reconstructed surface by distance"))
+    chart.SetXAxisTitle(_("Signed distance to the CT (mm), outermost bins open-ended"))
+    chart.SetYAxisTitle(_("Share of area (%)"))
     edges = next(iter(histograms.values()))["edges_mm"]
     _addColumn(table, "Distance (mm)", [(a + b) / 2 for a, b in pairwise(edges)], vtk.vtkDoubleArray())
     nodes = [table, chart]

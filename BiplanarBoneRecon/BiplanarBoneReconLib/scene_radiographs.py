@@ -6,21 +6,23 @@ from pathlib import Path
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 from .frames import imageToRAS, vtkMatrix
 from .problems import Problem
-from .radiograph_sources import INTENSITY_ATTRIBUTE, SOURCE_ATTRIBUTE, VIEW_NAMES
+from .radiograph_sources import INTENSITY_ATTRIBUTE, SOURCE_ATTRIBUTE
 from .texts import RIG, attachJson
+
+_NODE_NAMES = {"ap": "AP radiograph", "lateral": "Lateral radiograph"}
 
 
 def addRadiograph(image: Path, view: str, sourcePath: str) -> Any:
     """Add the engine's line-integral image of a radiograph as a volume; returns it."""
-    name = f"{VIEW_NAMES[view]} radiograph"
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name[0].upper() + name[1:])
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", _NODE_NAMES[view])
     storage = slicer.vtkMRMLNRRDStorageNode()
     storage.SetFileName(str(image))
     if not storage.ReadData(node):
-        raise Problem(f"{image} cannot be read: load the radiograph again.")
+        raise Problem(_("{image} cannot be read: load the radiograph again.").format(image=image))
     node.SetAttribute(SOURCE_ATTRIBUTE, sourcePath)
     node.SetAttribute(INTENSITY_ATTRIBUTE, "line_integral")
     node.CreateDefaultDisplayNodes()
@@ -46,12 +48,19 @@ def understoodInWords(report: dict[str, Any]) -> list[str]:
     lines = []
     for view in report["views"]:
         down, across = view["pixel_spacing_mm"]
-        name = "AP" if view["name"] == "ap" else view["name"].capitalize()
-        words = f"{name}: {view['columns']} \u00d7 {view['rows']} pixels of {across:.3f}"
-        words += "" if abs(across - down) < 1e-6 else f" \u00d7 {down:.3f}"
-        lines.append(f"{words} mm, magnification {view['magnification']:.3f}.")
-    lines.append(f"The views are {report['separation_degrees']:.1f}\u00b0 apart.")
+        size = f"{across:.3f}" if abs(across - down) < 1e-6 else f"{across:.3f} \u00d7 {down:.3f}"
+        words = _("{view}: {columns} \u00d7 {rows} pixels of {size} mm, magnification {magnification:.3f}.")
+        lines.append(
+            words.format(
+                view=_("AP") if view["name"] == "ap" else _("Lateral"),
+                columns=view["columns"],
+                rows=view["rows"],
+                size=size,
+                magnification=view["magnification"],
+            )
+        )
+    lines.append(_("The views are {angle:.1f}\u00b0 apart.").format(angle=report["separation_degrees"]))
     lines.append(report["geometry"])
-    side = report.get("side")
-    lines.append(f"Side: {side}." if side else "Side: not stated.")
+    sides = {"right": _("Side: right."), "left": _("Side: left.")}
+    lines.append(sides.get(report.get("side"), _("Side: not stated.")))
     return lines

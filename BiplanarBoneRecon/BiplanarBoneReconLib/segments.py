@@ -8,6 +8,7 @@ from typing import Any
 
 import slicer
 import vtk
+from slicer.i18n import tr as _
 
 from .frames import turnedAboutZ
 from .problems import Problem
@@ -78,29 +79,70 @@ def writeSurfaces(segmentation: Any, chosen: dict[str, str], folder: Path) -> No
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     for bone, identifier in chosen.items():
         if segmentation.GetSegmentation().GetSegment(identifier) is None:
-            raise Problem(f"{segmentation.GetName()} no longer has the segment chosen as {bone}: choose it again.")
+            raise Problem(
+                _("{segmentation} no longer has the segment chosen as {bone}: choose it again.").format(
+                    segmentation=segmentation.GetName(), bone=bone
+                )
+            )
         polydata = vtk.vtkPolyData()
         made = logic.GetSegmentClosedSurfaceRepresentation(segmentation, identifier, polydata, True)
         if not made or polydata.GetNumberOfPolys() == 0:
             name = segmentName(segmentation, identifier)
             raise Problem(
-                f"The segment {name} of {segmentation.GetName()} is empty: segment it, or leave the {bone} out."
+                _("The segment {name} of {segmentation} is empty: segment it, or leave the {bone} out.").format(
+                    name=name, segmentation=segmentation.GetName(), bone=bone
+                )
             )
-        triangles = vtk.vtkTriangleFilter()
-        triangles.SetInputData(turnedAboutZ(polydata))
-        triangles.PassLinesOff()
-        triangles.PassVertsOff()
-        bare = vtk.vtkCleanPolyData()
-        # Points at one place, such as those of a surface with sharp edges, become one again; nothing else is changed.
-        bare.SetInputConnection(triangles.GetOutputPort())
-        bare.ToleranceIsAbsoluteOn()
-        bare.SetAbsoluteTolerance(0.0)
-        writer = vtk.vtkPLYWriter()
-        writer.SetFileTypeToBinary()
-        writer.SetFileName(str(folder / f"{bone}.ply"))
-        writer.SetInputConnection(bare.GetOutputPort())
-        if writer.Write() != 1:
-            raise Problem(f"{folder} cannot be written: free some space on this disk.")
+        _writePly(polydata, folder / f"{bone}.ply")
+
+
+def writeModel(node: Any, file: Path) -> None:
+    """Write a model as PLY in LPS mm, transforms of the node applied. Raises Problem for an empty one."""
+    polydata = vtk.vtkPolyData()
+    if node.GetPolyData() is None or node.GetPolyData().GetNumberOfPolys() == 0:
+        raise Problem(_("{model} is empty: plan again, or leave the plan out.").format(model=node.GetName()))
+    polydata.DeepCopy(node.GetPolyData())
+    if node.GetParentTransformNode() is not None:
+        toWorld = vtk.vtkGeneralTransform()
+        node.GetParentTransformNode().GetTransformToWorld(toWorld)
+        moved = vtk.vtkTransformPolyDataFilter()
+        moved.SetTransform(toWorld)
+        moved.SetInputData(polydata)
+        moved.Update()
+        polydata = moved.GetOutput()
+    _writePly(polydata, file)
+
+
+def _writePly(polydata: Any, file: Path) -> None:
+    """Polydata in RAS as triangles in LPS. Raises Problem when it cannot be written."""
+    triangles = vtk.vtkTriangleFilter()
+    triangles.SetInputData(turnedAboutZ(polydata))
+    triangles.PassLinesOff()
+    triangles.PassVertsOff()
+    bare = vtk.vtkCleanPolyData()
+    # Points at one place, such as those of a surface with sharp edges, become one again; nothing else is changed.
+    bare.SetInputConnection(triangles.GetOutputPort())
+    bare.ToleranceIsAbsoluteOn()
+    bare.SetAbsoluteTolerance(0.0)
+    bare.Update()
+    shape = vtk.vtkPolyData()
+    shape.SetPoints(bare.GetOutput().GetPoints())
+    shape.SetPolys(bare.GetOutput().GetPolys())
+    writer = vtk.vtkPLYWriter()
+    writer.SetFileTypeToBinary()
+    writer.SetFileName(str(file))
+    writer.SetInputData(shape)
+    if writer.Write() != 1 or not _isWhole(file, shape):
+        raise Problem(_("{folder} cannot be written: free some space on this disk.").format(folder=file.parent))
+
+
+def _isWhole(file: Path, polydata: Any) -> bool:
+    """Whether a binary PLY holds every point and triangle: VTK's writer does not notice a full disk."""
+    content = file.read_bytes()
+    end = content.find(b"end_header\n")
+    # Three float32 a point; a count and three int32 a triangle.
+    wanted = 12 * polydata.GetNumberOfPoints() + 13 * polydata.GetNumberOfPolys()
+    return end >= 0 and len(content) == end + len(b"end_header\n") + wanted
 
 
 def _terminology(segmentation: Any, identifier: str) -> list[str]:

@@ -1,14 +1,22 @@
-"""JSON that travels with the scene: text nodes, found again through node references."""
+"""Text in the scene and in the panel: JSON in text nodes, found again through node references, and lines of HTML."""
 
 from __future__ import annotations
 
 import json
+from html import escape
 from typing import Any
 
 import slicer
+from slicer.i18n import tr as _
 
 RIG = "BiplanarBoneRecon.Rig"
+CALIBRATED_RIG = "BiplanarBoneRecon.CalibratedRig"
 REPORT = "BiplanarBoneRecon.Report"
+
+
+def warningLine(warning: str) -> str:
+    """A warning of the engine as a line of the panel."""
+    return f"<b>{_('Warning:')}</b> {escape(warning)}"
 
 
 def attachJson(owner: Any, role: str, name: str, value: dict[str, Any]) -> Any:

@@ -27,7 +27,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--format", action="append", choices=("stl", "ply", "obj"), help="may be given more than once (stl)"
     )
     parser.add_argument("--frame", choices=("LPS", "RAS"), default="LPS", help="axes of the files (LPS)")
-    parser.add_argument("--triangles", type=int, metavar="N", help="at most N triangles a bone")
+    parser.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="another surface (LPS mm), such as a guide; may be given more than once",
+    )
+    parser.add_argument(
+        "--triangles", type=int, metavar="N", help="at most N triangles a bone; other surfaces stay as they are"
+    )
     parser.add_argument("--patient", default="", metavar="ID", help="first part of each file name")
     parser.add_argument("--side", choices=SIDES, help="part of each file name")
     parser.add_argument("--date", default="", metavar="YYYY-MM-DD", help="part of each file name")
@@ -44,6 +53,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if args.triangles is not None and args.triangles < _FEWEST_TRIANGLES:
         raise InputError(f"--triangles is {args.triangles}: give at least {_FEWEST_TRIANGLES} a bone.")
     surfaces = read_bone_surfaces(args.bones)
+    others = _others(args.also, set(surfaces))
     formats = list(dict.fromkeys(args.format or ["stl"]))
     report: dict[str, Any] = {
         "schema": SCHEMA,
@@ -55,15 +65,31 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "bones": {},
     }
     with complete_folder(args.out, args.overwrite) as folder, progress_bar("Exporting") as progress:
-        for index, (name, surface) in enumerate(surfaces.items()):
-            progress(index / len(surfaces), f"checking the {name}")
-            decimation = _decimated(surface, args.triangles)
+        wanted = surfaces | others
+        for index, (name, surface) in enumerate(wanted.items()):
+            progress(index / len(wanted), f"checking the {name.replace('_', ' ')}")
+            decimation = _decimated(surface, args.triangles if name in surfaces else None)
             files = [] if args.check_only else [f"{file_stem(name, args)}.{suffix}" for suffix in formats]
             _write(folder, files, decimation.surface, args.frame)
             report["bones"][name] = _bone(surface, decimation, files)
         write_json(folder / "export_report.json", report)
     _tell(report, args.out)
     return {"folder": str(args.out), **report}
+
+
+def _others(words: list[str], taken: set[str]) -> dict[str, Surface]:
+    """Surfaces beside the bones, by name, from NAME=FILE. Raises InputError for a name twice or one that no file name may hold."""
+    from SSRKDCore.surface_files import read_surface
+
+    found: dict[str, Surface] = {}
+    for item in words:
+        name, separator, file = item.partition("=")
+        if not separator or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+            raise InputError(f"--also {item} is not NAME=FILE with a name of small letters: correct it.")
+        if name in taken or name in found:
+            raise InputError(f"--also names {name} twice, or like a bone of the folder: choose another name.")
+        found[name] = read_surface(file)
+    return found
 
 
 def file_stem(bone: str, args: argparse.Namespace) -> str:

@@ -13,8 +13,10 @@ from SSRKDCore.surface import Surface
 
 #: Attempts to find the coarsest surface within a maximum deviation.
 _ATTEMPTS = 6
-#: Attempts to keep a surface out of itself, each with more of it left alone.
-_UNTANGLING = 8
+#: Attempts to keep a surface out of itself, each finer where the one before touched itself.
+_UNTANGLING = 10
+#: How much finer.
+_FINER = 4
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,10 @@ class Decimation:
 def decimated(surface: Surface, triangles: int, max_deviation_mm: float | None = None) -> Decimation:
     """A surface with at most `triangles` triangles, or the fewest (about) that stay within `max_deviation_mm`.
 
-    Edges are collapsed in the order of their quadric error, none that would change the topology (see `edge_collapse`): a closed
-    surface stays closed and manifold. Where the result would pass through itself, that place keeps more of its vertices. Open and
-    non-manifold edges stay as they are. A surface with many handles cannot have fewer triangles than they need; then
-    `reached` is False.
+    Edges are collapsed in the order of their quadric error, none that would change the topology or fold the surface (see
+    `edge_collapse`): a closed surface stays closed and manifold. Where the result would pass through itself, that place keeps more of its
+    vertices, at the cost of others while the budget allows. Open and non-manifold edges stay as they are. Where fewer triangles would
+    fold the surface, take it through itself or close a handle, more are kept than the budget; then `reached` is False.
     """
     count = len(surface.faces)
     if count <= triangles:
@@ -88,30 +90,40 @@ def _distances(from_surface: Surface, to_surface: Surface) -> NDArray[np.float64
 
 def _with_triangles(surface: Surface, triangles: int) -> Surface:
     """About this many triangles, or the next doubling of it that the shape allows."""
-    candidate, target = _attempt(surface, triangles), triangles
+    candidate, collapsed = _attempt(surface, triangles)
+    target = triangles
     # Asked for too few, what can still be collapsed is ruined and little is gained: more triangles come out better and fewer.
     while len(candidate.faces) > target and 2 * target < len(candidate.faces):
         target *= 2
-        candidate = min(candidate, _attempt(surface, target), key=lambda found: len(found.faces))
+        # Below what is left when nothing more can be collapsed, every target ends in the same surface.
+        if target > collapsed:
+            candidate = min(candidate, _attempt(surface, target)[0], key=lambda found: len(found.faces))
     return candidate
 
 
-def _attempt(surface: Surface, triangles: int) -> Surface:
-    """About this many triangles, without contacts of triangles where that could be had, else with the fewest found."""
-    locked = np.zeros(len(surface.vertices), dtype=bool)
-    locked[unsound_vertices(surface)] = True
-    best, fewest = surface, -1
+def _attempt(surface: Surface, triangles: int) -> tuple[Surface, int]:
+    """About this many triangles, without contacts of triangles where that could be had, else with the fewest found.
+
+    And how many are left when contacts are not looked at.
+    """
+    most = np.full(len(surface.vertices), len(surface.vertices))
+    most[unsound_vertices(surface)] = 1
+    best, fewest, collapsed = surface, -1, -1
     for _ in range(_UNTANGLING):
-        vertices, faces, became = collapse_edges(surface.vertices, surface.faces, triangles, locked)
+        vertices, faces, became = collapse_edges(surface.vertices, surface.faces, triangles, most)
         # Rounded as STL will round it, so that what is checked is what is written.
         candidate = Surface(vertices.astype(np.float32), faces)
         crossing = self_intersections(candidate)
+        collapsed = len(faces) if collapsed < 0 else collapsed
         if fewest < 0 or len(crossing) < fewest:
             best, fewest = candidate, len(crossing)
         if fewest == 0:
             break
-        # What was collapsed into the corners of these triangles is left alone in the next attempt.
+        # What was merged into the corners of these triangles is merged less in the next attempt: left alone altogether, it
+        # would use up the budget.
         touched = np.zeros(len(vertices), dtype=bool)
         touched[faces[np.unique(crossing)]] = True
-        locked |= np.where(became >= 0, touched[became], False)
-    return best
+        stands_for = np.bincount(became[became >= 0], minlength=len(vertices))
+        finer = np.maximum(stands_for // _FINER, 1)
+        most = np.where((became >= 0) & touched[became], np.minimum(most, finer[became]), most)
+    return best, collapsed

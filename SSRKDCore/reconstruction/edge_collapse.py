@@ -23,21 +23,21 @@ _REGULARISATION = 1e-4
 
 
 def collapse_edges(
-    vertices: NDArray[np.float64], faces: NDArray[np.int64], triangles: int, locked: NDArray[np.bool_]
+    vertices: NDArray[np.float64], faces: NDArray[np.int64], triangles: int, most: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
     """Collapse the cheapest edges until at most `triangles` triangles are left, or none can be collapsed.
 
     Parameters
     ----------
     vertices: (V, 3) mm.
-    faces: (F, 3) of a surface that is closed and manifold at every vertex that is not locked.
-    locked: (V,) vertices that stay as they are; an edge that ends at one is never collapsed.
+    faces: (F, 3) of a surface that is closed and manifold at every vertex that may be merged.
+    most: (V,) for each vertex, how many vertices of the input the one that it becomes may stand for: 1 leaves it as it is.
 
     Returns
     -------
     (V', 3) vertices, (F', 3) faces, and (V,) for each vertex of the input the one of the result that it became.
     """
-    moved, left, into = _collapse(vertices.copy(), faces.copy(), triangles, locked)
+    moved, left, into = _collapse(vertices.copy(), faces.copy(), triangles, most.copy())
     root = into
     while not np.array_equal(root, root[root]):
         root = root[root]
@@ -155,7 +155,7 @@ def _common_neighbours(near, near_count, far, far_count, faces, mark, stamp):  #
 
 
 @numba.njit(cache=True)
-def _collapse(vertices, faces, triangles, locked):  # type: ignore[no-untyped-def]
+def _collapse(vertices, faces, triangles, most):  # type: ignore[no-untyped-def]
     quadrics = _plane_quadrics(vertices, faces)
     # The corners of each vertex as a linked list: merging two vertices joins two lists.
     first = np.full(len(vertices), -1, dtype=np.int64)
@@ -165,6 +165,7 @@ def _collapse(vertices, faces, triangles, locked):  # type: ignore[no-untyped-de
         following[corner] = first[vertex]
         first[vertex] = corner
     into = np.arange(len(vertices))
+    stands_for = np.ones(len(vertices), dtype=np.int64)
     version = np.zeros(len(vertices), dtype=np.int64)
     mark = np.zeros(len(vertices), dtype=np.int64)
     near, far = np.empty(512, dtype=np.int64), np.empty(512, dtype=np.int64)
@@ -173,7 +174,7 @@ def _collapse(vertices, faces, triangles, locked):  # type: ignore[no-untyped-de
     for f in range(len(faces)):
         for k in range(3):
             a, b = faces[f, k], faces[f, (k + 1) % 3]
-            if a < b and not locked[a] and not locked[b]:
+            if a < b and most[a] > 1 and most[b] > 1:
                 error = _best_place(quadrics[a] + quadrics[b], vertices[a], vertices[b], place)
                 heap.append((error, a, b, np.int64(0)))
     heapq.heapify(heap)
@@ -198,6 +199,8 @@ def _collapse(vertices, faces, triangles, locked):  # type: ignore[no-untyped-de
         vertices[a] = place
         quadrics[a] += quadrics[b]
         into[b] = a
+        stands_for[a] += stands_for[b]
+        most[a] = min(most[a], most[b])
         version[a] += version[b] + 1
         last = -1
         for n in range(far_count):
@@ -214,7 +217,7 @@ def _collapse(vertices, faces, triangles, locked):  # type: ignore[no-untyped-de
         for n in range(near_count):
             f, k = near[n] // 3, near[n] % 3
             other = faces[f, (k + 1) % 3]
-            if not locked[other]:
+            if stands_for[a] + stands_for[other] <= min(most[a], most[other]):
                 error = _best_place(quadrics[a] + quadrics[other], vertices[a], vertices[other], place)
                 heapq.heappush(heap, (error, a, other, version[a] + version[other]))
     return vertices, faces, into

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,12 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 def repository() -> Path:
     """Root of the checkout."""
     return REPOSITORY
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _started() -> None:
+    """What runs inside Slicer as well asks for no host, and needs one."""
+    host()
 
 
 @pytest.fixture
@@ -63,6 +69,42 @@ def finished_scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def planned_scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A .mrb of the sample's true bones with a plan and a guide, made in the panel with the real engine."""
+    from planning_steps import choose_bones, set_what_the_image_lacks
+    from slicer_host.panel import Panel
+
+    started = host()
+    started.clear()
+    panel = Panel(started)
+    choose_bones(panel)
+    panel.click("measureButton")
+    panel.waitUntilIdle()
+    set_what_the_image_lacks(panel)
+    panel.click("guideButton")
+    panel.waitUntilIdle()
+    assert not started.errors, started.errors
+    path = tmp_path_factory.mktemp("plan-\u00e4\u4e2d") / "planned.mrb"
+    assert started.scene.WriteToMRB(str(path))
+    panel.close()
+    started.clear()
+    return path
+
+
+@pytest.fixture
+def planned(slicer_host: Host, planned_scene: Path) -> Iterator[Any]:
+    """The panel on the planned scene, read back."""
+    from BiplanarBoneReconLib import layouts
+    from slicer_host.panel import Panel
+
+    layouts.register()
+    assert slicer_host.scene.ReadFromMRB(str(planned_scene))
+    panel = Panel(slicer_host)
+    yield panel
+    panel.close()
+
+
 @pytest.fixture
 def finished(slicer_host: Host, finished_scene: Path) -> Any:
     """The finished scene, read back; its parameter node."""
@@ -73,3 +115,24 @@ def finished(slicer_host: Host, finished_scene: Path) -> Any:
     layouts.register()
     assert slicer_host.scene.ReadFromMRB(str(finished_scene))
     return BiplanarBoneReconLogic().getParameterNode()
+
+
+class _Script:
+    """Runs a Python script in place of the engine, in a real process: what a broken engine does."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self._monkeypatch, self._folder = monkeypatch, folder
+
+    def __call__(self, code: str) -> None:
+        package = self._folder / "SSRKDCore"
+        package.mkdir(exist_ok=True)
+        (package / "__init__.py").write_text("")
+        (package / "__main__.py").write_text(code)
+        from BiplanarBoneReconLib import engine_process
+
+        self._monkeypatch.setattr(engine_process, "engineEnvironment", lambda: {"PYTHONPATH": str(self._folder)})
+
+
+@pytest.fixture
+def engine_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, slicer_host: Any) -> Callable[[str], None]:
+    return _Script(monkeypatch, tmp_path)

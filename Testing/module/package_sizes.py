@@ -1,4 +1,4 @@
-"""Writes BiplanarBoneRecon/Resources/packages.json: what the engine needs in Slicer's Python, and how much disk that takes.
+"""Writes BiplanarBoneRecon/Resources/packages.json: what the engine and planning need in Slicer's Python, and how much disk that takes.
 
 Run it in the environment of the module's tests: `python Testing/module/package_sizes.py`. Requirements come from pyproject.toml, sizes
 from the files that are installed here, dependencies included.
@@ -19,10 +19,11 @@ TARGET = REPOSITORY / "BiplanarBoneRecon" / "Resources" / "packages.json"
 PART_OF_SLICER = {"vtk", "simpleitk", "numpy", "scipy"}
 
 
-def requirements() -> list[Requirement]:
-    """What the engine needs and Slicer lacks."""
+def requirements(extra: str = "") -> list[Requirement]:
+    """What the engine needs and Slicer lacks, or what an extra of it needs besides."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    needed = [Requirement(words) for words in project["dependencies"]]
+    words = project["optional-dependencies"][extra] if extra else project["dependencies"]
+    needed = [Requirement(line) for line in words]
     return [item for item in needed if item.name.lower() not in PART_OF_SLICER]
 
 
@@ -45,16 +46,23 @@ def installed_mb(name: str, seen: set[str]) -> float:
 
 def main() -> None:
     seen = set(PART_OF_SLICER)
-    rows = [
-        {
-            "name": item.name,
-            "module": item.name,
-            "requirement": str(item),
-            "installed_mb": max(0.1, round(installed_mb(item.name, seen), 1)),
-        }
-        for item in requirements()
-    ]
-    text = {"measured_by": "python Testing/module/package_sizes.py (CPU build of torch)", "packages": rows}
+
+    def rows(needed: list[Requirement]) -> list[dict[str, str | float]]:
+        return [
+            {
+                "name": item.name,
+                "module": item.name,
+                "requirement": str(item),
+                "installed_mb": max(0.1, round(installed_mb(item.name, seen), 1)),
+            }
+            for item in needed
+        ]
+
+    text = {
+        "measured_by": "python Testing/module/package_sizes.py (CPU build of torch)",
+        "packages": rows(requirements()),
+        "planning": rows(requirements("planning")),
+    }
     TARGET.write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
     print(TARGET)
 

@@ -1,4 +1,4 @@
-"""Takes the README's pictures: the tutorial's four steps in the real panel, with Slicer's own views.
+"""Takes the README's pictures: the tutorial's five steps in the real panel, with Slicer's own views.
 
     python Testing/module/screenshots.py [--out Resources/Screenshots] [--resolution-index 1] [--icon]
 
@@ -46,7 +46,7 @@ class Pictures:
 
     def show(self, *sections: str) -> None:
         """Open these sections of the panel, and close the others."""
-        for name in ("radiographsSection", "reconstructSection", "compareSection", "exportSection"):
+        for name in ("radiographsSection", "reconstructSection", "compareSection", "planSection", "exportSection"):
             getattr(self.panel.ui, name).collapsed = name not in sections
 
 
@@ -96,6 +96,23 @@ def comparisonViews() -> list[tuple[Any, int, int]]:
     return parts
 
 
+def planViews() -> list[tuple[Any, int, int]]:
+    """Fragments, wedge, guide and cut plane over both tables."""
+    import slicer
+    from BiplanarBoneReconLib import layouts
+    from slicer_host.charts import tablePicture
+    from slicer_host.views import ThreeDView
+
+    view = ThreeDView(layouts.viewNode(layouts.PLAN_VIEW), 1000, 540)
+    # A left knee from the front and the medial side, where the wedge opens.
+    view.look((-0.75, -1.0, -0.3), zoom=1.35)
+    parts: list[tuple[Any, int, int]] = [(view.picture(), 0, 0)]
+    for index, name in enumerate((layouts.MEASUREMENTS_VIEW, layouts.PLAN_TABLE_VIEW)):
+        table = slicer.mrmlScene.GetNodeByID(layouts.viewNode(name).GetTableNodeID())
+        parts.append((tablePicture(table, 496, 310), 504 * index, 546))
+    return parts
+
+
 def icon(path: Path) -> None:
     """The module's icon: the reconstructed bones, 128 x 128."""
     from BiplanarBoneReconLib import layouts
@@ -114,6 +131,20 @@ def icon(path: Path) -> None:
     small = picture.scaled(128, 128, QtCore.Qt.KeepAspectRatio, QtCore.Qt.SmoothTransformation)
     small.convertToFormat(QtGui.QImage.Format_RGBA8888).save(str(path))
     print(path)
+
+
+def plan(panel: Panel) -> None:
+    """The tutorial's plan, on the sample's true bones."""
+    from BiplanarBoneReconLib.parameters import Target
+    from planning_steps import set_what_the_image_lacks
+
+    node = panel.widget.parameterNode
+    node.planned, node.target, node.wedgeAngle = node.reference, Target.ANGLE, 8.0
+    panel.click("measureButton")
+    panel.waitUntilIdle()
+    set_what_the_image_lacks(panel)
+    panel.click("guideButton")
+    panel.waitUntilIdle()
 
 
 def main() -> None:
@@ -149,7 +180,11 @@ def main() -> None:
     panel.click("compareButton")
     panel.waitUntilIdle()
     pictures.save("slicer_compare", comparisonViews())
+    pictures.show("planSection")
+    plan(panel)
+    pictures.save("slicer_plan", planViews())
     pictures.show("exportSection")
+    panel.ui.showComparisonButton.click()
     panel.ui.patientIdEdit.text = "sample"
     panel.click("checkMeshButton")
     panel.waitUntilIdle()

@@ -15,27 +15,6 @@ import pytest
 SAMPLE = Path(__file__).resolve().parents[2] / "Resources" / "SampleCase"
 
 
-class _Script:
-    """Runs a Python script in place of the engine, in a real process: what a broken engine does."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-        self._monkeypatch, self._folder = monkeypatch, folder
-
-    def __call__(self, code: str) -> None:
-        package = self._folder / "SSRKDCore"
-        package.mkdir(exist_ok=True)
-        (package / "__init__.py").write_text("")
-        (package / "__main__.py").write_text(code)
-        from BiplanarBoneReconLib import engine_process
-
-        self._monkeypatch.setattr(engine_process, "engineEnvironment", lambda: {"PYTHONPATH": str(self._folder)})
-
-
-@pytest.fixture
-def engine_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, slicer_host: Any) -> Callable[[str], None]:
-    return _Script(monkeypatch, tmp_path)
-
-
 def _run(cancelAfter: float | None = None) -> Any:
     """Run the process to its end; its outcome and what it told."""
     import slicer

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shutil
 import struct
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -133,13 +135,117 @@ def test_engine_models_and_sample_are_packaged_where_they_are_looked_for(reposit
     assert "slicer_add_python_unittest" in module_cmake
 
 
+#: What Slicer's build brings, in as many lines as the rules need: its macro installs the scripts and resources it is given.
+_SLICER_BUILD = """
+cmake_minimum_required(VERSION 3.16)
+project(BiplanarBoneRecon NONE)
+set(Slicer_QTSCRIPTEDMODULES_LIB_DIR lib)
+set(Slicer_INSTALL_QTSCRIPTEDMODULES_LIB_DIR lib)
+function(slicerMacroBuildScriptedModule)
+  cmake_parse_arguments(MODULE "WITH_GENERIC_TESTS" "NAME" "SCRIPTS;RESOURCES" ${ARGN})
+  foreach(file ${MODULE_SCRIPTS} ${MODULE_RESOURCES})
+    get_filename_component(folder ${file} DIRECTORY)
+    install(FILES ${file} DESTINATION lib/${folder} COMPONENT RuntimeLibraries)
+  endforeach()
+endfunction()
+add_subdirectory("@SOURCE@/BiplanarBoneRecon" module)
+"""
+
+
+def _files(folder: Path) -> set[str]:
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+@pytest.mark.skipif(shutil.which("cmake") is None, reason="needs CMake")
+def test_the_install_rules_carry_every_file(repository: Path, tmp_path: Path) -> None:
+    """CMake itself runs the rules: what is installed and what the build tree holds are the checkout's files, all of them."""
+    (tmp_path / "CMakeLists.txt").write_text(_SLICER_BUILD.replace("@SOURCE@", repository.as_posix()))
+    build, installed = tmp_path / "build", tmp_path / "installed"
+    subprocess.run(["cmake", "-S", tmp_path, "-B", build], check=True, capture_output=True)
+    subprocess.run(["cmake", "--install", build, "--prefix", installed], check=True, capture_output=True)
+    engine = _files(repository / "SSRKDCore")
+    assert any(name.startswith("planning/") for name in engine) and any(name.endswith(".html") for name in engine)
+    data = {
+        f"resources/{name}/{file}"
+        for name in ("Models", "SampleCase")
+        for file in _files(repository / "Resources" / name)
+    }
+    for root in (installed / "lib", build / "lib"):
+        assert _files(root / "SSRKDCore") == engine | data
+    module = _files(installed / "lib") - {f"SSRKDCore/{name}" for name in engine | data}
+    assert module == _files(repository / NAME) - {"CMakeLists.txt"}
+
+
+def test_the_python_package_carries_every_file(repository: Path, tmp_path: Path) -> None:
+    """What pyproject.toml lists: every package of the engine, its data, and models with folders inside."""
+    tools = tomllib.loads((repository / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folders = {path.parent for path in (repository / "SSRKDCore").rglob("*.py")}
+    names = {".".join(folder.relative_to(repository).parts) for folder in folders}
+    assert set(tools["packages"]) == names | {"SSRKDCore.resources"}
+    carried = {
+        path
+        for package, patterns in tools["package-data"].items()
+        for pattern in patterns
+        for path in (repository / tools["package-dir"].get(package, package.replace(".", "/"))).glob(pattern)
+        if path.is_file()
+    }
+    wanted = [path for path in (repository / "SSRKDCore").rglob("*") if path.is_file() and path.suffix != ".py"]
+    for name in ("Models", "SampleCase"):
+        wanted += [path for path in (repository / "Resources" / name).rglob("*") if path.is_file()]
+    missing = [str(path) for path in wanted if path not in carried and "__pycache__" not in path.parts]
+    assert not missing
+    inside = tmp_path / "Models" / "compact" / "segmenter" / "weights.safetensors"
+    inside.parent.mkdir(parents=True)
+    inside.touch()
+    assert any(inside in tmp_path.glob(pattern) for pattern in tools["package-data"]["SSRKDCore.resources"])
+
+
+def test_the_self_tests_are_registered_for_ctest(repository: Path, module_cmake: str) -> None:
+    assert "slicer_add_python_unittest(SCRIPT ${MODULE_NAME}.py)" in module_cmake
+    assert (
+        "/../Testing" in module_cmake
+        and "add_subdirectory(module)" in (repository / "Testing/CMakeLists.txt").read_text()
+    )
+    registered = (repository / "Testing" / "module" / "CMakeLists.txt").read_text()
+    for script in re.findall(r"SCRIPT (\S+)", registered):
+        assert (repository / "Testing" / "module" / script).is_file()
+
+
+def test_the_checklist_of_tier_3(repository: Path) -> None:
+    """Of Slicer's extension submission: licence, tutorial with pictures, sample data, logic apart from the panel."""
+    assert "Permission is hereby granted, free of charge" in (repository / "LICENSE.txt").read_text()
+    guide = (repository / "docs" / "slicer.md").read_text()
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", guide)
+    assert len(pictures) == 5 and all((repository / "docs" / picture).is_file() for picture in pictures)
+    assert "docs/slicer.md" in (repository / "README.md").read_text()
+    assert "registerCustomSampleDataSource" in (repository / NAME / f"{NAME}Lib" / "sample_data.py").read_text()
+    for path in sorted((repository / NAME / f"{NAME}Lib").glob("*.py")):
+        if not path.name.startswith("panel_"):
+            assert ".ui." not in path.read_text(), path.name
+
+
+def test_no_module_that_python_3_12_has_dropped(repository: Path) -> None:
+    dropped = {"imp", "distutils", "asynchat", "asyncore", "smtpd"}
+    for path in [*(repository / NAME).rglob("*.py"), *(repository / "SSRKDCore").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 11))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and node.level == 0 else []
+            assert not {name.split(".")[0] for name in names} & dropped, path
+
+
 def test_packages_are_those_of_the_engine(repository: Path) -> None:
-    rows = json.loads((repository / NAME / "Resources" / "packages.json").read_text())["packages"]
+    groups = json.loads((repository / NAME / "Resources" / "packages.json").read_text())
+    rows = groups["packages"]
     project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
     part_of_slicer = ("numpy", "scipy", "vtk", "SimpleITK")
     wanted = {words for words in project["dependencies"] if not words.startswith(part_of_slicer)}
     assert {row["requirement"] for row in rows} == wanted
-    assert all(row["installed_mb"] > 0 for row in rows)
+    assert {row["requirement"] for row in groups["planning"]} == set(project["optional-dependencies"]["planning"])
+    assert all(row["installed_mb"] > 0 for row in [*rows, *groups["planning"]])
 
 
 def test_the_icon_is_a_square_png(repository: Path) -> None:

@@ -47,13 +47,26 @@ def test_every_choice_is_a_parameter_and_every_parameter_a_choice(panel: Any, re
     tree = ElementTree.parse(repository / "BiplanarBoneRecon" / "Resources" / "UI" / "BiplanarBoneRecon.ui")
     named = [item.findtext("string") for item in tree.iter("property") if item.get("name") == "SlicerParameterName"]
     by_hand = {"matchFemur", "matchTibia", "matchFibula", "matchPatella"}
+    # What the section makes in the scene, and finds again there.
+    by_hand |= {"landmarks", "measurements", "cutPlane", "planTable"}
     assert len(named) == len(set(named))
     assert set(named) | by_hand == set(panel.widget.parameterNode._fields)
 
 
 def test_every_control_changes_its_parameter_and_follows_it(panel: Any) -> None:
     node = panel.widget.parameterNode
-    from BiplanarBoneReconLib.parameters import Alignment, Device, DistanceKind, Frame, Geometry, Resolution, Side
+    from BiplanarBoneReconLib.parameters import (
+        Alignment,
+        Device,
+        DistanceKind,
+        Frame,
+        Geometry,
+        Osteotomy,
+        Resolution,
+        Side,
+        Target,
+        View,
+    )
 
     for box, name, kind in (
         ("sideComboBox", "side", Side),
@@ -63,6 +76,9 @@ def test_every_control_changes_its_parameter_and_follows_it(panel: Any) -> None:
         ("alignmentComboBox", "alignment", Alignment),
         ("distanceKindComboBox", "distanceKind", DistanceKind),
         ("exportFrameComboBox", "exportFrame", Frame),
+        ("ballViewComboBox", "ballView", View),
+        ("osteotomyComboBox", "osteotomy", Osteotomy),
+        ("targetComboBox", "target", Target),
     ):
         widget = getattr(panel.ui, box)
         assert widget.count == len(kind)
@@ -86,13 +102,27 @@ def test_every_control_changes_its_parameter_and_follows_it(panel: Any) -> None:
         ("plyCheckBox", "exportPly"),
         ("sceneCheckBox", "exportScene"),
         ("limitTrianglesCheckBox", "limitTriangles"),
+        ("planCheckBox", "exportPlan"),
+        ("biplanarCheckBox", "biplanar"),
+        ("followDragsCheckBox", "followDrags"),
+        ("cutByHandCheckBox", "cutByHand"),
     ):
         before = getattr(node, name)
         getattr(panel.ui, check).checked = not before
         assert getattr(node, name) is not before
-    panel.ui.distanceRangeSpinBox.value = 7.5
-    panel.ui.trianglesSpinBox.value = 5000
-    assert (node.distanceRange, node.triangles) == (7.5, 5000)
+    for spin, name, value in (
+        ("distanceRangeSpinBox", "distanceRange", 7.5),
+        ("trianglesSpinBox", "triangles", 5000),
+        ("ballDiameterSpinBox", "ballDiameter", 30.0),
+        ("fujisawaSpinBox", "fujisawa", 55.0),
+        ("hipKneeAnkleSpinBox", "hipKneeAnkle", 182.0),
+        ("wedgeAngleSpinBox", "wedgeAngle", 9.5),
+    ):
+        getattr(panel.ui, spin).value = value
+        assert getattr(node, name) == value
+    for index, choice in enumerate(Target):
+        node.target = choice
+        assert panel.ui.targetStack.currentIndex == index
 
 
 def test_the_rig_file_is_asked_for_only_where_it_is_used(panel: Any) -> None:
@@ -270,6 +300,29 @@ def test_pressed_twice_and_cancelled(finished_panel: Any) -> None:
     assert finished_panel.ui.reconstructButton.enabled
 
 
+@pytest.mark.parametrize(
+    ("trust", "words"),
+    [
+        (None, "not assessed"),
+        ({"light": "green", "reasons": []}, "green"),
+        ({"light": "red", "reasons": ["The views are swapped <here>."]}, "The views are swapped &lt;here&gt;."),
+    ],
+)
+def test_the_traffic_light_and_its_reasons(finished_panel: Any, trust: dict[str, Any] | None, words: str) -> None:
+    """From the report in the scene, so that a reopened scene shows it too."""
+    import json
+
+    from BiplanarBoneReconLib.texts import REPORT
+
+    node = finished_panel.widget.parameterNode
+    text = node.reconstruction.GetNodeReference(REPORT)
+    report = json.loads(text.GetText())
+    report.pop("trust", None)
+    text.SetText(json.dumps(report if trust is None else {**report, "trust": trust}))
+    finished_panel.widget.update()
+    assert words in finished_panel.ui.trustLabel.text
+
+
 def test_a_scene_closed_while_the_engine_runs(finished_panel: Any) -> None:
     finished_panel.click("reconstructButton")
     finished_panel.host.scene.Clear(False)
@@ -344,7 +397,8 @@ def test_nothing_is_installed_where_everything_is_there(slicer_host: Any) -> Non
     from BiplanarBoneReconLib.dependencies import missingPackages, packages
 
     assert {package.name for package in packages()} >= {"torch", "numba"}
-    assert missingPackages() == []
+    assert {package.name for package in packages(planning=True)} > {package.name for package in packages()}
+    assert missingPackages(planning=True) == []
 
 
 def test_an_old_package_counts_as_missing(slicer_host: Any) -> None:

@@ -91,6 +91,11 @@ class Host:
         self.colorLogic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
         self.segmentationsLogic = slicer.vtkSlicerSegmentationsModuleLogic()
         self.segmentationsLogic.SetMRMLScene(self.scene)
+        # Registers the markups with the scene, so that a saved one can be read, and with the views that draw them.
+        self.markupsLogic = slicer.vtkSlicerMarkupsLogic()
+        self.markupsLogic.SetMRMLApplicationLogic(slicer.app.applicationLogic())
+        self.markupsLogic.SetMRMLScene(self.scene)
+        slicer.app.applicationLogic().SetModuleLogic("Markups", self.markupsLogic)
         self.layoutLogic = slicer.vtkMRMLLayoutLogic()
         self.layoutLogic.SetMRMLScene(self.scene)
         slicer.modules = SimpleNamespace(colors=SimpleNamespace(logic=lambda: self.colorLogic))

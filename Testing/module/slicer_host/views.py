@@ -19,6 +19,7 @@ _THREED_MANAGERS = (
     "vtkMRMLModelDisplayableManager",
     "vtkMRMLSegmentationsDisplayableManager3D",
     "vtkMRMLColorLegendDisplayableManager",
+    "vtkMRMLMarkupsDisplayableManager",
 )
 
 

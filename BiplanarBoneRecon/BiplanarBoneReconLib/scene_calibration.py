@@ -1,0 +1,120 @@
+"""A calibration ball on a radiograph in the scene: a point that can be dragged onto it, its outline, and what was measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import slicer
+import vtk
+from slicer.i18n import tr as _
+
+from . import layouts
+from .radiograph_sources import VIEW_NAMES
+from .texts import attachedJson, attachJson
+
+BALL_ATTRIBUTE = "BiplanarBoneRecon.CalibrationBall"
+_OUTLINE_ATTRIBUTE = "BiplanarBoneRecon.CalibrationBallOutline"
+_REPORT = "BiplanarBoneRecon.CalibrationReport"
+
+
+def ballPoint(view: str) -> Any:
+    """The point on the ball of a view ("ap" or "lateral"), or None."""
+    return _marked("vtkMRMLMarkupsFiducialNode", BALL_ATTRIBUTE, view)
+
+
+def ballPixel(view: str, radiograph: Any) -> tuple[float, float] | None:
+    """(row, column) where the point of a view stands on its radiograph; None without one."""
+    point = ballPoint(view)
+    if point is None or point.GetNumberOfDefinedControlPoints() == 0:
+        return None
+    position = [0.0, 0.0, 0.0]
+    point.GetNthControlPointPositionWorld(0, position)
+    toPixels = vtk.vtkMatrix4x4()
+    radiograph.GetRASToIJKMatrix(toPixels)
+    column, row = toPixels.MultiplyPoint([*position, 1.0])[:2]
+    return row, column
+
+
+def placeBall(view: str, radiograph: Any, report: dict[str, Any]) -> Any:
+    """Show what `ssrkd calibrate ball` measured; returns the point."""
+    ball = report["measured"]["ball"]
+    point = ballPoint(view)
+    if point is None:
+        name = _("Calibration ball ({view})").format(view=VIEW_NAMES[view])
+        point = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", name)
+        point.SetAttribute(BALL_ATTRIBUTE, view)
+        point.CreateDefaultDisplayNodes()
+        point.AddControlPoint(vtk.vtkVector3d(0.0, 0.0, 0.0), "")
+        point.SetFixedNumberOfControlPoints(True)
+    point.SetNthControlPointPositionWorld(0, *_onDetector(radiograph, *ball["center"]))
+    attachJson(point, _REPORT, "Calibration report", report).SetHideFromEditors(True)
+    outline = _marked("vtkMRMLModelNode", _OUTLINE_ATTRIBUTE, view)
+    if outline is None:
+        outline = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode", f"{point.GetName()} outline")
+        outline.SetAttribute(_OUTLINE_ATTRIBUTE, view)
+        outline.CreateDefaultDisplayNodes()
+        display = outline.GetDisplayNode()
+        display.SetColor(1.0, 0.2, 0.6)
+        display.SetLineWidth(2)
+        display.SetLighting(False)
+        display.SetVisibility2D(True)
+        display.SetSliceDisplayModeToProjection()
+    outline.SetAndObservePolyData(_closedLine([_onDetector(radiograph, *pixel) for pixel in ball["outline"]]))
+    layouts.restrictTo(outline.GetDisplayNode(), [layouts.SLICE_VIEWS[view], layouts.KNEE_VIEW])
+    return point
+
+
+def ballReport(view: str) -> dict[str, Any]:
+    """What was measured of a view's ball, {} where nothing was."""
+    return attachedJson(ballPoint(view), _REPORT) or {}
+
+
+def ballInWords(report: dict[str, Any]) -> list[str]:
+    """A ball's measurement, one sentence a line, without the warnings."""
+    measured = report["measured"]
+    lines = [
+        _("Ball of {diameter:g} mm: residual {residual:.1f} % of its shadow, confidence {confidence:.0f} %.").format(
+            diameter=measured["diameter_mm"],
+            residual=measured["residual_percent"],
+            confidence=100 * measured["ball"]["confidence"],
+        )
+    ]
+    if measured["magnification"] is not None:
+        lines.append(
+            _("Magnification at the ball {magnification:.3f} \u00b1 {uncertainty:.2f} %.").format(
+                magnification=measured["magnification"], uncertainty=measured["uncertainty_percent"]
+            )
+        )
+    at_centre = measured.get("magnification_at_centre")
+    if at_centre is not None:
+        lines.append(_("Magnification at the knee's centre {magnification:.3f}.").format(magnification=at_centre))
+    lines += [_("Assumed: {words}.").format(words=words) for words in report["assumed"]]
+    return lines
+
+
+def _onDetector(radiograph: Any, row: float, column: float) -> list[float]:
+    toRAS = vtk.vtkMatrix4x4()
+    radiograph.GetIJKToRASMatrix(toRAS)
+    return list(toRAS.MultiplyPoint([column, row, 0.0, 1.0])[:3])
+
+
+def _closedLine(corners: list[list[float]]) -> Any:
+    points, lines = vtk.vtkPoints(), vtk.vtkCellArray()
+    for corner in corners:
+        points.InsertNextPoint(corner)
+    lines.InsertNextCell(len(corners) + 1)
+    for index in [*range(len(corners)), 0]:
+        lines.InsertCellPoint(index)
+    polydata = vtk.vtkPolyData()
+    polydata.SetPoints(points)
+    polydata.SetLines(lines)
+    return polydata
+
+
+def _marked(kind: str, attribute: str, value: str) -> Any:
+    scene = slicer.mrmlScene
+    for index in range(scene.GetNumberOfNodesByClass(kind)):
+        node = scene.GetNthNodeByClass(index, kind)
+        if node.GetAttribute(attribute) == value:
+            return node
+    return None

@@ -1,0 +1,183 @@
+"""A planned osteotomy in the scene: the cut as a plane that can be dragged, fragments, wedge and guide as models, and a table."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import slicer
+from slicer.i18n import tr as _
+
+from .hierarchy import put, remove
+from .scene_bones import readSurface
+from .scene_landmarks import fillTable, newTable, toLPS, toRAS
+from .texts import attachedJson, attachJson
+
+PART_ATTRIBUTE = "BiplanarBoneRecon.PlanPart"
+_PLACED = "BiplanarBoneRecon.PlacedPlane"
+_REPORT = "BiplanarBoneRecon.PlanReport"
+_PLANE_SIZE_MM = 90.0
+_MOVED_MM, _TURNED = 0.02, 1e-4
+#: Part: name of its model, colour, whether it is shown at first.
+_PARTS = {
+    "proximal": ("Proximal fragment", (0.90, 0.86, 0.74), True),
+    "distal": ("Distal fragment before", (0.70, 0.66, 0.56), False),
+    "distal_moved": ("Distal fragment", (0.80, 0.76, 0.62), True),
+    "wedge": ("Wedge", (0.90, 0.35, 0.25), True),
+    "corrected": ("Corrected tibia", (0.85, 0.82, 0.70), False),
+    "guide": ("Cutting guide", (0.30, 0.60, 0.85), True),
+}
+
+
+def placePlan(
+    folder: Path, plan: dict[str, Any], plane: Any, table: Any, stood: list[float] | None, byHand: bool, item: int
+) -> tuple[Any, Any]:
+    """Show the result folder of `ssrkd plan-hto`; returns the cut plane and the table, made where they are None.
+
+    plan: its plan.json. stood: where the plane was when the engine began, None without one. byHand: that is where the plan cuts; else the
+    plane is put to where it does. item: the folder for what is new. A guide of an earlier plan does not fit any more and is removed.
+    """
+    surfaces = {name: readSurface(folder / file) for name, file in plan["files"].items() if name in _PARTS}
+    if plane is None:
+        plane = _newPlane()
+        put(plane, item)
+    # Dragged while the engine was at work, it stays, differs from what is noted here, and is followed again.
+    if not byHand and (stood is None or cutPlane(plane) == stood):
+        _movePlane(plane, plan)
+        stood = cutPlane(plane)
+    plane.SetAttribute(_PLACED, json.dumps(stood))
+    if table is None:
+        table = newTable("Osteotomy plan")
+        put(table, item)
+    fillTable(table, _rows(plan))
+    attachJson(table, _REPORT, "Osteotomy plan report", plan).SetHideFromEditors(True)
+    for name, surface in surfaces.items():
+        _placePart(name, surface, item)
+    guide = planParts().get("guide")
+    if guide is not None:
+        remove(guide)
+    return plane, table
+
+
+def placeGuide(folder: Path, item: int) -> None:
+    """Show the result folder of `ssrkd guide`."""
+    _placePart("guide", readSurface(folder / "guide.stl"), item)
+
+
+def planParts() -> dict[str, Any]:
+    """The plan's models in the scene, by part."""
+    scene = slicer.mrmlScene
+    nodes = [
+        scene.GetNthNodeByClass(index, "vtkMRMLModelNode")
+        for index in range(scene.GetNumberOfNodesByClass("vtkMRMLModelNode"))
+    ]
+    found = {node.GetAttribute(PART_ATTRIBUTE): node for node in nodes if node.GetAttribute(PART_ATTRIBUTE)}
+    return {name: found[name] for name in _PARTS if name in found}
+
+
+def planReport(table: Any) -> dict[str, Any]:
+    """plan.json behind the plan's table, {} where there is none."""
+    return attachedJson(table, _REPORT) or {}
+
+
+def cutPlane(plane: Any) -> list[float]:
+    """Origin and normal of the cut plane: six numbers, LPS mm."""
+    origin, normal = [0.0] * 3, [0.0] * 3
+    plane.GetOriginWorld(origin)
+    plane.GetNormalWorld(normal)
+    return [*toLPS(origin), *toLPS(normal)]
+
+
+def wasDragged(plane: Any) -> bool:
+    """Whether the plane stands elsewhere than the plan that is shown has it."""
+    placed = plane.GetAttribute(_PLACED)
+    if not placed:
+        return False
+    difference = np.abs(np.subtract(cutPlane(plane), json.loads(placed)))
+    return bool(difference[:3].max() > _MOVED_MM or difference[3:].max() > _TURNED)
+
+
+def forgetDrag(plane: Any) -> None:
+    """Let the plane count as not dragged where it stands now."""
+    plane.SetAttribute(_PLACED, json.dumps(cutPlane(plane)))
+
+
+def planInWords(plan: dict[str, Any]) -> list[str]:
+    """The plan's figures, one sentence a line, without the warnings."""
+    parameters = plan["parameters"]
+    lines = [
+        _("Wedge {angle:.1f}\u00b0, {height:.1f} mm at the cortex; hinge {hinge:.1f} mm from its cortex.").format(
+            angle=plan["wedge_degrees"], height=plan["height_mm"], hinge=parameters["hinge_to_cortex_mm"]
+        )
+    ]
+    for name, item in plan["changes"].items():
+        lines.append(
+            _("{name}: {before:.1f} \u2192 {after:.1f}").format(
+                name=_title(name), before=item["before"], after=item["after"]
+            )
+        )
+    return lines
+
+
+def _title(name: str) -> str:
+    """hinge_height_mm as "Hinge height (mm)"."""
+    for suffix, unit in (("_degrees", "\u00b0"), ("_percent", "%"), ("_mm", "mm")):
+        if name.endswith(suffix):
+            words = name.removesuffix(suffix).replace("_", " ").replace("mpta", "MPTA").replace("hka", "HKA")
+            return f"{words[:1].upper()}{words[1:]} ({unit})"
+    return name.replace("_", " ")
+
+
+def _rows(plan: dict[str, Any]) -> dict[str, list[str]]:
+    rows = [
+        ("Wedge (\u00b0)", "", f"{plan['wedge_degrees']:.2f}", ""),
+        ("Height at the cortex (mm)", "", f"{plan['height_mm']:.2f}", ""),
+    ]
+    if plan["miniaci_degrees"] is not None:
+        rows.append(("Wedge by Miniaci's construction (\u00b0)", "", f"{plan['miniaci_degrees']:.2f}", ""))
+    for name in ("hinge_to_cortex_mm", "hinge_below_plateau_mm", "entry_below_plateau_mm", "hinge_tilt_degrees"):
+        if plan["parameters"][name] is not None:
+            rows.append((_title(name), "", f"{plan['parameters'][name]:.2f}", ""))
+    for name, item in plan["changes"].items():
+        rows.append((_title(name), f"{item['before']:.2f}", f"{item['after']:.2f}", f"{item['change']:+.2f}"))
+    rows += [(f"Warning: {warning['message']}", "", "", "") for warning in plan["warnings"]]
+    titles = ("Quantity", "Before", "Planned", "Change")
+    return {title: [row[column] for row in rows] for column, title in enumerate(titles)}
+
+
+def _newPlane() -> Any:
+    plane = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsPlaneNode", "Cut plane")
+    plane.CreateDefaultDisplayNodes()
+    plane.SetPlaneType(plane.PlaneTypePointNormal)
+    plane.SetSizeMode(plane.SizeModeAbsolute)
+    plane.SetSize(_PLANE_SIZE_MM, _PLANE_SIZE_MM)
+    display = plane.GetDisplayNode()
+    display.SetHandlesInteractive(True)
+    display.SetScaleHandleVisibility(False)
+    display.SetOpacity(0.5)
+    display.SetPropertiesLabelVisibility(False)
+    return plane
+
+
+def _movePlane(plane: Any, plan: dict[str, Any]) -> None:
+    """In the middle of the bone, where its handles are near at hand."""
+    middle = np.mean([plan["hinge"]["point"], plan["entry"]], axis=0)
+    plane.SetOriginWorld(toRAS(middle))
+    plane.SetNormalWorld(toRAS(plan["cut_plane"]["normal"]))
+
+
+def _placePart(name: str, surface: Any, item: int) -> None:
+    node = planParts().get(name)
+    if node is not None:
+        node.SetAndObservePolyData(surface)
+        return
+    title, color, shown = _PARTS[name]
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode", title)
+    node.SetAttribute(PART_ATTRIBUTE, name)
+    node.SetAndObservePolyData(surface)
+    node.CreateDefaultDisplayNodes()
+    node.GetDisplayNode().SetColor(color)
+    node.GetDisplayNode().SetVisibility(shown)
+    put(node, item)

@@ -1,0 +1,338 @@
+"""Planning in the scene: landmarks that can be corrected, a cut that can be dragged, and what comes of it as files."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import trimesh
+import vtk
+from planning_steps import SAMPLE, SET_BY_HAND, choose_bones, index_of, set_landmark
+from vtk.util.numpy_support import vtk_to_numpy
+
+
+@pytest.fixture
+def panel(slicer_host: Any) -> Iterator[Any]:
+    from slicer_host.panel import Panel
+
+    opened = Panel(slicer_host)
+    yield opened
+    opened.close()
+
+
+def _wait(panel: Any, reached: Callable[[], bool], seconds: float = 240.0) -> None:
+    """Let events go on, with the pause after a drag, until something has come of it."""
+    end = time.monotonic() + seconds
+    while not (reached() and panel.widget.isIdle):
+        assert time.monotonic() < end, panel.status()
+        panel.process()
+        time.sleep(0.01)
+
+
+def _cells(table: Any) -> dict[str, list[str]]:
+    """Rows by their first column."""
+    content = table.GetTable()
+    return {
+        content.GetValue(row, 0).ToString(): [
+            content.GetValue(row, column).ToString() for column in range(1, content.GetNumberOfColumns())
+        ]
+        for row in range(content.GetNumberOfRows())
+    }
+
+
+def _points(model: Any) -> np.ndarray:
+    return vtk_to_numpy(model.GetPolyData().GetPoints().GetData()).astype(float)
+
+
+def test_landmarks_stand_on_the_bones_and_say_what_is_missing(panel: Any) -> None:
+    choose_bones(panel)
+    panel.click("measureButton")
+    panel.waitUntilIdle()
+    node = panel.widget.parameterNode
+    landmarks = node.landmarks
+    pole = landmarks.GetNthControlPointPositionVector(index_of(landmarks, "patella_superior_pole"))
+    patella = trimesh.load(SAMPLE / "patella.ply", process=False).vertices * [-1, -1, 1]
+    assert np.linalg.norm(patella - list(pole), axis=1).min() < 1.0
+    # A left knee in RAS: lateral is negative.
+    lateral, medial = (
+        landmarks.GetNthControlPointPositionVector(index_of(landmarks, f"{side}_epicondyle"))[0]
+        for side in ("lateral", "medial")
+    )
+    assert lateral < medial - 50
+    hip = index_of(landmarks, "hip_centre")
+    assert landmarks.GetNthControlPointPositionStatus(hip) == landmarks.PositionUndefined
+    assert "not in the field of view" in landmarks.GetNthControlPointDescription(hip)
+    cells = _cells(node.measurements)
+    assert float(cells["Caton_Deschamps"][0]) > 0.5
+    assert cells["HKA"][0] == "" and "no hip centre" in cells["HKA"][3]
+    assert "tibial tubercle" in cells["Insall_Salvati"][3]
+    panel.click("planButton")
+    panel.waitUntilIdle()
+    assert "without tibial_tubercle" in panel.host.errors[-1][0]
+    assert node.cutPlane is None
+
+
+def test_a_landmark_that_is_moved_takes_the_measurements_along(planned: Any) -> None:
+    node = planned.widget.parameterNode
+    before = _cells(node.measurements)
+    tubercle = SET_BY_HAND["tibial_tubercle"]
+    set_landmark(node.landmarks, "tibial_tubercle", (tubercle[0], tubercle[1], tubercle[2] - 10.0))
+    _wait(planned, lambda: _cells(node.measurements)["Insall_Salvati"][0] != before["Insall_Salvati"][0])
+    after = _cells(node.measurements)
+    assert float(after["Insall_Salvati"][0]) > float(before["Insall_Salvati"][0]) + 0.1
+    assert "tibial tubercle" in after["Insall_Salvati"][2]
+    found = node.landmarks.GetNthControlPointPositionVector(index_of(node.landmarks, "tibial_tubercle"))
+    np.testing.assert_allclose(list(found), [-tubercle[0], -tubercle[1], tubercle[2] - 10.0], atol=1e-6)
+    # The plan hangs on the tubercle too, and a guide of the plan before does not fit any more.
+    from BiplanarBoneReconLib.scene_plan import planParts, planReport
+
+    assert planReport(node.planTable)["landmarks"]["tibial_tubercle"][2] == pytest.approx(tubercle[2] - 10.0)
+    assert "guide" not in planParts() and "No guide" in planned.ui.planLabel.text
+    assert not planned.host.errors
+
+
+def test_what_is_dragged_while_the_engine_is_at_work_is_not_lost(planned: Any) -> None:
+    """A second landmark and the plane are moved before the first answer has come: the next answer has all three."""
+    from BiplanarBoneReconLib.scene_landmarks import landmarkReport
+    from BiplanarBoneReconLib.scene_plan import cutPlane, planReport
+
+    node = planned.widget.parameterNode
+    first, second = (
+        (*SET_BY_HAND[name][:2], SET_BY_HAND[name][2] - 2.0) for name in ("tibial_tubercle", "tibial_shaft_distal")
+    )
+    set_landmark(node.landmarks, "tibial_tubercle", first)
+    end = time.monotonic() + 60
+    while planned.widget.isIdle:
+        assert time.monotonic() < end
+        planned.process()
+    set_landmark(node.landmarks, "tibial_shaft_distal", second)
+    origin = [0.0] * 3
+    node.cutPlane.GetOriginWorld(origin)
+    node.cutPlane.SetOriginWorld(origin[0], origin[1], origin[2] - 2.0)
+    wanted = cutPlane(node.cutPlane)
+    _wait(planned, lambda: node.cutByHand and node.planTable is not None and not _unfinished(node))
+    given = landmarkReport(node.landmarks)["landmarks"]
+    assert given["landmarks"]["tibial_tubercle"] == pytest.approx(first)
+    assert given["landmarks"]["tibial_shaft_distal"] == pytest.approx(second)
+    plan = planReport(node.planTable)
+    assert plan["landmarks"]["tibial_shaft_distal"] == pytest.approx(second)
+    normal = np.array(plan["cut_plane"]["normal"])
+    assert abs((np.array(plan["entry"]) - wanted[:3]) @ normal) < 0.01
+
+
+def _unfinished(node: Any) -> bool:
+    from BiplanarBoneReconLib.scene_landmarks import wasCorrected
+    from BiplanarBoneReconLib.scene_plan import wasDragged
+
+    return wasCorrected(node.landmarks) or wasDragged(node.cutPlane)
+
+
+def test_a_dragged_plane_is_the_new_cut(planned: Any) -> None:
+    """Lowered by 3 mm and turned by 4 degrees about the front: the cut lies in it, and stays where the hand left it."""
+    from BiplanarBoneReconLib.scene_plan import cutPlane, planReport
+
+    node = planned.widget.parameterNode
+    before = planReport(node.planTable)
+    origin, normal = [0.0] * 3, [0.0] * 3
+    node.cutPlane.GetOriginWorld(origin)
+    node.cutPlane.GetNormalWorld(normal)
+    turn = vtk.vtkTransform()
+    turn.RotateWXYZ(4.0, 0.0, 1.0, 0.0)
+    node.cutPlane.SetOriginWorld(origin[0], origin[1], origin[2] - 3.0)
+    node.cutPlane.SetNormalWorld(turn.TransformVector(normal))
+    wanted = cutPlane(node.cutPlane)
+    _wait(planned, lambda: planReport(node.planTable)["entry"] != before["entry"])
+    plan = planReport(node.planTable)
+    assert node.cutByHand and planned.ui.cutByHandCheckBox.checked
+    assert cutPlane(node.cutPlane) == pytest.approx(wanted)
+    direction = np.array(plan["cut_plane"]["normal"])
+    assert abs(direction @ wanted[3:]) == pytest.approx(1.0, abs=1e-5)
+    for point in (plan["cut_plane"]["point"], plan["entry"]):
+        assert abs((np.array(point) - wanted[:3]) @ direction) < 0.01
+    assert plan["height_mm"] != pytest.approx(before["height_mm"], abs=0.05)
+    assert f"{plan['height_mm']:.1f} mm" in planned.ui.planLabel.text
+    # Back to the usual cut.
+    planned.ui.cutByHandCheckBox.checked = False
+    planned.click("planButton")
+    planned.waitUntilIdle()
+    assert not planned.host.errors
+    assert planReport(node.planTable)["entry"] == pytest.approx(before["entry"], abs=1e-3)
+
+
+def test_an_impossible_drag_is_told_without_a_dialogue(planned: Any) -> None:
+    from BiplanarBoneReconLib.scene_plan import cutPlane, planReport
+
+    node = planned.widget.parameterNode
+    before = planReport(node.planTable)
+    node.cutPlane.SetNormalWorld(1.0, 0.0, 0.0)
+    _wait(planned, lambda: "runs along the tibia" in planned.status())
+    assert not planned.host.errors
+    assert planReport(node.planTable) == before
+    # Nothing is tried again until somebody moves it on.
+    for _ in range(100):
+        planned.process()
+        time.sleep(0.01)
+    assert planned.widget.isIdle and node.cutByHand
+    # The way back: the usual cut takes the plane with it.
+    planned.ui.cutByHandCheckBox.checked = False
+    planned.click("planButton")
+    planned.waitUntilIdle()
+    assert not planned.host.errors
+    assert planReport(node.planTable)["entry"] == pytest.approx(before["entry"], abs=1e-3)
+    assert abs(cutPlane(node.cutPlane)[5]) > 0.5
+
+
+def test_nothing_follows_where_it_is_not_wanted(planned: Any) -> None:
+    planned.ui.followDragsCheckBox.checked = False
+    planned.widget.parameterNode.cutPlane.SetOriginWorld(0.0, 0.0, 0.0)
+    for _ in range(100):
+        planned.process()
+        time.sleep(0.01)
+    assert planned.widget.isIdle and not planned.status()
+
+
+def test_a_saved_plan_reopens_without_loss(planned: Any) -> None:
+    """Read back: nodes, references, models, folder, and a plane and landmarks that count as not moved."""
+    from BiplanarBoneReconLib.hierarchy import folderOf
+    from BiplanarBoneReconLib.scene_landmarks import givenLandmarks, wasCorrected
+    from BiplanarBoneReconLib.scene_plan import planParts, planReport, wasDragged
+
+    node = planned.widget.parameterNode
+    assert not wasCorrected(node.landmarks) and not wasDragged(node.cutPlane)
+    given = givenLandmarks(node.landmarks)
+    assert set(given) == set(SET_BY_HAND)
+    for name, position in SET_BY_HAND.items():
+        assert given[name] == pytest.approx(position, abs=1e-4)
+    plan = planReport(node.planTable)
+    assert plan["wedge_degrees"] == pytest.approx(8.0)
+    assert float(_cells(node.planTable)["Height at the cortex (mm)"][1]) == pytest.approx(plan["height_mm"], abs=0.01)
+    parts = planParts()
+    assert list(parts) == ["proximal", "distal", "distal_moved", "wedge", "corrected", "guide"]
+    folders = {folderOf(item) for item in (*parts.values(), node.landmarks, node.measurements, node.cutPlane)}
+    assert len(folders) == 1 and None not in folders
+    assert planned.ui.plannedSelector.currentNode().GetName() == "Truth"
+    assert "Wedge 8.0" in planned.ui.planLabel.text and "No guide" not in planned.ui.planLabel.text
+    # The wedge is the gap between both fragments: it reaches the hinge and opens medially, to the right of a left knee's hinge.
+    hinge = np.array(plan["hinge"]["point"]) * [-1, -1, 1]
+    wedge = _points(parts["wedge"])
+    # Medial is +x of RAS on a left knee.
+    assert wedge[:, 0].max() > hinge[0] + 20
+    assert np.linalg.norm(wedge - hinge, axis=1).min() < 15
+    origin = [0.0] * 3
+    node.cutPlane.GetOriginWorld(origin)
+    normal = np.array(plan["cut_plane"]["normal"]) * [-1, -1, 1]
+    assert abs((np.array(origin) - hinge) @ normal) < 0.01
+
+
+def test_axes_are_lines_between_their_landmarks(planned: Any) -> None:
+    import slicer
+    from BiplanarBoneReconLib.scene_landmarks import AXIS_ATTRIBUTE
+
+    lines = {
+        line.GetAttribute(AXIS_ATTRIBUTE): line
+        for index in range(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsLineNode"))
+        if (line := slicer.mrmlScene.GetNthNodeByClass(index, "vtkMRMLMarkupsLineNode"))
+    }
+    assert set(lines) == {"Shaft of the tibia", "Distal condyles", "Plateau"}
+    shaft = lines["Shaft of the tibia"]
+    for index, name in enumerate(("tibial_shaft_proximal", "tibial_shaft_distal")):
+        end = np.array(SET_BY_HAND[name]) * [-1, -1, 1]
+        np.testing.assert_allclose(list(shaft.GetNthControlPointPositionVector(index)), end, atol=1e-4)
+    assert shaft.GetLocked()
+
+
+def test_the_plan_is_exported_beside_the_bones_in_lps(planned: Any, tmp_path: Path) -> None:
+    from BiplanarBoneReconLib.scene_plan import planParts, planReport
+
+    node, ui = planned.widget.parameterNode, planned.ui
+    ui.planCheckBox.checked = True
+    ui.limitTrianglesCheckBox.checked = True
+    ui.trianglesSpinBox.value = 2000
+    ui.exportFolderEdit.text = str(tmp_path)
+    planned.click("exportButton")
+    planned.waitUntilIdle()
+    assert not planned.host.errors
+    (folder,) = tmp_path.iterdir()
+    report = json.loads((folder / "export_report.json").read_text(encoding="utf-8"))
+    assert {*planParts()} < {*report["bones"]} and report["frame"] == "LPS"
+    guide = trimesh.load(folder / report["bones"]["guide"]["files"][0])
+    np.testing.assert_allclose(
+        guide.bounds, [_bound * [-1, -1, 1] for _bound in _turned(planParts()["guide"])], atol=1e-3
+    )
+    assert guide.is_watertight and report["bones"]["guide"]["deviation_mm"] == 0.0
+    # The guide lies on the medial side of the tibia, which is negative x of a left knee in LPS.
+    assert guide.centroid[0] < planReport(node.planTable)["hinge"]["point"][0] - 15
+    assert report["bones"]["femur"]["check"]["triangles"] <= 2000
+
+
+def _turned(model: Any) -> list[np.ndarray]:
+    """Lowest and highest corner of a model in LPS order, in RAS numbers."""
+    points = _points(model)
+    low, high = points.min(axis=0), points.max(axis=0)
+    return [np.array([high[0], high[1], low[2]]), np.array([low[0], low[1], high[2]])]
+
+
+def test_what_planning_needs_is_said(panel: Any, planned_scene: Path) -> None:
+    from BiplanarBoneReconLib.problems import Problem
+    from BiplanarBoneReconLib.scene_bones import SIDE_ATTRIBUTE
+
+    from BiplanarBoneRecon import BiplanarBoneReconLogic
+
+    assert not panel.ui.measureButton.enabled and not panel.ui.planButton.enabled
+    bones = choose_bones(panel)
+    logic = BiplanarBoneReconLogic()
+    with pytest.raises(Problem, match="Choose the bones"):
+        logic.measure(None)
+    with pytest.raises(Problem, match="of the other leg"):
+        logic.measure(bones, side="right")
+    bones.RemoveAttribute(SIDE_ATTRIBUTE)
+    with pytest.raises(Problem, match="Choose the side"):
+        logic.measure(bones)
+    bones.GetSegmentation().RemoveSegment("tibia")
+    with pytest.raises(Problem, match="no segment named tibia"):
+        logic.plan(bones, side="left", target="angle", value=8.0)
+
+
+def test_planning_asks_for_its_own_package(planned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from BiplanarBoneReconLib import dependencies, panel_plan
+
+    absent = dependencies.Package("manifold3d", "no_such_manifold", "manifold3d>=3.0", 4.0)
+    monkeypatch.setattr(panel_plan, "missingPackages", lambda planning: [absent] if planning else [])
+    monkeypatch.setattr(planned.host, "confirm", False)
+    planned.click("planButton")
+    assert "manifold3d, about 4 MB" in planned.host.confirmations[0]
+    assert planned.widget.isIdle
+
+
+def test_other_bones_have_their_own_landmarks(planned: Any) -> None:
+    """The same knee under another name: nothing that was set by hand on the first one is taken over."""
+    import slicer
+    from BiplanarBoneReconLib.scene_landmarks import givenLandmarks
+    from BiplanarBoneReconLib.scene_plan import planParts
+
+    node = planned.widget.parameterNode
+    first = node.landmarks.GetID()
+    choose_bones(planned).SetName("Other")
+    planned.click("measureButton")
+    planned.waitUntilIdle()
+    assert not planned.host.errors
+    assert givenLandmarks(node.landmarks) == {}
+    assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode") == 1
+    assert slicer.mrmlScene.GetNodeByID(first) is None or node.landmarks.GetID() == first
+    assert node.cutPlane is None and node.planTable is None and not node.cutByHand
+    assert not planParts()
+
+
+def test_a_plan_whose_plane_is_deleted_starts_afresh(planned: Any) -> None:
+    node = planned.widget.parameterNode
+    planned.host.scene.RemoveNode(node.cutPlane)
+    planned.process()
+    assert node.cutPlane is None and not planned.ui.cutByHandCheckBox.enabled
+    planned.click("planButton")
+    planned.waitUntilIdle()
+    assert not planned.host.errors and node.cutPlane is not None
