@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from SSRKDCore import cli
+from SSRKDCore.cases import CASE_FILE
 from SSRKDCore.errors import InputError
-from SSRKDCore.json_files import read_json
+from SSRKDCore.json_files import read_json, write_json
 
 SYNTHETIC = "synthetic"
 UNSEEN_LEGS = "unseen legs"
@@ -51,7 +52,7 @@ def unseen_legs(data: Path, subjects: Sequence[str], out: Path, rigs: Sequence[s
     for rig in rigs:
         folder = out / f"unseen-{rig}"
         for item in _legs(data, subjects):
-            _simulate(data / "legs" / item["id"], rig, _SIDES[item["side"]], folder / item["id"])
+            _simulate(data / "legs" / item["id"], rig, _SIDES[item["side"]], folder / item["id"], item["subject"])
         sets.append(TestSet(f"{UNSEEN_LEGS}, {rig}", folder))
     return sets
 
@@ -74,6 +75,7 @@ def unseen_legs_of_known_tissue(
     folder = out / f"unseen-known-tissue-{rig}"
     for index, item in enumerate(_legs(data, subjects)):
         if (folder / item["id"]).is_dir():
+            _record_subject(folder / item["id"], item["subject"])
             continue
         side = _SIDES[item["side"]]
         generator = np.random.default_rng([seed, index])
@@ -83,6 +85,7 @@ def unseen_legs_of_known_tissue(
         folder.mkdir(parents=True, exist_ok=True)
         with complete_folder(folder / item["id"]) as case:
             write_case_folder(case, content, preset(rig, side), NoiseModel(), seed + index)
+            _record_subject(case, item["subject"])
     return TestSet(f"{UNSEEN_LEGS} in the training's tissue, {rig}", folder)
 
 
@@ -90,7 +93,7 @@ def external_knees(data: Path, out: Path, rig: str = "room") -> TestSet:
     """The external set (right knees without fibula); cases that are there already are kept."""
     folder = out / f"external-{rig}"
     for path in sorted(path for path in (data / "external_oai").iterdir() if path.is_dir()):
-        _simulate(path, rig, "right", folder / path.name)
+        _simulate(path, rig, "right", folder / path.name, path.name)
     return TestSet(f"{EXTERNAL}, {rig}", folder)
 
 
@@ -104,9 +107,18 @@ def _legs(data: Path, subjects: Sequence[str]) -> list[dict[str, Any]]:
     return [item for item in legs if item["subject"] in subjects]
 
 
-def _simulate(bones: Path, rig: str, side: str, out: Path) -> None:
+def _simulate(bones: Path, rig: str, side: str, out: Path, subject: str) -> None:
     if not out.is_dir():
         _run(["radiograph", str(bones), "--rig", rig, "--side", side, "--out", str(out)])
+    _record_subject(out, subject)
+
+
+def _record_subject(case: Path, subject: str) -> None:
+    """Say in a case's provenance whose knee it is: intervals of the evaluation are over subjects, of whom some have two legs."""
+    value = read_json(case / CASE_FILE, "a case file")
+    provenance = value.get("provenance") or {}
+    if provenance.get("subject") != subject:
+        write_json(case / CASE_FILE, {**value, "provenance": {**provenance, "subject": subject}})
 
 
 def _run(arguments: list[str]) -> None:
