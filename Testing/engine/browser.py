@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import TracebackType
@@ -40,6 +41,14 @@ def browser_python() -> tuple[Path | None, str]:
     return None, "no Qt WebEngine (make test sets it up in .venv-slicer): " + "; ".join(reasons)
 
 
+class BrowserEnded(RuntimeError):
+    """The browser's process is gone. code: its exit code, negative for a signal."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"the browser ended with code {code}")
+        self.code = code
+
+
 class Browser:
     """An open browser. What it keeps lies in `folder`, so that the next one with the same folder finds it again."""
 
@@ -50,8 +59,13 @@ class Browser:
         self.downloads = folder / "downloads"
         self.downloads.mkdir(parents=True, exist_ok=True)
         choice = "with-storage" if with_storage else "without-storage"
+        self._command = [python, _HOST, folder / "profile", self.downloads, choice]
+        self._has_loaded = False
+        self._start()
+
+    def _start(self) -> None:
         self._process = subprocess.Popen(
-            [python, _HOST, folder / "profile", self.downloads, choice],
+            self._command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -70,7 +84,8 @@ class Browser:
 
     def close(self) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
         try:
             self._process.wait(timeout=15)
         except subprocess.TimeoutExpired:
@@ -84,17 +99,29 @@ class Browser:
                 if "error" in answer:
                     raise RuntimeError(answer["error"])
                 return answer["value"]
-        raise RuntimeError(f"the browser ended with code {self._process.wait()}")
+        raise BrowserEnded(self._process.wait())
 
     def do(self, command: str, *arguments: Any) -> Any:
         """Run a command of browser_host.Host."""
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"do": command, "with": arguments}) + "\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(json.dumps({"do": command, "with": arguments}) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise BrowserEnded(self._process.wait()) from None
         return self._answer()
 
     def open(self, page: Path) -> None:
-        assert self.do("load", str(page.resolve())), f"{page} did not load"
+        try:
+            loaded = self.do("load", str(page.resolve()))
+        except BrowserEnded as ended:
+            # Qt WebEngine itself falls now and then over the first page of a process; a page that makes it fall does so again.
+            if self._has_loaded or ended.code >= 0:
+                raise
+            self._start()
+            loaded = self.do("load", str(page.resolve()))
+        assert loaded, f"{page} did not load"
+        self._has_loaded = True
 
     def script(self, text: str) -> Any:
         """What a function body in JavaScript returns."""
