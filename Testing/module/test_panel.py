@@ -211,7 +211,7 @@ def test_the_comparison_has_figures_colours_and_a_legend(finished_panel: Any) ->
     for index in range(4):
         series = chart.GetNthPlotSeriesNode(index)
         column = series.GetTableNode().GetTable().GetColumnByName(series.GetYColumnName())
-        assert sum(column.GetValue(i) for i in range(column.GetNumberOfValues())) == pytest.approx(100.0)
+        assert sum(column.GetValue(i) for i in range(column.GetNumberOfValues())) == pytest.approx(100.0, abs=0.01)
 
 
 def test_colours_follow_kind_and_range(finished_panel: Any) -> None:
@@ -257,14 +257,15 @@ def test_a_match_by_hand_is_used(finished_panel: Any) -> None:
 
 
 def test_aligned_comparison_and_its_residual(finished_panel: Any) -> None:
-    """The reference is moved by 5 mm; aligning finds that again. One bone, to be quick."""
+    """The reference is moved by 5 mm; aligning finds that again. One bone, to be quick: the patella, which is all in the field of view
+    (a piece of fibular shaft fits as well a little higher up)."""
     import slicer
     import vtk
     from BiplanarBoneReconLib.parameters import Alignment
     from BiplanarBoneReconLib.scene_comparison import comparisonReport, summaries
 
     node, ui = finished_panel.widget.parameterNode, finished_panel.ui
-    for bone in ("Femur", "Tibia", "Patella"):
+    for bone in ("Femur", "Tibia", "Fibula"):
         getattr(ui, f"match{bone}ComboBox").currentIndex = 0
     shift = vtk.vtkMatrix4x4()
     shift.SetElement(2, 3, 5.0)
@@ -277,8 +278,8 @@ def test_aligned_comparison_and_its_residual(finished_panel: Any) -> None:
     assert not finished_panel.host.errors
     (summary,) = summaries()
     report = comparisonReport(summary)
-    assert set(report["bones"]) == {"fibula"}
-    motion = report["alignments"]["fibula"]
+    assert set(report["bones"]) == {"patella"}
+    motion = report["alignments"]["patella"]
     assert motion["matrix"][2][3] == pytest.approx(5.0, abs=1.5)
     assert motion["residual_mm"] < motion["before_mm"]
     assert "residual" in ui.comparisonLabel.text

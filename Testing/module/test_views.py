@@ -67,7 +67,8 @@ def test_colours_of_distance_in_their_views_only(views: Any) -> None:
     view.look((0.5, -1.0, 0.0))
     picture = view.picture().astype(int)
     red, blue = picture[:, :, 0] - picture[:, :, 2] > 60, picture[:, :, 2] - picture[:, :, 0] > 120
-    assert red.mean() > 0.005 and blue.mean() > 0.001
+    # How much there is of either colour is the model's error; that both are seen is the view's doing.
+    assert red.any() and blue.any() and (red | blue).mean() > 0.005
 
 
 def test_the_compared_views_turn_together_and_no_other(scene: Any) -> None:
