@@ -9,6 +9,7 @@ For people who script Slicer::
     bones = logic.reconstruct(ap, lateral, side="left", geometry="room")   # vtkMRMLSegmentationNode
     summary = logic.compare(bones, ctSegmentation, alignment="knee")       # vtkMRMLTableNode
     plan = logic.plan(bones, target="angle", value=8.0, guide=True)        # PlanNodes: landmarks, tables, cut plane
+    report = logic.simulateGuide(bones, plan, ctSegmentation)              # the guide on the real bone
     report = logic.export(bones, "/path/to/folder", formats=["stl"], frame="LPS", plan=True)
 
 Each call blocks until the engine, which runs in another process, has finished, and raises `Problem` with one sentence that says
@@ -27,9 +28,11 @@ from BiplanarBoneReconLib.engine_job import EngineJob
 from BiplanarBoneReconLib.engine_process import EngineProcess
 from BiplanarBoneReconLib.panel_compare import CompareSection
 from BiplanarBoneReconLib.panel_export import ExportSection
+from BiplanarBoneReconLib.panel_placing import PlacingSection
 from BiplanarBoneReconLib.panel_plan import PlanSection
 from BiplanarBoneReconLib.panel_radiographs import RadiographsSection
 from BiplanarBoneReconLib.panel_reconstruct import ReconstructSection
+from BiplanarBoneReconLib.panel_simulation import SimulationSection
 from BiplanarBoneReconLib.parameters import (
     Alignment,
     BiplanarBoneReconParameterNode,
@@ -46,6 +49,7 @@ from BiplanarBoneReconLib.sample_data import loadSample, registerSampleData
 from BiplanarBoneReconLib.scene_comparison import colorByDistance, comparisonReport
 from BiplanarBoneReconLib.scene_plan import planParts
 from BiplanarBoneReconLib.segments import matches
+from BiplanarBoneReconLib.simulation_jobs import simulateJob
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
@@ -97,9 +101,10 @@ class BiplanarBoneReconWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.ui = slicer.util.childWidgetVariables(self.window)
         self.window.setMRMLScene(slicer.mrmlScene)
         self.logic = BiplanarBoneReconLogic()
+        planning = (PlanSection, PlacingSection, SimulationSection)
         self._sections = [
             section(self)
-            for section in (RadiographsSection, ReconstructSection, CompareSection, PlanSection, ExportSection)
+            for section in (RadiographsSection, ReconstructSection, CompareSection, *planning, ExportSection)
         ]
         self.ui.cancelButton.connect("clicked(bool)", self._onCancel)
         layouts.register()
@@ -345,6 +350,15 @@ class BiplanarBoneReconLogic(ScriptedLoadableModuleLogic):
         """
         choices = OsteotomyChoices(Osteotomy(osteotomy), Target(target), value, biplanar, byHand)
         return self._finished(planJob(segmentation, side, nodes, choices, guide, processFactory=self._processFactory))
+
+    def simulateGuide(
+        self, segmentation: Any, nodes: PlanNodes, reference: Any, starts: int = 30, samples: int = 60
+    ) -> dict[str, Any]:
+        """Make the guide of the plan of `nodes` and seat it on the reference's tibia; returns the engine's report.
+
+        starts: poses that it is pressed from. samples: printed guides of the Monte Carlo.
+        """
+        return self._finished(simulateJob(segmentation, nodes, reference, starts, samples, self._processFactory))
 
     def export(
         self,

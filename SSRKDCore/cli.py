@@ -40,6 +40,9 @@ COMMANDS: dict[str, str] = {
     "population": "make synthetic cases from a shape model: CT, true bones, rig and radiographs",
     "prepare": "make a case of your own CT, with or without a segmentation",
     "train": "cases -> segmenter, CT teacher or X-ray student",
+    "finetune": "a model goes on learning from a site's own radiographs, compared before and after",
+    "style": "train, or apply, a network that gives real radiographs the look of simulated ones",
+    "style-reference": "measure grey values and fineness of training samples, for --match-style",
     "export": "write bone surfaces for other programs, with a check of each mesh",
     "calibrate": "measure the geometry of a room: ball, ruler, calibration object, or the two images",
     "rig": "make, convert or explain a rig.json",
@@ -51,7 +54,7 @@ COMMANDS: dict[str, str] = {
 
 
 #: Commands whose unfinished work is kept.
-RESUMABLE = ("population", "train", "evaluate", "experiment")
+RESUMABLE = ("population", "train", "finetune", "style", "evaluate", "experiment")
 
 
 def _module(name: str) -> str:

@@ -15,6 +15,7 @@ KNEE_VIEW, RECONSTRUCTION_VIEW, REFERENCE_VIEW = "BiplanarKnee", "BiplanarRecons
 #: Slicer moves the cameras of a linked view's whole group: the two compared views are one, so that no other view moves with them.
 _COMPARISON_GROUP = 54102
 PLAN_VIEW = "BiplanarPlan"
+_SLICES = ("Red", "Green", "Yellow")
 _FAINT, _FAINT_OPACITY = "BiplanarBoneRecon.Faint", 0.25
 MEASUREMENTS_VIEW, PLAN_TABLE_VIEW = "BiplanarMeasurements", "BiplanarPlanTable"
 
@@ -152,9 +153,31 @@ def showPlan(segmentation: Any, measurements: Any, table: Any, replaced: list[st
     for name, node in ((MEASUREMENTS_VIEW, measurements), (PLAN_TABLE_VIEW, table)):
         if node is not None:
             viewNode(name).SetTableNodeID(node.GetID())
+    if segmentation is not None and not replaced:
+        segmentation.GetDisplayNode().SetVisibility(True)
+        _showIn(segmentation.GetDisplayNode(), [PLAN_VIEW])
     if segmentation is not None and replaced:
         keepOut(segmentation.GetDisplayNode(), [PLAN_VIEW])
         _faintIn(PLAN_VIEW, segmentation, replaced)
+
+
+def _showIn(display: Any, views: list[str]) -> None:
+    """Show a display node in these views too: it is limited to some where a comparison keeps it out of others. No list means every view."""
+    if display is not None and display.GetNumberOfViewNodeIDs():
+        for name in views:
+            node = viewNode(name)
+            if node is not None:
+                display.AddViewNodeID(node.GetID())
+
+
+def showSlicesAt(segmentation: Any, point: list[float]) -> None:
+    """Slicer's four views with every slice through a point (RAS), and a segmentation seen in all of them."""
+    layout = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    if layout is None:
+        return
+    layout.SetViewArrangement(layout.SlicerLayoutFourUpView)
+    slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *point)
+    _showIn(segmentation.GetDisplayNode(), list(_SLICES))
 
 
 def _faintIn(name: str, segmentation: Any, hidden: list[str]) -> None:

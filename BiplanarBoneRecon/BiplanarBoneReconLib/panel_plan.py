@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
 from typing import Any
 
@@ -12,8 +13,9 @@ from slicer.i18n import tr as _
 from . import layouts
 from .debounce import Debounce
 from .dependencies import ensured, missingPackages
+from .landmark_places import missingForPlan, whereInWords
 from .parameters import BiplanarBoneReconParameterNode, Target
-from .plan_jobs import OsteotomyChoices, PlanNodes, planJob
+from .plan_jobs import OsteotomyChoices, PlanNodes, areLandmarksOf, planJob
 from .problems import Problem
 from .scene_landmarks import givenLandmarks, landmarkReport, wasCorrected
 from .scene_plan import cutPlane, forgetDrag, planInWords, planParts, planReport, wasDragged
@@ -72,9 +74,16 @@ class PlanSection:
             node.RemoveObserver(tag)
         self._observed = []
         for node in nodes:
-            events = [node.PointModifiedEvent, node.PointPositionDefinedEvent, node.PointPositionUndefinedEvent]
-            for event in [*events, vtk.vtkCommand.ModifiedEvent]:
+            for event in (node.PointModifiedEvent, vtk.vtkCommand.ModifiedEvent):
                 self._observed.append((node, node.AddObserver(event, self._onMoved)))
+            for event in (node.PointPositionDefinedEvent, node.PointPositionUndefinedEvent):
+                self._observed.append((node, node.AddObserver(event, self._onPlaced)))
+
+    def _onPlaced(self, caller: Any = None, event: Any = None) -> None:
+        """What is still missing has changed; and what was placed has moved."""
+        if not slicer.mrmlScene.IsClosing():
+            self._panel.update()
+        self._onMoved()
 
     def _onMoved(self, caller: Any = None, event: Any = None) -> None:
         node = self._panel.parameterNode
@@ -95,7 +104,17 @@ class PlanSection:
             return
         self._run(plan=node.cutPlane is not None, following=True)
 
-    def _run(self, plan: bool = False, guide: bool = False, following: bool = False) -> None:
+    def _run(
+        self,
+        plan: bool = False,
+        guide: bool = False,
+        following: bool = False,
+        then: Callable[[], None] | None = None,
+    ) -> None:
+        """Measure, with `plan` or `guide` more.
+
+        following: something was moved, and nobody pressed a button. then: called when it is done.
+        """
         node = self._panel.parameterNode
         try:
             if not following and not ensured(missingPackages(planning=plan)):
@@ -105,6 +124,14 @@ class PlanSection:
             return
         if plan and node.cutPlane is not None and wasDragged(node.cutPlane):
             node.cutByHand = True
+        if plan and not following and not areLandmarksOf(node.landmarks, node.planned):
+            # Measured first: what the image does not show can then be placed, and the rest is not lost.
+            self._run(then=lambda: self._run(plan, guide))
+            return
+        lacking = missingForPlan(node.landmarks, node.target) if plan and not following else []
+        if lacking:
+            self._panel.tellProblem(Problem(_missingInWords(lacking)))
+            return
         state = _movable(node)
         choices = choicesOf(node) if plan else None
         onlyTheCut = following and not wasCorrected(node.landmarks)
@@ -117,11 +144,11 @@ class PlanSection:
 
         self._panel.run(
             lambda: planJob(node.planned, node.side.value, nodesOf(node), choices, guide, onlyTheCut),
-            lambda nodes: self._done(nodes, following),
+            lambda nodes: self._done(nodes, following, then),
             refused if following else None,
         )
 
-    def _done(self, nodes: PlanNodes, following: bool) -> None:
+    def _done(self, nodes: PlanNodes, following: bool, then: Callable[[], None] | None = None) -> None:
         node = self._panel.parameterNode
         if nodes.plane is None or node.cutPlane is None or nodes.plane.GetID() != node.cutPlane.GetID():
             node.cutByHand = False
@@ -130,13 +157,15 @@ class PlanSection:
         self._panel.update()
         if not following:
             self._show()
-        missing = landmarkReport(nodes.landmarks).get("landmarks", {}).get("missing", {})
+        lacking = missingForPlan(nodes.landmarks, node.target)
         words = _("Drag a landmark or the cut plane: what hangs on it follows.")
-        if missing:
-            words += " " + _(
-                "{count} landmarks are not in the image; set them in the list where you know them."
-            ).format(count=len(missing))
+        if lacking:
+            words = _("Before a plan, {count} landmarks are to be placed: see the buttons of section 4.").format(
+                count=len(lacking)
+            )
         self._panel.tell(words)
+        if then is not None:
+            then()
 
     def _show(self) -> None:
         node = self._panel.parameterNode
@@ -153,6 +182,13 @@ def choicesOf(node: BiplanarBoneReconParameterNode) -> OsteotomyChoices:
 def nodesOf(node: BiplanarBoneReconParameterNode) -> PlanNodes:
     """What stands in the scene already."""
     return PlanNodes(node.landmarks, node.measurements, node.cutPlane, node.planTable)
+
+
+def _missingInWords(names: list[str]) -> str:
+    places = "\n".join(f"- {whereInWords(name)}" for name in names)
+    return _(
+        "A plan for this target needs landmarks that the image does not show. Press Place for each in section 4:\n{places}"
+    ).format(places=places)
 
 
 def resultsInWords(node: BiplanarBoneReconParameterNode) -> str:

@@ -191,6 +191,7 @@ class BiplanarBoneReconParameterNode:
     measurements: vtkMRMLTableNode
     cutPlane: vtkMRMLMarkupsPlaneNode
     planTable: vtkMRMLTableNode
+    realBones: vtkMRMLSegmentationNode
 
     exported: vtkMRMLSegmentationNode
     exportFolder: str = ""

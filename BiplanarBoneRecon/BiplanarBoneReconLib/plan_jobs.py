@@ -80,7 +80,7 @@ def planJob(
     leg = _sideOf(segmentation, bones, side)
     # What was set by hand on other bones says nothing about these.
     outdated: list[Any] = []
-    if nodes.landmarks is not None and not _areOf(nodes.landmarks, segmentation):
+    if nodes.landmarks is not None and not areLandmarksOf(nodes.landmarks, segmentation):
         outdated = [node for node in (nodes.landmarks, nodes.plane, nodes.table) if node is not None]
         nodes = PlanNodes(measurements=nodes.measurements)
     given = givenLandmarks(nodes.landmarks)
@@ -137,8 +137,9 @@ def planJob(
     return EngineJob(list(steps.values()), place, needed, processFactory, prepare)
 
 
-def _areOf(landmarks: Any, segmentation: Any) -> bool:
-    return bool(landmarks.GetNodeReferenceID(_BONES) == segmentation.GetID())
+def areLandmarksOf(landmarks: Any, segmentation: Any) -> bool:
+    """Whether a list of landmarks was found on these bones."""
+    return landmarks is not None and bool(landmarks.GetNodeReferenceID(_BONES) == segmentation.GetID())
 
 
 def _planningFolder(segmentation: Any, nodes: PlanNodes) -> int:

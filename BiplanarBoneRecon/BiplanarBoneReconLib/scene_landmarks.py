@@ -105,6 +105,11 @@ def landmarkPosition(node: Any, index: int) -> list[float]:
     return toLPS(position)
 
 
+def indexOf(node: Any, name: str) -> int:
+    """Number of a landmark in a list of `placeLandmarks`, -1 where it is not there."""
+    return next((index for index in range(node.GetNumberOfControlPoints()) if _name(node, index) == name), -1)
+
+
 def toRAS(point: Any) -> list[float]:
     """A point or direction (3,) of the engine in Slicer's axes; the same the other way round."""
     return [float(value) for value in LPS_TO_RAS[:3, :3] @ np.asarray(point, dtype=float)]

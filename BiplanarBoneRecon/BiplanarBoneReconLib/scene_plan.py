@@ -18,6 +18,8 @@ from .texts import attachedJson, attachJson
 PART_ATTRIBUTE = "BiplanarBoneRecon.PlanPart"
 _PLACED = "BiplanarBoneRecon.PlacedPlane"
 _REPORT = "BiplanarBoneRecon.PlanReport"
+#: Role under which the plan's table refers to the simulation of its guide.
+SIMULATION = "BiplanarBoneRecon.GuideSimulation"
 _PLANE_SIZE_MM = 90.0
 _MOVED_MM, _TURNED = 0.02, 1e-4
 #: Part: name of its model, colour, whether it is shown at first.
@@ -28,6 +30,7 @@ _PARTS = {
     "wedge": ("Wedge", (0.90, 0.35, 0.25), True),
     "corrected": ("Corrected tibia", (0.85, 0.82, 0.70), False),
     "guide": ("Cutting guide", (0.30, 0.60, 0.85), True),
+    "guide_seated": ("Guide seated on the real bone", (0.40, 0.80, 0.35), True),
 }
 
 
@@ -37,7 +40,8 @@ def placePlan(
     """Show the result folder of `ssrkd plan-hto`; returns the cut plane and the table, made where they are None.
 
     plan: its plan.json. stood: where the plane was when the engine began, None without one. byHand: that is where the plan cuts; else the
-    plane is put to where it does. item: the folder for what is new. A guide of an earlier plan does not fit any more and is removed.
+    plane is put to where it does. item: the folder for what is new. A guide of an earlier plan does not fit any more and is removed, with
+    what was simulated of it.
     """
     surfaces = {name: readSurface(folder / file) for name, file in plan["files"].items() if name in _PARTS}
     if plane is None:
@@ -51,19 +55,20 @@ def placePlan(
     if table is None:
         table = newTable("Osteotomy plan")
         put(table, item)
-    fillTable(table, _rows(plan))
+    _forgetSimulation(table)
+    showRows(table, plan)
     attachJson(table, _REPORT, "Osteotomy plan report", plan).SetHideFromEditors(True)
     for name, surface in surfaces.items():
-        _placePart(name, surface, item)
-    guide = planParts().get("guide")
-    if guide is not None:
-        remove(guide)
+        placePart(name, surface, item)
+    for name in ("guide", "guide_seated"):
+        if name in planParts():
+            remove(planParts()[name])
     return plane, table
 
 
 def placeGuide(folder: Path, item: int) -> None:
     """Show the result folder of `ssrkd guide`."""
-    _placePart("guide", readSurface(folder / "guide.stl"), item)
+    placePart("guide", readSurface(folder / "guide.stl"), item)
 
 
 def planParts() -> dict[str, Any]:
@@ -130,6 +135,46 @@ def _title(name: str) -> str:
     return name.replace("_", " ")
 
 
+def showRows(table: Any, plan: dict[str, Any], simulation: dict[str, Any] | None = None) -> None:
+    """Fill the plan's table, with a column for the seated guide where its simulation (report.json of `ssrkd simulate-guide`) is known."""
+    rows = _rows(plan)
+    if simulation is not None:
+        figures = _simulated(simulation["guide"])
+        count = len(rows["Quantity"])
+        # Before the warnings, which end the table.
+        first = count - len(plan["warnings"])
+        for title, values in rows.items():
+            values[first:first] = [name if title == "Quantity" else "" for name in figures]
+        rows["Seated guide"] = (
+            ["" for _row in range(first)] + list(figures.values()) + ["" for _row in plan["warnings"]]
+        )
+    fillTable(table, rows)
+
+
+def _simulated(guide: dict[str, Any]) -> dict[str, str]:
+    contact, seat, cut = guide["contact"], guide["seating_error"], guide["cut_plane"]
+    figures = {
+        f"Guide: face within {limit} mm of the bone (%)": f"{contact[f'contact_percent_within_{limit}_mm']:.1f}"
+        for limit in ("0.25", "0.5", "1")
+    }
+    figures["Guide: seating error (mm)"] = f"{seat['translation_mm']:.2f}"
+    figures["Guide: seating error (\u00b0)"] = f"{seat['rotation_degrees']:.2f}"
+    figures["Guide: cut plane off by (\u00b0)"] = f"{cut['angle_degrees']:.2f}"
+    figures["Guide: cut off by at most (mm)"] = f"{cut['largest_mm']:.2f}"
+    correction = guide["correction"]
+    if correction is not None:
+        figures["Guide: correction error, frontal (\u00b0)"] = f"{correction['frontal_degrees']:+.2f}"
+        figures["Guide: correction error, sagittal (\u00b0)"] = f"{correction['sagittal_degrees']:+.2f}"
+    return figures
+
+
+def _forgetSimulation(table: Any) -> None:
+    node = table.GetNodeReference(SIMULATION)
+    if node is not None:
+        table.SetNodeReferenceID(SIMULATION, None)
+        remove(node)
+
+
 def _rows(plan: dict[str, Any]) -> dict[str, list[str]]:
     rows = [
         ("Wedge (\u00b0)", "", f"{plan['wedge_degrees']:.2f}", ""),
@@ -168,7 +213,8 @@ def _movePlane(plane: Any, plan: dict[str, Any]) -> None:
     plane.SetNormalWorld(toRAS(plan["cut_plane"]["normal"]))
 
 
-def _placePart(name: str, surface: Any, item: int) -> None:
+def placePart(name: str, surface: Any, item: int) -> None:
+    """Show a surface (polydata in RAS) as a part of the plan, in place of the one before; `item` is the folder for a new one."""
     node = planParts().get(name)
     if node is not None:
         node.SetAndObservePolyData(surface)

@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    from SSRKDCore.evaluation.alignment import aligned
+    from SSRKDCore.evaluation.alignment import aligned, alignment_warnings
     from SSRKDCore.evaluation.bone_sets import label_dice, read_bones
     from SSRKDCore.evaluation.compared_surfaces import area_histogram
     from SSRKDCore.evaluation.comparison import MEASURE_EXPLANATIONS, compare, means_by_bone
@@ -74,18 +74,18 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     field_of_view = _field_of_view(args.field_of_view, reconstruction)
     # The caps of a coarse reconstruction lie up to half a voxel off the field of view.
     margin = max(DEFAULT_MARGIN_MM, reconstruction.voxel_size or 0.0)
-    surfaces, alignments = aligned(reconstruction.surfaces, reference.surfaces, args.align)
+    box = scoring_box(None if field_of_view is None else field_of_view.bounds)
+    surfaces, alignments = aligned(reconstruction.surfaces, reference.surfaces, args.align, box, margin)
     if alignments:
         # Moved surfaces no longer belong to their label volume.
         reconstruction = replace(reconstruction, surfaces=surfaces, labels=None, grid=None)
     with progress_bar("compare") as progress:
         records = compare(reconstruction.surfaces, reference.surfaces, field_of_view, margin=margin, progress=progress)
-    box = scoring_box(None if field_of_view is None else field_of_view.bounds)
     for name, record in records.items():
         counted = None if record.failure else label_dice(reconstruction, reference, name, box)
         if counted is not None:
             records[name] = replace(record, dice=counted, dice_refused=None)
-    warnings = _warnings(reconstruction, reference, records)
+    warnings = _warnings(reconstruction, reference, records) + alignment_warnings(alignments)
     report: dict[str, Any] = {
         "schema": SCHEMA,
         "frame": "LPS",

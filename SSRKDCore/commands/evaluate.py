@@ -30,6 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", metavar="MODEL", help="model folder, or the name of a bundled model (default: the shipped model)"
     )
     parser.add_argument(
+        "--style", metavar="MODEL", help="style model that gives radiographs the look of simulated ones first (none)"
+    )
+    parser.add_argument(
         "--cases", required=True, metavar="DIR", help="folder of cases (folders with a case.json), or one case"
     )
     parser.add_argument(
@@ -39,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resolution", type=int, default=256, metavar="N", help="samples along a side of the cube, 32 to 512 (256)"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    parser.add_argument(
+        "--refine",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="refine bones where the model brings a shape prior (yes)",
+    )
     parser.add_argument(
         "--trim-cut-references",
         action="store_true",
@@ -63,18 +72,23 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from SSRKDCore.evaluation.case_evaluation import case_reconstruction
     from SSRKDCore.evaluation.evaluation_run import UnfinishedEvaluation, missing_cases, scored_folders
     from SSRKDCore.networks.model_folder import load_model
+    from SSRKDCore.reconstruction.style_transfer import load_style
 
     folders, unlabelled = scored_folders(found)
     if not folders:
         raise InputError(f"All cases of {args.cases} are unlabelled, so nothing can be scored: name labelled cases.")
     model = load_model(args.model)
     description = {"name": model.name, "path": str(model.path), "weights": model.card.get("weights")}
+    style = load_style(args.style)
+    if style is not None:
+        description["style"] = {"name": style.name, "weights": style.card.get("weights")}
+    description["refined"] = bool(args.refine and model.card.get("shape_prior"))
     settings = {"model": description, "resolution": args.resolution, "trim_cut_references": args.trim_cut_references}
     unfinished = UnfinishedEvaluation(args.out, folders, settings)
     if unfinished.done:
         say(f"{unfinished.done} of {len(folders)} cases are evaluated already.")
     with progress_bar("evaluate") as progress:
-        job = case_reconstruction(model, args.resolution, args.device)
+        job = case_reconstruction(model, args.resolution, args.device, style=style, refine=args.refine)
         results = unfinished.run(job, args.trim_cut_references, progress)
     results += missing_cases(args.cases)
     report = _write(args, results, description, unlabelled)
@@ -115,10 +129,16 @@ def _command(args: argparse.Namespace) -> str:
     import shlex
 
     words = ["ssrkd", "evaluate"]
-    for option in ("model", "cases", "out", "resolution", "seed"):
+    for option in ("model", "style", "cases", "out", "resolution", "seed"):
         if getattr(args, option) is not None:
             words += [f"--{option}", str(getattr(args, option))]
-    return shlex.join([*words, *(["--trim-cut-references"] if args.trim_cut_references else [])])
+    return shlex.join(
+        [
+            *words,
+            *(["--trim-cut-references"] if args.trim_cut_references else []),
+            *([] if args.refine else ["--no-refine"]),
+        ]
+    )
 
 
 def check_resolution(resolution: int) -> None:

@@ -39,6 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shape-model", type=Path, metavar="FILE", help="what `ssrkd shape-model` wrote, for flexion, size, error-map"
     )
+    parser.add_argument(
+        "--match-style",
+        type=Path,
+        metavar="FILE",
+        help="what `ssrkd style-reference` wrote: one more remedy of degradations",
+    )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the results; a run that was ended goes on")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N knees, the same for every point")
     parser.add_argument("--points", nargs="+", metavar="POINT", help="only these points, by their names in table.csv")
@@ -48,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of everything random (0)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     training = parser.add_argument_group(
-        "learning-curve-labelled, learning-curve-unlabelled, parts, views: what is trained"
+        "learning-curve-labelled, learning-curve-unlabelled, parts, views, two-sites: what is trained"
     )
     training.add_argument("--config", type=Path, metavar="FILE", help="recipe whose stages are used")
     training.add_argument("--work", type=Path, metavar="DIR", help="the recipe's folder, with its samples")
@@ -90,7 +96,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     training = _training(args)
     make_plan, finish = load_experiment(args.name)
     methods = _methods(args) if training is None else {}
-    request = Request(args.cases, args.data, args.shape_model, args.limit, args.seed, methods, args.points, training)
+    request = Request(
+        args.cases, args.data, args.shape_model, args.limit, args.seed, methods, args.points, training, args.match_style
+    )
     plan = _chosen(make_plan(request), request)
     if unlabelled := request.unlabelled_count():
         plan = replace(plan, notes=(*plan.notes, unlabelled_words(unlabelled)))
@@ -127,6 +135,8 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError(f"--limit is {args.limit}: use at least 1.")
     if args.seed < 0:
         raise InputError(f"The seed is {args.seed}: it must not be negative.")
+    if args.match_style is not None and args.name != "degradations":
+        raise InputError("--match-style is a remedy of the experiment 'degradations': leave it out.")
     if args.model is not None and args.method and args.name != "table":
         raise InputError("--model and --method both say what reconstructs: leave one of them out.")
     if len(args.method) > 1 and args.name != "table":
@@ -205,7 +215,7 @@ def _command(args: argparse.Namespace) -> str:
     import shlex
 
     words = ["ssrkd", "experiment", args.name]
-    for option in ("model", "cases", "data", "shape_model", "out", "limit", "resolution", "seed"):
+    for option in ("model", "cases", "data", "shape_model", "match_style", "out", "limit", "resolution", "seed"):
         value = getattr(args, option)
         if value is not None:
             words += [f"--{option.replace('_', '-')}", str(value)]

@@ -12,9 +12,12 @@ from SSRKDCore.errors import InputError
 
 if TYPE_CHECKING:
     from SSRKDCore.geometry.rig import Rig
+    from SSRKDCore.networks.model_folder import Model
     from SSRKDCore.radiographs.radiograph import Radiograph
     from SSRKDCore.reconstruction.decimation import Decimation
     from SSRKDCore.reconstruction.pipeline import Reconstruction
+    from SSRKDCore.trust.assessment import Assessment
+    from SSRKDCore.trust.case_measures import Encoded
 
 HELP = "reconstruct femur, tibia, fibula and patella from calibrated radiographs"
 
@@ -41,6 +44,12 @@ def add_radiograph_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "line_integral", "raw", "presentation"),
         default="auto",
         help="what the pixel values are (auto: what the file says)",
+    )
+    images.add_argument(
+        "--prepare",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="find and leave out the collimator's shadow, fill letters and burned-in text (no)",
     )
     images.add_argument("--frame", type=int, metavar="N", help="which image of a multiframe file, counted from 1")
     for option, what in (
@@ -75,11 +84,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     work = parser.add_argument_group("reconstruction")
     work.add_argument("--model", metavar="MODEL", help="model folder, or the name of a bundled model")
     work.add_argument(
+        "--style",
+        metavar="MODEL",
+        help="style model that gives real radiographs the look of simulated ones first (none)",
+    )
+    work.add_argument(
+        "--match-style",
+        metavar="FILE",
+        help="what `ssrkd style-reference` wrote: match grey values and fineness to the training images first (no)",
+    )
+    work.add_argument(
         "--resolution", type=int, default=256, metavar="N", help="samples along a side of the cube, 32 to 512 (256)"
     )
     work.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     work.add_argument(
         "--dense", action="store_true", help="evaluate every sample: minutes for the same result, a check"
+    )
+    work.add_argument(
+        "--trust",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="assess the result: traffic light, reasons, uncertainty at every vertex (yes)",
+    )
+    work.add_argument(
+        "--refine",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="where the model brings a shape prior, fit it to the network's bones and the radiographs' edges (yes)",
     )
     work.add_argument("--triangles", type=int, metavar="N", help="at most N triangles a bone")
     work.add_argument(
@@ -102,28 +133,38 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     from SSRKDCore.networks.model_folder import load_model
     from SSRKDCore.reconstruction.network_input import xray_config_of
+    from SSRKDCore.reconstruction.style_transfer import load_style
 
     start = time.perf_counter()
     model = load_model(args.model)
+    style = load_style(args.style)
     radiographs, warnings = read_radiographs(args, xray_config_of(model).view_count)
     rig, words = rig_of(args, radiographs)
     warnings += words
+    looked_at, looked_with = _matched(args, radiographs, rig, model)
     reading = time.perf_counter() - start
 
     from SSRKDCore.reconstruction.pipeline import reconstruct
     from SSRKDCore.reconstruction.report import reconstruction_report, write_reconstruction
+    from SSRKDCore.trust.assessment import write_uncertainty
+    from SSRKDCore.trust.case_measures import Encoded
 
+    kept: list[Encoded] = []
     with progress_bar("Reconstructing") as progress:
         result = reconstruct(
-            radiographs,
-            rig,
+            looked_at,
+            looked_with,
             model,
             resolution=args.resolution,
             device=args.device,
             dense=args.dense,
             side=args.side,
             progress=progress,
+            style=style,
+            refine=args.refine,
+            encoded=(lambda given, maps: kept.append(Encoded(given, maps))) if args.trust else None,
         )
+    assessment = _assessed(args, radiographs, rig, model, result, kept)
     start = time.perf_counter()
     decimations = _decimations(args, result, warnings)
     result.timings["decimate"] = time.perf_counter() - start
@@ -133,26 +174,67 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         _write_preview(folder / "preview.png", args, result, radiographs, rig, decimations, warnings)
         result.timings["preview"] = time.perf_counter() - start
         report = reconstruction_report(result, radiographs, rig, model, warnings, decimations)
+        if assessment is not None:
+            shown = {name: decimation.surface for name, decimation in decimations.items()}
+            files = write_uncertainty(folder, assessment, result.surfaces, shown)
+            report["trust"] = {**assessment.to_dict(), "uncertainty_files": files}
         write_reconstruction(folder, result, report, decimations)
     for sentence in report["warnings"]:
         say(f"Warning: {sentence}")
     for name, bone in report["bones"].items():
         if bone["found"]:
             say(f"{name}: {bone['volume_mm3'] / 1000:.1f} cm3, {bone['triangles']} triangles")
+    if assessment is not None:
+        say(f"Trust: {assessment.light}")
+        for sentence in assessment.reasons:
+            say(f"  {sentence}")
     say(f"Written: {args.out}")
     return {"folder": str(args.out), **report}
+
+
+def _assessed(
+    args: argparse.Namespace,
+    radiographs: list[Radiograph],
+    rig: Rig,
+    model: Model,
+    result: Reconstruction,
+    kept: list[Encoded],
+) -> Assessment | None:
+    """What is thought of the result; None where nobody asks."""
+    from SSRKDCore.trust.assessment import assess
+
+    if not args.trust:
+        return None
+    start = time.perf_counter()
+    assessment = assess(radiographs, rig, model, result, kept[-1] if kept else None)
+    result.timings["trust"] = time.perf_counter() - start
+    return assessment
 
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse contradictions before anything is read."""
     if args.triangles is not None and args.triangles < _FEWEST_TRIANGLES:
         raise InputError(f"--triangles is {args.triangles}: give at least {_FEWEST_TRIANGLES} a bone.")
+    if args.match_style is not None and args.style not in (None, "none"):
+        raise InputError("--style and --match-style both change how the images look: leave one of them out.")
     if args.max_deviation is not None and args.triangles is None:
         raise InputError("--max-deviation limits --triangles: give both.")
     for option in ("max_deviation", "size"):
         value = getattr(args, option)
         if value is not None and not value > 0:
             raise InputError(f"--{option.replace('_', '-')} is {value:g}: give a positive number of mm.")
+
+
+def _matched(
+    args: argparse.Namespace, radiographs: list[Radiograph], rig: Rig, model: Model
+) -> tuple[list[Radiograph], Rig]:
+    """What the network is given: the radiographs, or with --match-style their network views in the training images' style."""
+    if args.match_style is None:
+        return radiographs, rig
+    from SSRKDCore.radiographs.style_matching import StyleReference
+    from SSRKDCore.reconstruction.matched_style import matched_radiographs
+
+    return matched_radiographs(radiographs, rig, model, StyleReference.load(args.match_style))
 
 
 def read_radiographs(args: argparse.Namespace, fewest: int = 2) -> tuple[list[Radiograph], list[str]]:
@@ -171,7 +253,7 @@ def read_radiographs(args: argparse.Namespace, fewest: int = 2) -> tuple[list[Ra
     radiographs = []
     for name, path in files.items():
         view = name if name in VIEW_NAMES else None
-        image = read_radiograph(path, view, args.intensity, spacings[name], args.frame)
+        image = read_radiograph(path, view, args.intensity, spacings[name], args.frame, args.prepare)
         radiographs.append(replace(image, view=name))
     warnings: list[str] = []
     by_name = dict(zip(files, radiographs, strict=True))

@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--samples", metavar="DIR", help="folder of their samples, made if needed (OUT/samples)")
     parser.add_argument("--teacher", metavar="MODEL", help="xray: CT model that labels and is imitated")
     parser.add_argument("--segmenter", metavar="MODEL", help="xray: segmenter model for the bone-enhanced image")
+    parser.add_argument("--initial", metavar="MODEL", help="xray: model of the same architecture to start from")
     parser.add_argument("--config", metavar="FILE", help="JSON: a preset, and what differs from it")
     parser.add_argument("--preset", choices=("paper", "compact"), help="wins over that of --config (compact)")
     parser.add_argument(
@@ -84,10 +85,22 @@ def _job(args: argparse.Namespace, wanted: Configuration) -> StageJob:
     job = StageJob(
         store, training, held_out, wanted.training, wanted.run, Path(args.out),
         args.name or f"{wanted.preset}-{args.stage}", args.licence, models.get("teacher"), models.get("segmenter"),
+        _initial(args),
     )  # fmt: skip
     if args.stage == "xray" and _may_prepare():
         _write_teacher_outputs(job)
     return job
+
+
+def _initial(args: argparse.Namespace) -> Model | None:
+    from SSRKDCore.errors import InputError
+    from SSRKDCore.networks.model_folder import load_model
+
+    if args.initial is None:
+        return None
+    if args.stage != "xray":
+        raise InputError(f"Only the stage xray starts from another model: leave --initial out for {args.stage}.")
+    return _of_kind(load_model(args.initial), "xray")
 
 
 def _of_kind(model: Model, kind: str) -> Model:

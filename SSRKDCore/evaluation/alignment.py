@@ -2,7 +2,8 @@
 
 Besl and McKay (1992) alternate between closest points and the best rigid motion. Pairs further apart than a multiple of
 the median are left out (in the spirit of trimmed ICP, Chetverikov et al. 2005), so that a shaft which only one surface shows does
-not pull.
+not pull. Flat ends where the image stops are no bone surface and do not pull either. What the shape cannot hold (a round shaft along its
+length) is said with the result: see undetermined_motion.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from SSRKDCore.evaluation.field_of_view import DEFAULT_MARGIN_MM, everywhere, flat_shaft_end, without_cut_faces
 from SSRKDCore.evaluation.surface_sampling import sampled
+from SSRKDCore.evaluation.undetermined_motion import UndeterminedMotion, undetermined_motions
 from SSRKDCore.surface import Surface
 
 Array = NDArray[np.float64]
@@ -37,6 +40,7 @@ class Alignment:
     residual_mm: root mean square of the distances that were used, after the motion.
     before_mm: the same before it.
     rotation_degrees, translation_mm: how far it turns, and how far it moves the centre of the moved points.
+    undetermined: motions that the matched surfaces hardly hold; differences along them are not to be trusted after the alignment.
     """
 
     matrix: Array
@@ -44,6 +48,7 @@ class Alignment:
     before_mm: float
     rotation_degrees: float
     translation_mm: float
+    undetermined: tuple[UndeterminedMotion, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -53,11 +58,21 @@ class Alignment:
             "before_mm": self.before_mm,
             "rotation_degrees": self.rotation_degrees,
             "translation_mm": self.translation_mm,
+            "undetermined": [motion.to_dict() for motion in self.undetermined],
         }
 
 
+def alignment_warnings(alignments: Mapping[str, Alignment]) -> list[str]:
+    """A sentence for each motion that an alignment (by bone, or as "knee") leaves open."""
+    return [motion.in_words(name) for name, found in alignments.items() for motion in found.undetermined]
+
+
 def aligned(
-    reconstruction: Mapping[str, Surface], reference: Mapping[str, Surface], mode: str
+    reconstruction: Mapping[str, Surface],
+    reference: Mapping[str, Surface],
+    mode: str,
+    box: Array | None = None,
+    margin: float = DEFAULT_MARGIN_MM,
 ) -> tuple[dict[str, Surface], dict[str, Alignment]]:
     """Move the reconstruction onto the reference.
 
@@ -65,20 +80,24 @@ def aligned(
     ----------
     reconstruction, reference: surfaces by bone name, LPS mm.
     mode: "none", "knee" (one motion from all bones that both have) or "bone" (one motion a bone).
+    box: (2, 3) field of view, mm: faces within `margin` mm of its sides that only close a surface there do not count; None for no limit.
 
     Returns the moved surfaces and the alignments, by bone, or as "knee". A bone that the reference lacks moves with the knee,
     and stays where it is with mode "bone".
     """
     if mode not in MODES:
         raise ValueError(f"mode is {mode!r}, not one of {MODES}")
-    common = [name for name in reconstruction if name in reference and _usable(reconstruction[name], reference[name])]
+    cut = {
+        name: tuple(_bone_surface(bones[name], name, box, margin) for bones in (reconstruction, reference))
+        for name in reconstruction
+        if name in reference
+    }
+    common = [name for name, pair in cut.items() if not any(surface.is_empty for surface in pair)]
     if mode == "none" or not common:
         return dict(reconstruction), {}
     groups = {"knee": common} if mode == "knee" else {name: [name] for name in common}
     found = {
-        group: align_points(
-            [_sampled_vertices(reconstruction[name]) for name in names], [reference[name] for name in names]
-        )
+        group: align_points([_sampled_vertices(cut[name][0]) for name in names], [cut[name][1] for name in names])
         for group, names in groups.items()
     }
     moved = {}
@@ -98,7 +117,7 @@ def align_points(points: list[Array], targets: list[Surface]) -> Alignment:
         pairs = [patches.partners(part) for part, patches in zip(moved, nearest, strict=True)]
         source, goal = np.concatenate(moved), np.concatenate(pairs)
         distance = np.linalg.norm(goal - source, axis=1)
-        kept = distance <= max(_TRIM_MEDIANS * float(np.median(distance)), 1e-9)
+        kept = _kept(distance)
         residual = float(np.sqrt(np.mean(distance[kept] ** 2)))
         before = residual if before is None else before
         step = rigid_motion(source[kept], goal[kept])
@@ -106,6 +125,7 @@ def align_points(points: list[Array], targets: list[Surface]) -> Alignment:
         moved = [part @ matrix[:3, :3].T + matrix[:3, 3] for part in start]
         if np.abs(np.concatenate(moved) - source).max() < _STILL_MM:
             break
+    undetermined = _undetermined(moved, nearest)
     cosine = (np.trace(matrix[:3, :3]) - 1) / 2
     center = np.concatenate(start).mean(axis=0)
     shift = matrix[:3, :3] @ center + matrix[:3, 3] - center
@@ -115,7 +135,23 @@ def align_points(points: list[Array], targets: list[Surface]) -> Alignment:
         before or 0.0,
         float(np.degrees(np.arccos(np.clip(cosine, -1, 1)))),
         float(np.linalg.norm(shift)),
+        undetermined,
     )
+
+
+def _undetermined(points: list[Array], nearest: list[_NearestPatch]) -> tuple[UndeterminedMotion, ...]:
+    """What the pairs that count at the end leave open."""
+    distance, normals = (
+        np.concatenate(parts)
+        for parts in zip(*(patches.planes(part) for part, patches in zip(points, nearest, strict=True)), strict=True)
+    )
+    kept = _kept(np.abs(distance))
+    return undetermined_motions(np.concatenate(points)[kept], normals[kept])
+
+
+def _kept(distance: Array) -> NDArray[np.bool_]:
+    """(N,) which pairs count, by their distances (N,)."""
+    return np.asarray(distance <= max(_TRIM_MEDIANS * float(np.median(distance)), 1e-9))
 
 
 class _NearestPatch:
@@ -133,9 +169,14 @@ class _NearestPatch:
 
     def partners(self, points: Array) -> Array:
         """(N, 3) partners of points (N, 3)."""
+        distance, normals = self.planes(points)
+        return points - distance[:, None] * normals
+
+    def planes(self, points: Array) -> tuple[Array, Array]:
+        """(N,) signed distance in mm of points (N, 3) from the planes of their patches, and (N, 3) the planes' unit normals."""
         patch = self._tree.query(points)[1]
         normals = self._normals[patch]
-        return points - np.einsum("ij,ij->i", points - self._centers[patch], normals)[:, None] * normals
+        return np.einsum("ij,ij->i", points - self._centers[patch], normals), normals
 
 
 def rigid_motion(source: Array, goal: Array) -> Array:
@@ -150,8 +191,16 @@ def rigid_motion(source: Array, goal: Array) -> Array:
     return matrix
 
 
-def _usable(reconstruction: Surface, reference: Surface) -> bool:
-    return not reconstruction.is_empty and not reference.is_empty
+def _bone_surface(surface: Surface, bone: str, box: Array | None, margin: float) -> Surface:
+    """A surface without what only closes it where the image ends, at a side of the box or flat across the shaft; its own vertices alone."""
+    faces = without_cut_faces(surface, everywhere() if box is None else box, margin).faces
+    end = flat_shaft_end(surface, bone)
+    if end is not None:
+        height = surface.vertices[:, 2]
+        beyond = height > end - margin if end > surface.centroid[2] else height < end + margin
+        faces = faces[~beyond[faces].any(axis=1)]
+    used, faces = np.unique(faces, return_inverse=True)
+    return Surface(surface.vertices[used], faces.reshape(-1, 3))
 
 
 def _sampled_vertices(surface: Surface) -> Array:

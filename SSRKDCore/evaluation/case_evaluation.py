@@ -19,6 +19,7 @@ from SSRKDCore.surface_files import read_surface
 
 if TYPE_CHECKING:
     from SSRKDCore.networks.model_folder import Model
+    from SSRKDCore.radiographs.style_matching import StyleReference
 
 Progress = Callable[[float, str], None]
 Reconstruct = Callable[[Case, Progress], CaseAnswer]
@@ -62,12 +63,23 @@ def case_subject(case: Case) -> str | None:
 
 
 def case_reconstruction(
-    model: Model, resolution: int, device: str, cancelled: Callable[[], bool] | None = None
+    model: Model,
+    resolution: int,
+    device: str,
+    cancelled: Callable[[], bool] | None = None,
+    style: Model | None = None,
+    prepare: bool = False,
+    look: StyleReference | None = None,
+    refine: bool = True,
 ) -> Reconstruct:
-    """The job of reconstructing a case with a model, as evaluate_cases wants it."""
+    """The job of reconstructing a case with a model, as evaluate_cases wants it. style: as `reconstruct` takes it. prepare: as
+    `read_radiograph` takes it. look: images are matched to it first, see `reconstruction.matched_style`. refine: as `reconstruct`
+    takes it.
+    """
     from SSRKDCore.geometry.dicom_rig import rig_for_radiographs
     from SSRKDCore.radiographs.radiograph import VIEW_NAMES
     from SSRKDCore.radiographs.reader import read_radiograph
+    from SSRKDCore.reconstruction.matched_style import matched_radiographs
     from SSRKDCore.reconstruction.pipeline import reconstruct
 
     def run(case: Case, progress: Progress) -> CaseAnswer:
@@ -75,11 +87,24 @@ def case_reconstruction(
         for view in case.rig.views:
             known = view.name if view.name in VIEW_NAMES else None
             radiographs.append(
-                replace(read_radiograph(case.radiographs[view.name], known, case.intensity), view=view.name)
+                replace(
+                    read_radiograph(case.radiographs[view.name], known, case.intensity, prepare=prepare), view=view.name
+                )
             )
         rig, words = rig_for_radiographs(radiographs, case.rig, None, case.side)
+        if look is not None:
+            radiographs, rig = matched_radiographs(radiographs, rig, model, look)
         result = reconstruct(
-            radiographs, rig, model, resolution, device, side=case.side, progress=progress, cancelled=cancelled
+            radiographs,
+            rig,
+            model,
+            resolution,
+            device,
+            side=case.side,
+            progress=progress,
+            cancelled=cancelled,
+            style=style,
+            refine=refine,
         )
         warnings = (*words, *result.warnings)
         return CaseAnswer(result.surfaces, result.field_of_view, max(result.grid.spacing), warnings)

@@ -13,12 +13,14 @@ from SSRKDCore.errors import InputError
 
 if TYPE_CHECKING:
     from SSRKDCore.evaluation.case_evaluation import Reconstruct
+    from SSRKDCore.radiographs.style_matching import StyleReference
 
 Cancelled = Callable[[], bool] | None
 
 #: name -> what the path after it names.
 METHODS: dict[str, str] = {
     "model": "a model folder or the name of a bundled model",
+    "network": "likewise; its network alone, without refinement",
     "ssm": "a shape model (.npz); its silhouettes are fitted to both views (Baka et al. 2012)",
     "ssim": "SHAPE,INTENSITY: a shape model and its intensity model, fitted through simulated radiographs (Klima et al. 2016)",
     "volume-cnn": "a model folder of the volume network (Kasten et al. 2020)",
@@ -39,11 +41,14 @@ class Method:
     name: for tables and plots.
     reconstruct: the job, as evaluate_cases wants it.
     settings: what its answers depend on, plain values.
+    remedied: (prepare, look) -> the job with images prepared and matched first, see `case_reconstruction`; None where the method reads
+        images in its own way.
     """
 
     name: str
     reconstruct: Reconstruct
     settings: Mapping[str, Any]
+    remedied: Callable[[bool, StyleReference | None], Reconstruct] | None = None
 
 
 def load_method(
@@ -61,8 +66,8 @@ def load_method(
     """
     if kind not in METHODS:
         raise InputError(f"There is no method '{kind}': use one of {', '.join(METHODS)}.")
-    if kind == "model":
-        return _model(path, resolution, device, cancelled)
+    if kind in ("model", "network"):
+        return _model(path, resolution, device, cancelled, refine=kind == "model")
     if path is None:
         raise InputError(f"The method '{kind}' needs {METHODS[kind]}: write {kind}=PATH.")
     files = [Path(part) for part in (path.split(",") if kind == "ssim" else [path])]
@@ -83,14 +88,22 @@ def load_method(
     return Method(kind, factory(*files, cancelled=cancelled), settings)
 
 
-def _model(path: str | None, resolution: int, device: str, cancelled: Cancelled) -> Method:
+def _model(path: str | None, resolution: int, device: str, cancelled: Cancelled, refine: bool) -> Method:
     from SSRKDCore.evaluation.case_evaluation import case_reconstruction
     from SSRKDCore.networks.model_folder import load_model
 
     model = load_model(path)
     weights = model.card.get("weights")
     settings = {"kind": "model", "name": model.name, "weights": weights, "resolution": resolution}
-    return Method(model.name, case_reconstruction(model, resolution, device, cancelled), settings)
+    # What is not refined has the settings that it always had, so that its unfinished results still count.
+    if refine and model.card.get("shape_prior"):
+        settings["shape_prior"] = model.card["shape_prior"]
+
+    def remedied(prepare: bool, look: StyleReference | None) -> Reconstruct:
+        return case_reconstruction(model, resolution, device, cancelled, prepare=prepare, look=look, refine=refine)
+
+    job = case_reconstruction(model, resolution, device, cancelled, refine=refine)
+    return Method(model.name if refine else f"{model.name}, network alone", job, settings, remedied)
 
 
 def digest(path: Path) -> str:

@@ -61,6 +61,44 @@ class OutlineDistance:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class OutlineSamples:
+    """Samples of one bone's outline in one view, about 1 mm apart.
+
+    Attributes
+    ----------
+    points: (N, 3) LPS mm, where the view's rays graze the bone.
+    outwards: (N, 2) unit vectors away from the bone in the image, along the view's row and column directions.
+    offsets: (N,) mm at the bone from the projected outline to the seen edge, positive outwards; NaN where none is found.
+    """
+
+    points: Array
+    outwards: Array
+    offsets: Array
+
+
+def outline_samples(
+    surfaces: Mapping[str, Surface],
+    images: Mapping[str, NDArray[np.floating]],
+    rig: Rig,
+    field_of_view: FieldOfView | None = None,
+    reach_mm: float = REACH_MM,
+) -> dict[str, dict[str, OutlineSamples]]:
+    """Every sample behind `outline_distances`, whose arguments these are: view name -> bone name -> samples."""
+    result: dict[str, dict[str, OutlineSamples]] = {}
+    for view in rig.views:
+        image = np.asarray(images[view.name], dtype=np.float64)
+        if image.shape != (view.rows, view.columns):
+            raise ValueError(f"the image of view '{view.name}' is {image.shape}, not {(view.rows, view.columns)}")
+        result[view.name] = {}
+        smooth: dict[float, Array] = {}
+        for bone in (name for name in BONE_NAMES if name in surfaces and not surfaces[name].is_empty):
+            found = _edge_offsets(surfaces[bone], image, view, field_of_view, reach_mm, smooth)
+            if len(found.offsets):
+                result[view.name][bone] = found
+    return result
+
+
 def outline_distances(
     surfaces: Mapping[str, Surface],
     images: Mapping[str, NDArray[np.floating]],
@@ -81,17 +119,12 @@ def outline_distances(
     Returns view name -> bone name -> OutlineDistance, bones without an outline in a view left out; and under "all" by bone over all
     views, and under ["all"]["all"] over everything.
     """
-    offsets: dict[str, dict[str, Array]] = {}
-    for view in rig.views:
-        image = np.asarray(images[view.name], dtype=np.float64)
-        if image.shape != (view.rows, view.columns):
-            raise ValueError(f"the image of view '{view.name}' is {image.shape}, not {(view.rows, view.columns)}")
-        offsets[view.name] = {}
-        smooth: dict[float, Array] = {}
-        for bone in (name for name in BONE_NAMES if name in surfaces and not surfaces[name].is_empty):
-            found = _edge_offsets(surfaces[bone], image, view, field_of_view, reach_mm, smooth)
-            if len(found):
-                offsets[view.name][bone] = found
+    return distances_of(outline_samples(surfaces, images, rig, field_of_view, reach_mm))
+
+
+def distances_of(samples: Mapping[str, Mapping[str, OutlineSamples]]) -> dict[str, dict[str, OutlineDistance]]:
+    """The figures of `outline_distances` from its samples."""
+    offsets = {view: {bone: found.offsets for bone, found in bones.items()} for view, bones in samples.items()}
     result = {view: {bone: _figures([found]) for bone, found in bones.items()} for view, bones in offsets.items()}
     by_bone = {bone: [bones[bone] for bones in offsets.values() if bone in bones] for bone in BONE_NAMES}
     result["all"] = {bone: _figures(found) for bone, found in by_bone.items() if found}
@@ -121,8 +154,8 @@ def _edge_offsets(
     field_of_view: FieldOfView | None,
     reach_mm: float,
     smooth: dict[float, Array],
-) -> Array:
-    """(N,) signed distance in mm from each sample of the outline outwards to the seen edge, NaN where none is found."""
+) -> OutlineSamples:
+    """Samples of a bone's outline that fall on the detector."""
     from scipy.ndimage import gaussian_filter, map_coordinates
     from scipy.spatial import cKDTree
 
@@ -131,23 +164,23 @@ def _edge_offsets(
         low, high = field_of_view.bounds
         points = points[((points > low + _MARGIN_MM) & (points < high - _MARGIN_MM)).all(axis=1)]
     if not len(points):
-        return np.zeros(0)
+        return OutlineSamples(points, np.zeros((0, 2)), np.zeros(0))
     pixels, depth = view.project(points)
     _, nearest = cKDTree(surface.vertices).query(points)
     normals = vertex_normals(surface)[nearest]
     outwards = np.stack([normals @ np.array(view.row_direction), normals @ np.array(view.column_direction)], axis=1)
     length = np.linalg.norm(outwards, axis=1)
     seen = (pixels >= 0).all(axis=1) & (pixels <= np.array(image.shape) - 1).all(axis=1) & (length > 1e-3)
-    pixels, depth, outwards, length = pixels[seen], depth[seen], outwards[seen], length[seen]
+    points, pixels, depth, outwards = points[seen], pixels[seen], depth[seen], outwards[seen] / length[seen, None]
     if not len(pixels):
-        return np.zeros(0)
+        return OutlineSamples(points, outwards, np.zeros(0))
     magnification = view.source_to_detector / depth
     # One blur a view: depths of a knee differ by a few percent.
     if not smooth:
         sigma = [_BLUR_MM * float(np.median(magnification)) / spacing for spacing in view.pixel_spacing]
         smooth[0.0] = gaussian_filter(image, sigma)
     along = np.arange(-reach_mm, reach_mm + _STEP_MM / 2, _STEP_MM)
-    step = outwards / length[:, None] * magnification[:, None] / np.array(view.pixel_spacing)
+    step = outwards * magnification[:, None] / np.array(view.pixel_spacing)
     places = pixels[:, None, :] + along[None, :, None] * step[:, None, :]
     inside = ((places >= 0) & (places <= np.array(image.shape) - 1)).all(axis=2)
     profile = map_coordinates(smooth[0.0], np.moveaxis(places, 2, 0), order=1, mode="nearest")
@@ -159,7 +192,7 @@ def _edge_offsets(
     before = np.take_along_axis(fall, steepest[:, None] - 1, axis=1)[:, 0]
     after = np.take_along_axis(fall, steepest[:, None] + 1, axis=1)[:, 0]
     is_edge = (value > _LEAST_FALL) & (value >= before) & (value >= after)
-    return np.where(is_edge, along[steepest], np.nan)
+    return OutlineSamples(points, outwards, np.where(is_edge, along[steepest], np.nan))
 
 
 def _sampled_outline(surface: Surface, view: View) -> Array:

@@ -12,6 +12,8 @@ from torch import nn
 from SSRKDCore.errors import InputError
 from SSRKDCore.networks.config import CtNetworkConfig, NetworkConfig, SegmenterConfig, XrayNetworkConfig
 from SSRKDCore.networks.ct_network import CtReconstructionNetwork
+from SSRKDCore.networks.style_config import StyleConfig
+from SSRKDCore.networks.style_network import StyleNetwork
 from SSRKDCore.networks.unet import UNet
 from SSRKDCore.networks.xray_network import XrayReconstructionNetwork
 
@@ -26,9 +28,11 @@ _KINDS = {
     "xray": _Kind(XrayNetworkConfig, XrayReconstructionNetwork),
     "ct": _Kind(CtNetworkConfig, CtReconstructionNetwork),
     "segmenter": _Kind(SegmenterConfig, UNet),
+    "style": _Kind(StyleConfig, StyleNetwork),
 }
 
-#: "xray" (radiographs to bones), "ct" (CT to bones), "segmenter" (radiograph to bone or not).
+#: "xray" (radiographs to bones), "ct" (CT to bones), "segmenter" (radiograph to bone or not), "style" (real radiograph to the look
+#: of a simulated one).
 KINDS = tuple(_KINDS)
 
 

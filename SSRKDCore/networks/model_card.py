@@ -11,6 +11,7 @@ _KIND_WORDS = {
     "xray": "Two knee radiographs to patella, femur, fibula and tibia (occupancy of points in millimetres).",
     "ct": "A knee CT to patella, femur, fibula and tibia (occupancy of points).",
     "segmenter": "One radiograph to bone and background.",
+    "style": "One real radiograph to the look of a simulated one, geometry kept.",
 }
 
 

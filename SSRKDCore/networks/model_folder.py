@@ -2,7 +2,8 @@
 
 A folder is believed only as a whole: schema, kind, architecture, the hash of the weights, and every tensor's name,
 shape and type must fit, or the folder is refused with the reason. A network that reads the bone-enhanced image brings
-the network that makes it as a nested model folder, `segmenter/`.
+the network that makes it as a nested model folder, `segmenter/`; a model whose bones are to be refined brings
+`shape_prior.safetensors` (see refinement).
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ DESCRIPTION_NAME = "model.json"
 WEIGHTS_NAME = "weights.safetensors"
 CARD_NAME = "MODEL_CARD.md"
 SEGMENTER_FOLDER = "segmenter"
+SHAPE_PRIOR_NAME = "shape_prior.safetensors"
+SHAPE_PRIOR_ENTRY = "shape_prior"
 
 #: A model.json is a few kilobytes.
 MAXIMUM_DESCRIPTION_BYTES = 1024 * 1024
@@ -70,7 +73,7 @@ class Model:
     Attributes:
         network: in eval mode, float32.
         config: its architecture.
-        kind: "xray", "ct" or "segmenter".
+        kind: "xray", "ct", "segmenter" or "style".
         name: what people call it.
         path: the folder it came from.
         card: the content of model.json.
@@ -269,6 +272,7 @@ def save_model(
     dtype: str = "float32",
     card: str | None = None,
     segmenter: Model | None = None,
+    shape_prior: Path | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Writes a model folder; it appears only when complete.
@@ -283,6 +287,7 @@ def save_model(
         dtype: storage of the weights, "float32" or "float16"; they are loaded as float32 either way.
         card: the text of MODEL_CARD.md; written from the other arguments if None.
         segmenter: for a network with two input channels, the model that makes the bone-enhanced one.
+        shape_prior: a file of `refinement.shape_prior` that goes with the model, so that its bones are refined.
 
     Returns:
         The folder.
@@ -302,6 +307,8 @@ def save_model(
         raise InputError("A model's intensity scale and background weight must be finite and not negative.")
     with complete_folder(folder, overwrite=overwrite) as unfinished:
         _write(unfinished, network, config, name, model_input, dict(training or {}), licence, dtype, card)
+        if shape_prior is not None:
+            _add_shape_prior(unfinished, shape_prior)
         if segmenter is not None:
             nested = unfinished / SEGMENTER_FOLDER
             nested.mkdir()
@@ -317,6 +324,22 @@ def save_model(
                 None,
             )
     return folder
+
+
+def shape_prior_path(model: Model) -> Path | None:
+    """The shape prior's file in a model folder; None where the folder brings none."""
+    return model.path / SHAPE_PRIOR_NAME if SHAPE_PRIOR_ENTRY in model.card else None
+
+
+def _add_shape_prior(folder: Path, source: Path) -> None:
+    target = folder / SHAPE_PRIOR_NAME
+    try:
+        target.write_bytes(source.read_bytes())
+    except OSError as error:
+        raise InputError(f"The shape prior {source} cannot be copied ({error.strerror}): check the path.") from error
+    description = read_json(folder / DESCRIPTION_NAME, "a model description")
+    description[SHAPE_PRIOR_ENTRY] = {"file": SHAPE_PRIOR_NAME, "sha256": sha256_of(target)}
+    write_json(folder / DESCRIPTION_NAME, description)
 
 
 def _write(

@@ -26,9 +26,10 @@ def vertex_normals(surface: Surface) -> Array:
     """(V, 3) area-weighted unit normals, outwards for outward winding; 0 where a vertex belongs to no triangle."""
     corners = surface.triangles
     areas = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = np.zeros_like(surface.vertices)
-    for corner in range(3):
-        np.add.at(normals, surface.faces[:, corner], areas)
+    # Counting is several times faster than np.add.at, and adds in the same order.
+    vertices, count = surface.faces.T.ravel(), len(surface.vertices)
+    sums = [np.bincount(vertices, np.tile(areas[:, axis], 3), count) for axis in range(3)]
+    normals = np.stack(sums, axis=1).astype(np.float64, copy=False)
     lengths = np.linalg.norm(normals, axis=1, keepdims=True)
     return np.divide(normals, lengths, out=np.zeros_like(normals), where=lengths > 0)
 

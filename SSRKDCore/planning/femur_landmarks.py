@@ -10,7 +10,7 @@ from SSRKDCore.planning.bone_checks import RoughDirections
 from SSRKDCore.planning.bone_samples import BoneSamples, across, farthest, front_of, unit
 from SSRKDCore.planning.femoral_head import hip_centre
 from SSRKDCore.planning.landmark_collector import LandmarkCollector
-from SSRKDCore.planning.shaft_axis import settled_axis
+from SSRKDCore.planning.shaft_axis import first_direction, settled_axis
 
 Array = NDArray[np.float64]
 
@@ -32,6 +32,8 @@ def find_femur_landmarks(femur: BoneSamples, rough: RoughDirections, side: str, 
     width = _width(femur.points, up, lateral)
     if not 30.0 < width < 150.0:
         raise InputError(f"The femur's condyles measure {width:.0f} mm across: give a knee in millimetres.")
+    up = first_direction(femur, up, width)
+    lateral = across(lateral, up)
     shaft_ends = (collector.get("femoral_shaft_distal"), collector.get("femoral_shaft_proximal"))
     # The stretch of shaft is measured in widths, and the width is right only once the axes are.
     for _ in range(_ROUNDS):

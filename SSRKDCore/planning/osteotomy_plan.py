@@ -20,7 +20,8 @@ from SSRKDCore.planning.hinge import Hinge, cut_through, entry_point, hinge_side
 from SSRKDCore.planning.landmark_set import LANDMARK_BONES, LandmarkSet
 from SSRKDCore.planning.osteotomy import LATERAL_CLOSING, OsteotomyParameters
 from SSRKDCore.planning.osteotomy_frame import TibialAxes, mean_slope, tibial_axes
-from SSRKDCore.planning.osteotomy_warnings import PlanWarning, WarningLimits, plan_warnings
+from SSRKDCore.planning.osteotomy_warnings import WarningLimits, plan_warnings
+from SSRKDCore.planning.plan_warning import PlanWarning
 from SSRKDCore.planning.plane import Plane
 from SSRKDCore.planning.predicted_change import Change, predicted_changes
 from SSRKDCore.surface import Surface

@@ -1,4 +1,6 @@
-"""What speaks against a plan: thin hinge, cut near the joint or through the tubercle, large opening, changed slope, lower patella."""
+"""What speaks against a plan: thin hinge, cut near the joint or through the tubercle, large opening, changed slope, lower patella, an axis
+from a short shaft.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,14 @@ from numpy.typing import NDArray
 
 from SSRKDCore.planning.biplanar_cut import ascending_outline
 from SSRKDCore.planning.hinge import Hinge
+from SSRKDCore.planning.landmark_set import LandmarkSet
 from SSRKDCore.planning.named_dimensions import check_dimensions, dimension
 from SSRKDCore.planning.osteotomy import LATERAL_CLOSING, OsteotomyParameters
 from SSRKDCore.planning.osteotomy_frame import TibialAxes
+from SSRKDCore.planning.plan_warning import PlanWarning
 from SSRKDCore.planning.plane import Plane
 from SSRKDCore.planning.predicted_change import Change
+from SSRKDCore.planning.short_shaft_warning import short_shaft_warning
 from SSRKDCore.planning.surface_rays import ray_hits, section_segments
 from SSRKDCore.surface import Surface
 
@@ -37,24 +42,17 @@ class WarningLimits:
     largest_height_mm: float = dimension(13.0, 1.0, 40.0, "base of an opening wedge")
     largest_slope_change_degrees: float = dimension(2.0, 0.1, 20.0, "change of the posterior slope")
     largest_tubercle_shift_mm: float = dimension(5.0, 0.1, 40.0, "way of the tubercle, and with it of the patella")
+    largest_axis_error_degrees: float = dimension(
+        1.0, 0.1, 20.0, "expected error of the tibia's axis where its shaft is cut short"
+    )
 
     def __post_init__(self) -> None:
         check_dimensions(self)
 
 
-@dataclass(frozen=True)
-class PlanWarning:
-    """One warning: a code word for programs, a sentence for people, the figure and its limit (in the unit of the sentence)."""
-
-    code: str
-    message: str
-    value: float
-    limit: float
-
-
 def plan_warnings(
     tibia: Surface,
-    landmarks: Mapping[str, Array],
+    landmarks: LandmarkSet,
     axes: TibialAxes,
     hinge: Hinge,
     cut: Plane,
@@ -72,7 +70,8 @@ def plan_warnings(
         *_cut_warnings(tibia, landmarks, axes, hinge, cut, lower, ascending, entry, limits),
         *_change_warnings(hinge, entry, wedge_degrees, changes, parameters, limits),
     ]
-    return tuple(found)
+    short = short_shaft_warning(tibia, landmarks, axes, limits.largest_axis_error_degrees)
+    return tuple(found if short is None else [*found, short])
 
 
 def joint_plane(landmarks: Mapping[str, Array], axes: TibialAxes) -> Plane:

@@ -19,7 +19,7 @@ from SSRKDCore.planning.landmark_set import LANDMARK_BONES
 from SSRKDCore.planning.osteotomy import OsteotomyParameters
 from SSRKDCore.planning.osteotomy_frame import TibialAxes
 from SSRKDCore.planning.osteotomy_plan import OsteotomyPlan
-from SSRKDCore.planning.osteotomy_warnings import PlanWarning
+from SSRKDCore.planning.plan_warning import PlanWarning
 from SSRKDCore.planning.plane import Plane
 from SSRKDCore.planning.predicted_change import Change
 from SSRKDCore.surface import Surface

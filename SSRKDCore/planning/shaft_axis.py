@@ -26,6 +26,8 @@ _TILT_MARGIN = 0.35
 # A shaft's own surface runs along its axis; what faces along it is the face of a cut, however oblique.
 _CUT_FACE_COSINE = 0.5
 _CLEAR_OF_CUT_MM = 1.0
+# A cut face: normals that lie within 14 degrees of one another, and most of the cross-section just before it.
+_FLAT_COSINE, _FLAT_DEPTH_MM, _FLAT_SHARE, _FACES_TRIED = 0.97, 6.0, 0.6, 300
 _CUT_DEPTH_MM, _LAYER_MM, _LEAST_CUT_SHARE = 35.0, 2.0, 0.05
 
 
@@ -60,6 +62,33 @@ def whole_length(bone: BoneSamples, away: Array) -> float:
     behind = np.flatnonzero(areas <= _LEAST_CUT_SHARE * areas.max())
     cut = _LAYER_MM * float(behind[0] if len(behind) else len(areas))
     return min(end - cut - start - _CLEAR_OF_CUT_MM, bone.reach)
+
+
+def first_direction(bone: BoneSamples, away: Array, width: float) -> Array:
+    """(3,) unit vector to begin with, roughly along the shaft: `away`, or where that shows too little of the shaft the normal of the flat
+    face that cuts the bone off, if it shows more. The middle of a short bone lies too much to one side of its joint to tell where its shaft
+    points, and along an oblique direction it ends where the cut begins.
+    """
+    whole = whole_length(bone, away)
+    normal = None if whole >= FARTHEST * width else _cut_normal(bone, away)
+    return away if normal is None or whole_length(bone, normal) <= whole else normal
+
+
+def _cut_normal(bone: BoneSamples, away: Array) -> Array | None:
+    """(3,) outward unit normal of the flat face that the bone ends with towards `away`; None where it has none."""
+    candidates = np.flatnonzero(bone.normals @ away > _CUT_FACE_COSINE)
+    if not len(candidates):
+        return None
+    normals, areas = bone.normals[candidates], bone.areas[candidates]
+    tried = normals[np.linspace(0, len(normals) - 1, min(len(normals), _FACES_TRIED)).astype(int)]
+    seed = tried[np.argmax(((tried @ normals.T) > _FLAT_COSINE) @ areas)]
+    alike = normals @ seed > _FLAT_COSINE
+    normal = unit((areas[alike, None] * normals[alike]).sum(axis=0))
+    height, facing = bone.centres @ normal, bone.normals @ normal
+    last = height > height.max() - _FLAT_DEPTH_MM
+    # By the divergence theorem the faces beyond a plane have the vector area of the cross-section in it.
+    flat = float(bone.areas[last & (facing > _FLAT_COSINE)].sum())
+    return normal if flat >= _FLAT_SHARE * float((bone.areas * facing)[last].sum()) else None
 
 
 def shaft_axis(bone: BoneSamples, away: Array, width: float) -> ShaftAxis | None:

@@ -47,3 +47,8 @@ def short_shaft_error(name: str, shafts: Mapping[str, SeenShaft]) -> float | Non
             reaches, errors = np.array(row).T
             parts.append(float(np.interp(shaft.reach_in_widths, reaches, errors)))
     return float(np.linalg.norm(parts)) if parts else None
+
+
+def least_reach(bone: str) -> float:
+    """The shortest shaft that the table was measured on, in widths of the bone; a shorter one costs at least what that one does."""
+    return min(reach for row in _rows()[bone].values() for reach, _ in row)

@@ -9,7 +9,7 @@ from SSRKDCore.errors import InputError
 from SSRKDCore.planning.bone_checks import RoughDirections
 from SSRKDCore.planning.bone_samples import BoneSamples, across, farthest, front_of, unit
 from SSRKDCore.planning.landmark_collector import LandmarkCollector
-from SSRKDCore.planning.shaft_axis import settled_axis, whole_length
+from SSRKDCore.planning.shaft_axis import first_direction, settled_axis, whole_length
 from SSRKDCore.planning.tibial_plafond import find_plafond
 from SSRKDCore.planning.tibial_plateau import Plateau, find_plateau, sagittal_rims
 
@@ -39,6 +39,8 @@ def find_tibia_landmarks(
     width = float(np.ptp(tibia.points[depth < _PLATEAU_MM] @ lateral))
     if not 30.0 < width < 150.0:
         raise InputError(f"The tibial plateau measures {width:.0f} mm across: give a knee in millimetres.")
+    up = -first_direction(tibia, -up, width)
+    lateral = across(lateral, up)
     centres = (collector.get("medial_plateau_centre"), collector.get("lateral_plateau_centre"))
     shaft_ends = (collector.get("tibial_shaft_proximal"), collector.get("tibial_shaft_distal"))
     # The stretch of shaft is measured in widths, and the width is right only once the axes are.

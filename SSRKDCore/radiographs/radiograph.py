@@ -74,6 +74,7 @@ class Radiograph:
     warnings: what the user should know before trusting the result.
     geometry: what a DICOM object states about the acquisition; None for other files.
     source_path: the file.
+    coverage: bool [row, column], False where the collimator hid the patient (see `preparation`); None when nothing is hidden.
     """
 
     pixels: NDArray[np.float32]
@@ -86,6 +87,7 @@ class Radiograph:
     warnings: tuple[str, ...] = ()
     geometry: DicomGeometry | None = None
     source_path: str = ""
+    coverage: NDArray[np.bool_] | None = None
 
     @property
     def rows(self) -> int:

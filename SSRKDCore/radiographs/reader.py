@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from SSRKDCore.errors import InputError
+from SSRKDCore.radiographs.exposed_field import flat_corners
 from SSRKDCore.radiographs.file_kinds import file_kind
 from SSRKDCore.radiographs.line_integrals import to_line_integrals
 from SSRKDCore.radiographs.radiograph import INTENSITY_KINDS, VIEW_NAMES, Radiograph
@@ -18,6 +22,7 @@ def read_radiograph(
     intensity: str = "auto",
     pixel_spacing: tuple[float, float] | None = None,
     frame: int | None = None,
+    prepare: bool = False,
 ) -> Radiograph:
     """Read a radiograph as line integrals.
 
@@ -31,6 +36,7 @@ def read_radiograph(
     intensity: "auto", "line_integral", "raw" or "presentation"; see `line_integrals.to_line_integrals`.
     pixel_spacing: mm on the detector (between rows, between columns); replaces what the file says.
     frame: which image of a file that holds several, counted from 1.
+    prepare: find and take out the collimator's shadow, letters and exchanged black and white (see `preparation`).
 
     Raises InputError, naming the file and what to do, for everything that cannot be used.
     """
@@ -58,7 +64,7 @@ def read_radiograph(
             f"{path} is used as the {view} view, but the file says that its view is {stated}: are the two "
             "images swapped?"
         )
-    return Radiograph(
+    found = Radiograph(
         pixels=pixels,
         pixel_spacing=spacing,
         spacing_plane=plane,
@@ -70,6 +76,11 @@ def read_radiograph(
         geometry=image.geometry,
         source_path=str(path),
     )
+    if not prepare:
+        return found
+    from SSRKDCore.radiographs.preparation import with_preparation
+
+    return with_preparation(found, _unexposed(image, pixels))
 
 
 def _read_stored(path: Path, frame: int | None) -> StoredImage:
@@ -81,6 +92,17 @@ def _read_stored(path: Path, frame: int | None) -> StoredImage:
     from SSRKDCore.radiographs.image_reader import read_image
 
     return read_image(path, kind, frame)
+
+
+def _unexposed(image: StoredImage, pixels: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Padding, and the flat corners that were set to 0 as unexposed: [row, column] bool."""
+    padding = np.zeros(pixels.shape, dtype=bool) if image.valid is None else ~image.valid
+    inside = image.values[~padding]
+    corners = [flat_corners(image.values, extreme) for extreme in (float(inside.min()), float(inside.max()))]
+    # The open field may fill corners as well; what the conversion set to 0 although its value lies beyond the dense end was a blade.
+    dense = inside[pixels[~padding] >= np.percentile(pixels[~padding], 95)]
+    high_is_dense = float(np.median(dense)) > float(np.median(inside))
+    return padding | corners[1 if high_is_dense else 0]
 
 
 def _is_about_missing_spacing(words: str) -> bool:

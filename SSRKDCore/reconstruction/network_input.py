@@ -19,6 +19,7 @@ from SSRKDCore.networks.config import XrayNetworkConfig
 from SSRKDCore.networks.model_folder import Model, ModelInput
 from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.radiographs.standardise import standardise
+from SSRKDCore.reconstruction.style_transfer import check_style, translated
 
 #: Models are trained with the views in this order; views of other names keep the order of the rig.
 VIEW_ORDER = ("ap", "lateral")
@@ -39,7 +40,9 @@ class NetworkInput:
     views: tuple[View, ...]
 
 
-def prepare_network_input(radiographs: Sequence[Radiograph], rig: Rig, model: Model) -> NetworkInput:
+def prepare_network_input(
+    radiographs: Sequence[Radiograph], rig: Rig, model: Model, style: Model | None = None
+) -> NetworkInput:
     """Resample, standardise and, where the model wants it, bone-enhance the radiographs of a rig.
 
     Each image shows the field of view, upright, at the model's input size (`geometry.network_view`); what the detector
@@ -51,11 +54,15 @@ def prepare_network_input(radiographs: Sequence[Radiograph], rig: Rig, model: Mo
     radiographs: one a view of the rig, in its order.
     rig: the views and the field of view, LPS mm.
     model: an X-ray reconstruction model.
+    style: a style model that gives the standardised images the look of simulated ones first; None leaves them.
 
     Raises InputError when the numbers of radiographs, views and network inputs differ, an image has not its view's
-    size, holds no contrast or non-finite values, or the field of view is outside a detector.
+    size, holds no contrast or non-finite values, the field of view is outside a detector, or the style model does not
+    fit the model or moves edges.
     """
     config = xray_config_of(model)
+    if style is not None:
+        check_style(style, model.standardisation, model.name)
     if len(radiographs) != len(rig.views):
         raise InputError(
             f"There are {len(radiographs)} radiographs for {len(rig.views)} views of the rig: give one a view."
@@ -69,8 +76,8 @@ def prepare_network_input(radiographs: Sequence[Radiograph], rig: Rig, model: Mo
     for index in view_order(rig):
         view, radiograph = rig.views[index], radiographs[index]
         what = Path(radiograph.source_path).name or f"The radiograph of view '{view.name}'"
-        target = _target_view(view, rig, config.input_size)
-        images.append(_image(radiograph, view, target, model, what))
+        target = target_view(view, rig, config.input_size)
+        images.append(_image(radiograph, view, target, model, what, style))
         views.append(target)
     return NetworkInput(torch.from_numpy(np.stack(images)[None]), tuple(views))
 
@@ -92,14 +99,20 @@ def view_order(rig: Rig) -> list[int]:
     )
 
 
-def _target_view(view: View, rig: Rig, size: int) -> View:
+def target_view(view: View, rig: Rig, size: int) -> View:
+    """What a network sees of a view: the field of view, or with the "published" rig the whole detector."""
     if rig.provenance.get("preset") == "published":
         return view.resampled(size, size)
     return network_view(view, rig.field_of_view, size)
 
 
-def _image(radiograph: Radiograph, view: View, target: View, model: Model, what: str) -> NDArray[np.float32]:
-    """Channels (C, S, S) of one view."""
+def resampled_radiograph(
+    radiograph: Radiograph, view: View, target: View, what: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Line integrals (S, S) of a network view, not standardised yet, and its coverage (S, S).
+
+    what: how messages call the radiograph. Raises InputError as `prepare_network_input` does.
+    """
     pixels = radiograph.pixels
     if pixels.shape != (view.rows, view.columns):
         raise InputError(
@@ -109,15 +122,32 @@ def _image(radiograph: Radiograph, view: View, target: View, model: Model, what:
     if not np.isfinite(pixels).all():
         raise InputError(f"{what} holds values that are not finite: export the image again.")
     resampled, coverage = resample_to_view(pixels, view, target)
+    if radiograph.coverage is not None:
+        coverage, _ = resample_to_view(radiograph.coverage.astype(np.float32), view, target)
     if not (coverage >= 0.5).any():
         raise InputError(f"The detector of view '{view.name}' sees nothing of the field of view: correct the rig.")
-    plain = _standardised(resampled, coverage, model.input, what)
+    return resampled, coverage
+
+
+def _image(
+    radiograph: Radiograph, view: View, target: View, model: Model, what: str, style: Model | None
+) -> NDArray[np.float32]:
+    """Channels (C, S, S) of one view."""
+    resampled, coverage = resampled_radiograph(radiograph, view, target, what)
+
+    def read(reader: Model) -> NDArray[np.float32]:
+        image = _standardised(resampled, coverage, reader.input, what)
+        return image if style is None else translated(image, coverage, style, what)
+
+    plain = read(model)
     channels = [plain]
     if xray_config_of(model).input_channels == 2:
         segmenter = model.require_segmenter()
-        bone = _bone_mask(
-            _standardised(resampled, coverage, segmenter.input, what) * segmenter.input.intensity_scale, segmenter
-        )
+        # The style model is asked once, and fits only images that are standardised as the model's.
+        if style is not None:
+            check_style(style, segmenter.standardisation, segmenter.name)
+        alike = segmenter.standardisation == model.standardisation
+        bone = _bone_mask((plain if alike else read(segmenter)) * segmenter.input.intensity_scale, segmenter)
         weight = model.input.background_weight
         channels.insert(0, plain * (bone + weight * (1.0 - bone)))
     return np.stack(channels).astype(np.float32) * np.float32(model.input.intensity_scale)

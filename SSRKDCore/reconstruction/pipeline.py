@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
@@ -26,8 +26,10 @@ from SSRKDCore.reconstruction.devices import choose_device, with_less_memory
 from SSRKDCore.reconstruction.encoding import encode_images
 from SSRKDCore.reconstruction.network_input import NetworkInput, prepare_network_input, xray_config_of
 from SSRKDCore.reconstruction.octree import SparseOccupancy, evaluate_dense, evaluate_sparse
+from SSRKDCore.reconstruction.refined_bones import refined_bones
 from SSRKDCore.reconstruction.sampler import PointSampler
 from SSRKDCore.reconstruction.swapped_views import WARNING, views_look_swapped
+from SSRKDCore.refinement.shape_prior import shape_prior_of
 from SSRKDCore.surface import Surface
 
 #: Samples per axis of the label volume. The lower limit is the grid on which the search starts.
@@ -56,7 +58,9 @@ class Reconstruction:
     model_name: of the model.
     device: where the network ran.
     evaluated_points: how many of the samples the network was asked for.
-    pieces: what was removed and filled, by bone name.
+    pieces: what was removed and filled of what the network saw, by bone name.
+    network_surfaces: the network's bones before refinement; None where nothing was refined.
+    moved_mm: bone -> mean distance in mm between both; empty where nothing was refined.
     """
 
     surfaces: dict[str, Surface]
@@ -71,6 +75,8 @@ class Reconstruction:
     device: str
     evaluated_points: int
     pieces: dict[str, PieceCount]
+    network_surfaces: dict[str, Surface] | None = None
+    moved_mm: dict[str, float] = field(default_factory=dict)
 
 
 class _Stages:
@@ -102,6 +108,9 @@ def reconstruct(
     cancelled: Callable[[], bool] | None = None,
     message: Callable[[str], None] | None = None,
     check_view_order: bool = True,
+    encoded: Callable[[NetworkInput, list[torch.Tensor]], None] | None = None,
+    style: Model | None = None,
+    refine: bool = True,
 ) -> Reconstruction:
     """Reconstruct patella, femur, fibula and tibia from calibrated radiographs.
 
@@ -118,6 +127,9 @@ def reconstruct(
     cancelled: asked between blocks.
     check_view_order: warn when the two radiographs look exchanged (see swapped_views); costs one more pass of the encoder.
     message: receives a sentence when the device or block size changes on the way; it is among the warnings as well.
+    encoded: receives what the network was given and its feature maps, for whoever assesses the result (see trust).
+    style: a style model that gives the radiographs the look of simulated ones first (see style_transfer); None does not.
+    refine: fit the shape prior that the model brings, if any, to the network's bones and the radiographs' edges (see refinement).
 
     Raises InputError for unusable input, for "no bone found", and when memory is short everywhere; Cancelled.
     """
@@ -129,12 +141,15 @@ def reconstruct(
         raise InputError(
             f"The resolution is {resolution}: use a whole number from {RESOLUTIONS[0]} to {RESOLUTIONS[1]}."
         )
+    prior = shape_prior_of(model) if refine else None
     place = choose_device(device)
     stages, warnings = _Stages(), list(rig.check())
     _ask(cancelled)
     _tell(progress, 0.0, "preparing the radiographs")
     with stages.stage("input"):
-        network_input = prepare_network_input(radiographs, rig, model)
+        network_input = prepare_network_input(radiographs, rig, model, style)
+    if style is not None:
+        warnings.append(f"The radiographs were translated by the style model '{style.name}' before reconstruction.")
     grid = Grid.cube(rig.field_of_view.center, rig.field_of_view.size, int(resolution))
 
     def say(words: str) -> None:
@@ -159,6 +174,7 @@ def reconstruct(
             progress,
             cancelled,
             order_warning if check_view_order else None,
+            encoded,
         )
 
     occupancy, used = with_less_memory(classify, place, say)
@@ -173,6 +189,15 @@ def reconstruct(
     warnings += _found(surfaces, pieces)
     found_side = inferred_side(labels, grid)
     declared = side or next((radiograph.side for radiograph in radiographs if radiograph.side), None)
+    seen, moved = surfaces, dict[str, float]()
+    if prior is not None:
+        _ask(cancelled)
+        with stages.stage("refine"):
+            given = (surfaces, radiographs, rig, found_side or declared, prior, grid)
+            refined = refined_bones(*given, lambda done: _tell(progress, 0.94 + 0.06 * done, "refining the bones"))
+        warnings += refined.warnings
+        if refined.labels is not None:
+            surfaces, labels, moved = refined.surfaces, refined.labels, refined.moved_mm
     if found_side and declared and found_side != declared:
         warnings.append(
             f"The bones look like a {found_side} knee (the fibula is lateral of the tibia) but the side was given as {declared}: "
@@ -192,6 +217,8 @@ def reconstruct(
         device=used.type,
         evaluated_points=occupancy.evaluated,
         pieces=pieces,
+        network_surfaces=seen if moved else None,
+        moved_mm=moved,
     )
 
 
@@ -207,6 +234,7 @@ def _classify(
     progress: Progress | None,
     cancelled: Callable[[], bool] | None,
     order_warning: Callable[[], None] | None,
+    encoded: Callable[[NetworkInput, list[torch.Tensor]], None] | None,
 ) -> SparseOccupancy:
     """Labels and logits on the grid, with the network on a device; it goes back to where it was afterwards.
 
@@ -220,6 +248,8 @@ def _classify(
         _tell(progress, 0.02, "reading the radiographs")
         with stages.stage("encode"):
             features = encode_images(network, network_input.images, device)
+        if encoded is not None:
+            encoded(network_input, features)
         _ask(cancelled)
         if order_warning is not None:
             with stages.stage("view order"):

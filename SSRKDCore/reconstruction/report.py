@@ -80,6 +80,7 @@ def reconstruction_report(
         "evaluated_points": result.evaluated_points,
         "timings_s": dict(result.timings),
         "side": {"declared": result.declared_side, "inferred": result.side},
+        "refinement": {"refined": bool(result.moved_mm), "mean_distance_from_network_mm": dict(result.moved_mm)},
         "bones": {
             name: _bone(name, surface, result, decimations.get(name)) for name, surface in result.surfaces.items()
         },

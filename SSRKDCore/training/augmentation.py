@@ -65,7 +65,7 @@ class Augmentation:
     collimation: Range = (0.0, 0.12)
 
 
-class _Draws:
+class Draws:
     """One random number (or several) for each image, from the one generator, as (N, 1, 1) tensors on the images' device."""
 
     def __init__(self, count: int, generator: torch.Generator, device: torch.device) -> None:
@@ -99,7 +99,7 @@ def gaussian_blur(images: Tensor, sigma: float | Tensor) -> Tensor:
     return functional.conv2d(rows, kernels[:, None, None, :], groups=len(images))[0]
 
 
-def _smooth(images: Tensor, share_of_side: Tensor) -> Tensor:
+def smooth(images: Tensor, share_of_side: Tensor) -> Tensor:
     """Blur by a share of the image's side (N,): on a coarse copy, where a wide kernel is small."""
     height, width = images.shape[1:]
     coarse = functional.adaptive_avg_pool2d(images[:, None], (max(1, height // 4), max(1, width // 4)))[:, 0]
@@ -112,23 +112,23 @@ def _position(length: int, images: Tensor) -> Tensor:
     return (torch.arange(length, dtype=images.dtype, device=images.device) + 0.5) / length
 
 
-def _window(images: Tensor, top: Tensor, bottom: Tensor, left: Tensor, right: Tensor) -> Tensor:
+def window(images: Tensor, top: Tensor, bottom: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """(N, H, W) bool: pixels between these positions (N, 1, 1), from 0 to 1."""
     row, column = _position(images.shape[1], images)[:, None], _position(images.shape[2], images)[None, :]
     return (row >= top) & (row < bottom) & (column >= left) & (column < right)
 
 
-def _marked(images: Tensor, draws: _Draws, settings: Augmentation) -> Tensor:
+def _marked(images: Tensor, draws: Draws, settings: Augmentation) -> Tensor:
     marked = draws.chosen(settings.marker_share)
     for _ in range(3):
         top, left = draws.uniform((0.0, 1.0)), draws.uniform((0.0, 1.0))
         bottom, right = top + draws.uniform(settings.marker_side), left + draws.uniform(settings.marker_side)
-        lead = _window(images, top, bottom, left, right) & marked & draws.chosen(0.6)
+        lead = window(images, top, bottom, left, right) & marked & draws.chosen(0.6)
         images = images + lead * draws.uniform(settings.marker_integral)
     return images
 
 
-def _scattered(images: Tensor, draws: _Draws, settings: Augmentation) -> Tensor:
+def _scattered(images: Tensor, draws: Draws, settings: Augmentation) -> Tensor:
     """Adds what the object scatters: p exp(-p) where the line integral is p, spread over a tenth of the image.
 
     After B. Ohnesorge et al., "Efficient object scatter correction algorithm for third and fourth generation CT scanners", European
@@ -137,11 +137,11 @@ def _scattered(images: Tensor, draws: _Draws, settings: Augmentation) -> Tensor:
     share = draws.uniform(settings.scatter) * draws.chosen(settings.scatter_share)
     primary = torch.exp(-images)
     spread = torch.full((len(images),), 0.1, dtype=images.dtype, device=images.device)
-    veil = _smooth(images.clamp(min=0) * primary, spread)
+    veil = smooth(images.clamp(min=0) * primary, spread)
     return -torch.log((primary + share * veil).clamp(min=1e-30))
 
 
-def _noisy(images: Tensor, draws: _Draws, settings: Augmentation) -> Tensor:
+def _noisy(images: Tensor, draws: Draws, settings: Augmentation) -> Tensor:
     low, high = settings.photons
     photons = torch.exp(draws.uniform((math.log(low), math.log(high))))
     width = draws.uniform(settings.grain) * draws.chosen(settings.grain_share)
@@ -150,7 +150,7 @@ def _noisy(images: Tensor, draws: _Draws, settings: Augmentation) -> Tensor:
     return images + noise * torch.sqrt(torch.exp(images.clamp(max=10.0)) / photons)
 
 
-def _shaded(images: Tensor, draws: _Draws, settings: Augmentation) -> Tensor:
+def _shaded(images: Tensor, draws: Draws, settings: Augmentation) -> Tensor:
     strength = draws.uniform(settings.shade) * draws.chosen(settings.shade_share)
     row = 2 * _position(images.shape[1], images)[:, None] - 1
     column = 2 * _position(images.shape[2], images)[None, :] - 1
@@ -158,7 +158,8 @@ def _shaded(images: Tensor, draws: _Draws, settings: Augmentation) -> Tensor:
     return images + strength * (torch.cos(angle) * column + torch.sin(angle) * row + bowl * (row**2 + column**2) / 2)
 
 
-def _displayed(images: Tensor, draws: _Draws, settings: Augmentation) -> Tensor:
+def displayed(images: Tensor, draws: Draws, settings: Augmentation) -> Tensor:
+    """Images (N, H, W) after a random display curve: a window and an exponent."""
     low, high = images.amin(dim=(1, 2), keepdim=True), images.amax(dim=(1, 2), keepdim=True)
     relative = (images - low) / (high - low).clamp(min=_SMALL)
     bottom, top = draws.uniform(settings.curve_low), draws.uniform(settings.curve_high)
@@ -166,9 +167,10 @@ def _displayed(images: Tensor, draws: _Draws, settings: Augmentation) -> Tensor:
     return torch.where(draws.chosen(settings.curve_share), curve, images)
 
 
-def _enhanced(images: Tensor, draws: _Draws, settings: Augmentation) -> Tensor:
+def enhanced(images: Tensor, draws: Draws, settings: Augmentation) -> Tensor:
+    """Images (N, H, W) with random local contrast enhancement."""
     strength = draws.uniform(settings.contrast) * draws.chosen(settings.contrast_share)
-    return images + strength * (images - _smooth(images, draws.uniform(settings.contrast_scale)))
+    return images + strength * (images - smooth(images, draws.uniform(settings.contrast_scale)))
 
 
 def augment(images: Tensor, generator: torch.Generator, settings: Augmentation | None = None) -> tuple[Tensor, Tensor]:
@@ -184,14 +186,14 @@ def augment(images: Tensor, generator: torch.Generator, settings: Augmentation |
     """
     settings = settings or Augmentation()
     images = images.float()
-    draws = _Draws(len(images), generator, images.device)
+    draws = Draws(len(images), generator, images.device)
     images = _scattered(_marked(images, draws, settings), draws, settings)
     images = gaussian_blur(images, draws.uniform(settings.blur) * draws.chosen(settings.blur_share))
     images = _shaded(_noisy(images, draws, settings), draws, settings)
-    images = _enhanced(_displayed(images, draws, settings), draws, settings)
+    images = enhanced(displayed(images, draws, settings), draws, settings)
     collimated = draws.chosen(settings.collimation_share)
     top, bottom, left, right = (draws.uniform(settings.collimation) * collimated for _ in range(4))
-    return images, _window(images, top, 1 - bottom, left, 1 - right).float()
+    return images, window(images, top, 1 - bottom, left, 1 - right).float()
 
 
 def vertical_crop(coverage: Tensor, generator: torch.Generator, smallest_share: float = 0.7, views: int = 1) -> Tensor:
@@ -209,12 +211,12 @@ def vertical_crop(coverage: Tensor, generator: torch.Generator, smallest_share: 
     """
     if len(coverage) % views:
         raise ValueError(f"{len(coverage)} images cannot be {views} a case")
-    draws = _Draws(len(coverage) // views, generator, coverage.device)
+    draws = Draws(len(coverage) // views, generator, coverage.device)
     share = draws.uniform((smallest_share, 1.0))
     first = draws.uniform((0.0, 1.0)) * (1 - share)
     first, last = (bound.repeat_interleave(views, dim=0) for bound in (first, first + share))
     whole = torch.zeros_like(first), torch.ones_like(first)
-    return coverage * _window(coverage, first, last, *whole)
+    return coverage * window(coverage, first, last, *whole)
 
 
 def standardise_batch(images: Tensor, coverage: Tensor, low: float, high: float, limit: float) -> Tensor:

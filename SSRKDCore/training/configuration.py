@@ -80,6 +80,14 @@ def _assigned(assignments: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any
     return of_stage, of_run
 
 
+def assigned_values(assignments: Sequence[str]) -> dict[str, Any]:
+    """Settings by name from "name=value" each, where nothing but one stage's settings can be changed."""
+    of_stage, of_run = _assigned(assignments)
+    if of_run:
+        raise InputError("--set changes what is learnt here; how it runs has options of its own: leave run. out.")
+    return of_stage
+
+
 def _value(text: str) -> Any:
     try:
         return json.loads(text)

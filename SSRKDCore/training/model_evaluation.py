@@ -16,14 +16,16 @@ MEASURES = ("exact_assd_mm", "exact_hd_mm", "exact_hd95_mm", "dice", "paper_assd
 _HEADINGS = ("exact ASSD mm", "exact HD mm", "exact HD95 mm", "Dice", "paper-protocol ASSD mm", "paper-protocol HD mm")
 
 
-def evaluate_sets(model: Path, sets: Sequence[TestSet], out: Path, resolution: int = 256) -> dict[str, dict[str, Any]]:
+def evaluate_sets(
+    model: Path, sets: Sequence[TestSet], out: Path, resolution: int = 256, refine: bool = True
+) -> dict[str, dict[str, Any]]:
     """The report of `ssrkd evaluate` on each set, by the set's name. Raises InputError when one could not be evaluated at all."""
     reports = {}
     for test_set in sets:
         target = out / test_set.folder.name
         code = cli.main(
             ["evaluate", "--model", str(model), "--cases", str(test_set.folder), "--resolution", str(resolution),
-             "--out", str(target), "--overwrite"]
+             "--out", str(target), "--overwrite", "--refine" if refine else "--no-refine"]
         )  # fmt: skip
         if code:
             raise InputError(f"{test_set.folder} could not be evaluated: see the message above.")

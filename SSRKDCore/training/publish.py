@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from SSRKDCore.json_files import read_json, write_json
-from SSRKDCore.networks.model_folder import Model, load_model, save_model
+from SSRKDCore.networks.model_folder import SHAPE_PRIOR_NAME, Model, load_model, save_model
+from SSRKDCore.population.shape_model import KneeShapeModel
+from SSRKDCore.refinement.shape_prior import write_shape_prior
 from SSRKDCore.training.code_version import commit, today
 from SSRKDCore.training.model_evaluation import evaluate_sets
 from SSRKDCore.training.program import exit_code_of
@@ -58,11 +60,11 @@ def training_records(place: Workplace) -> dict[str, Any]:
     return {stage: read_json(place.model(stage) / "model.json", "a model description")["training"] for stage in STAGES}
 
 
-def save(model: Model, training: Mapping[str, Any], card: str, out: Path) -> None:
-    """The shipped folder: float16 weights, the segmenter beside them where the network reads its image."""
+def save(model: Model, training: Mapping[str, Any], card: str, shape_prior: Path, out: Path) -> None:
+    """The shipped folder: float16 weights, the segmenter beside them where the network reads its image, and the shape prior."""
     save_model(
         out, model.network, model.config, name=out.name, model_input=model.input, training=training, licence=LICENCE,
-        dtype="float16", card=card, segmenter=model.segmenter, overwrite=True,
+        dtype="float16", card=card, segmenter=model.segmenter, shape_prior=shape_prior, overwrite=True,
     )  # fmt: skip
 
 
@@ -74,16 +76,26 @@ def publish(arguments: argparse.Namespace) -> None:
                 "recipe": read_json(arguments.config, "a training recipe"), "stages": training_records(place)}  # fmt: skip
     # float16 is what people get, so float16 is what is measured.
     unmeasured = place.root / arguments.out.name
-    save(model, training, "Not measured yet.\n", unmeasured)
-    reports = evaluate_sets(unmeasured, make_test_sets(recipe, place, arguments.data), place.root / "evaluation")
+    shape_prior = place.root / SHAPE_PRIOR_NAME
+    write_shape_prior(KneeShapeModel.load(place.shape_model), shape_prior)
+    save(model, training, "Not measured yet.\n", shape_prior, unmeasured)
+    sets = make_test_sets(recipe, place, arguments.data)
+    reports = evaluate_sets(unmeasured, sets, place.root / "evaluation")
+    network_alone = evaluate_sets(unmeasured, sets, place.root / "evaluation-network-alone", refine=False)
     shipped = ShippedModel(
-        arguments.out.name, recipe, training, reports, sources(arguments.data, recipe.population["excluded_subjects"]),
+        arguments.out.name, recipe, training, reports, network_alone, sources(arguments.data, recipe.population["excluded_subjects"]),
         read_json(arguments.ablation, "an ablation") if arguments.ablation else None,
     )  # fmt: skip
-    save(model, training, card_of(shipped), arguments.out)
+    save(model, training, card_of(shipped), shape_prior, arguments.out)
     write_json(
         arguments.out / "evaluation.json",
-        {"schema": EVALUATION_SCHEMA, "commit": training["commit"], "date": training["date"], "groups": reports},
+        {
+            "schema": EVALUATION_SCHEMA,
+            "commit": training["commit"],
+            "date": training["date"],
+            "groups": reports,
+            "network_alone": network_alone,
+        },
     )
 
 

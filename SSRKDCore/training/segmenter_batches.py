@@ -12,8 +12,9 @@ from torch.nn import functional
 from SSRKDCore.training.augmentation import augment, standardise_batch, vertical_crop
 from SSRKDCore.training.case_batches import CaseBatches
 from SSRKDCore.training.cross_pseudo import UNLABELLED
+from SSRKDCore.training.domain_randomisation import randomise_domain
 from SSRKDCore.training.sample_store import UNKNOWN_LABEL, CaseSample, SampleStore
-from SSRKDCore.training.settings import SegmenterTraining
+from SSRKDCore.training.settings import PHYSICS, SegmenterTraining
 
 _LABELLED, _UNLABELLED, _RIG, _IMAGE, _CROP = range(5)
 
@@ -60,7 +61,10 @@ class SegmenterBatches(CaseBatches):
         image = torch.from_numpy(sample.images[view].astype(np.float32))[None]
         coverage = torch.ones_like(image)
         randomness = self.torch_generator(_IMAGE, kind, position)
-        if self.settings.augmentation:
+        if self.settings.augmentation == PHYSICS:
+            masks = None if sample.bone_masks is None else torch.from_numpy(sample.bone_masks[view])[None]
+            image, coverage = randomise_domain(image, randomness, float(sample.cube[3]) / image.shape[-1], masks)
+        elif self.settings.augmentation:
             image, coverage = augment(image, randomness)
         coverage = vertical_crop(coverage, randomness, self.settings.vertical_crop)
         image = standardised(image, coverage, self.settings)

@@ -33,6 +33,8 @@ OPTIMISERS = ("sgd", "adamw")
 SCHEDULES = ("quarters", "cosine")
 #: Which cases of a batch are compared with the teacher's features.
 DISTILLED = ("unlabelled", "both")
+#: The augmentation that exposes images anew, with physics behind every change.
+PHYSICS = "physics"
 STANDARDISATIONS = ("robust", "none")
 
 
@@ -55,9 +57,12 @@ class StageTraining(Settings):
         warm_up_steps: steps in which the learning rate rises linearly from 0.
         gradient_clip: largest norm of the gradient over all parameters; 0 does not limit it.
         weight_average: decay of the moving average of the weights (what is exported); 0 keeps none.
-        augmentation: random blur, scatter, noise, display curve and collimation of images (noise of volumes).
+        augmentation: random blur, scatter, noise, display curve and collimation of images (noise of volumes); "physics" (images only)
+            exposes them anew instead, see `domain_randomisation`.
     """
 
+    #: What `augmentation` may be.
+    augmentations: ClassVar[tuple[bool | str, ...]] = (False, True)
     architecture: str
     seed: int
     epochs: int
@@ -72,12 +77,14 @@ class StageTraining(Settings):
     warm_up_steps: int
     gradient_clip: float
     weight_average: float
-    augmentation: bool
+    augmentation: bool | str
 
     def _check(self) -> None:
         self._one_of("architecture", NETWORKS)
         self._one_of("optimiser", OPTIMISERS)
         self._one_of("schedule", SCHEDULES)
+        words = ", ".join(str(value).lower() for value in self.augmentations)
+        self._require(self.augmentation in self.augmentations, f"augmentation must be one of {words}")
         self._require(0 <= self.seed < 2**63, "seed must be 0 or more")
         self._require((self.epochs > 0) != (self.steps > 0), "one of epochs and steps must be positive, the other 0")
         self._require(min(self.epochs, self.steps) >= 0, "epochs and steps cannot be negative")
@@ -145,6 +152,7 @@ class SegmenterTraining(_WithPeers):
     """
 
     title: ClassVar[str] = "segmenter settings"
+    augmentations: ClassVar[tuple[bool | str, ...]] = (False, True, PHYSICS)
     crop_size: int
     flips: bool
     dice_weight: float
@@ -246,6 +254,7 @@ class XrayTraining(_WithPoints):
     """
 
     title: ClassVar[str] = "X-ray settings"
+    augmentations: ClassVar[tuple[bool | str, ...]] = (False, True, PHYSICS)
     stack_weight_ratio: float
     pseudo_labels: bool
     pseudo_weight: float

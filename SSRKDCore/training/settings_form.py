@@ -62,7 +62,14 @@ class Settings:
             return float(value)
         if {"bool": bool, "int": int, "str": str}.get(annotation) is type(value):
             return value
-        words = {"bool": "true or false", "int": "a whole number", "float": "a number"}.get(annotation, "a word")
+        if annotation == "bool | str" and type(value) in (bool, str):
+            return value
+        words = {
+            "bool | str": "true, false or a word",
+            "bool": "true or false",
+            "int": "a whole number",
+            "float": "a number",
+        }.get(annotation, "a word")
         raise InputError(f"{name} of the {cls.title} must be {words}, not {str(value)[:60]!r}: correct it.")
 
     def _check(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from SSRKDCore.training.model_evaluation import measured_table
+from SSRKDCore.training.model_evaluation import mean_over_bones, measured_table
 from SSRKDCore.training.recipe import LICENCE, Recipe
 
 
@@ -19,7 +19,7 @@ class ShippedModel:
     name: of the model.
     recipe: what it was made by.
     training: date, commit, remark, and the record of each stage.
-    reports: of `ssrkd evaluate`, by test set.
+    reports: of `ssrkd evaluate`, by test set. network_alone: likewise, without refinement.
     sources: by repository, licence and items of the anatomy it was made from.
     ablation: the four rows, or None.
     """
@@ -28,6 +28,7 @@ class ShippedModel:
     recipe: Recipe
     training: Mapping[str, Any]
     reports: Mapping[str, Mapping[str, Any]]
+    network_alone: Mapping[str, Mapping[str, Any]]
     sources: Mapping[str, Mapping[str, Any]]
     ablation: Mapping[str, Any] | None
 
@@ -61,6 +62,23 @@ def _ablation_text(ablation: Mapping[str, Any] | None) -> str:
         figures = (entry["exact_assd_mm"][name] for name in ablation["measured_on"])
         cells = ("a bone was not found" if figure is None else f"{figure:.2f}" for figure in figures)
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _refinement_text(model: ShippedModel) -> str:
+    """Mean over bones of both average distances, with and without refinement."""
+    lines = [
+        "| cases | exact ASSD mm, network alone | refined | paper-protocol ASSD mm, network alone | refined |",
+        "|---|---|---|---|---|",
+    ]
+    for name, report in model.reports.items():
+        pairs = (
+            mean_over_bones(source, measure)
+            for measure in ("exact_assd_mm", "paper_assd_mm")
+            for source in (model.network_alone[name], report)
+        )
+        cells = ("a bone was not found" if figure is None else f"{figure:.2f}" for figure in pairs)
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -107,7 +125,16 @@ are different measures; never compare one with the other. A bone that was not fo
 
 The OAI knees have no fibula and end flat inside the field of view; their ends count as surface.
 
-## What each part is worth
+## What refinement is worth
+
+After the network, the shape model of the same bones is fitted to what the network saw and to the edges in the radiographs (see
+docs/refinement.md; `--no-refine` leaves it out). Means over the bones of the same cases:
+
+{_refinement_text(model)}
+
+## What each part of the training is worth
+
+Without refinement.
 
 {_ablation_text(model.ablation)}
 

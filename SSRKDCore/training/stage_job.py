@@ -21,6 +21,7 @@ class StageJob:
         settings: what is learnt. run: on what and how. out: the run's folder.
         name, licence: of the model that comes out.
         teacher, segmenter: models of earlier stages, where the stage uses them.
+        initial: of the student: a model whose weights it starts from; None draws them.
     """
 
     store: SampleStore
@@ -33,6 +34,7 @@ class StageJob:
     licence: str
     teacher: Model | None = None
     segmenter: Model | None = None
+    initial: Model | None = None
 
     @property
     def labelled(self) -> list[int]:

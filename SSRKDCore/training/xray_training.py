@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from SSRKDCore.training.initial_weights import ContinuedBatches, start_from
 from SSRKDCore.training.progress_pictures import ProgressPictures
 from SSRKDCore.training.runner import Validation, run_stage
 from SSRKDCore.training.settings import XrayTraining
@@ -19,8 +20,10 @@ def train_xray(job: StageJob) -> Path:
     assert isinstance(settings, XrayTraining)
     unlabelled = len(job.unlabelled) if settings.uses_unlabelled else 0
     steps = settings.step_count(len(job.labelled), unlabelled, job.run.processes)
-    batches = XrayBatches(job.store, job.training, settings, steps)
+    batches = _batches(job, settings, steps)
     stage = XrayStage(settings, steps, batches.class_counts(), job.segmenter)
+    if job.initial is not None:
+        start_from(stage.network, job.initial)
     result = run_stage(stage, batches, job.run, job.out, _validation(job, settings))
     return export_stage(
         job.out,
@@ -32,6 +35,13 @@ def train_xray(job: StageJob) -> Path:
         licence=job.licence,
         segmenter=job.segmenter if settings.enhancement else None,
     )
+
+
+def _batches(job: StageJob, settings: XrayTraining, steps: int) -> XrayBatches:
+    """The batches; another initial model makes another run."""
+    if job.initial is None:
+        return XrayBatches(job.store, job.training, settings, steps)
+    return ContinuedBatches(job.store, job.training, settings, steps, job.initial)
 
 
 def _validation(job: StageJob, settings: XrayTraining) -> Validation | None:

@@ -26,10 +26,10 @@ from SSRKDCore.evaluation.baselines.ssim import fitted_bones, ssim_method
 from SSRKDCore.evaluation.baselines.ssim_fit import IntensityFit
 from SSRKDCore.evaluation.baselines.ssim_images import IntensityState, KneeRadiographs
 from SSRKDCore.evaluation.baselines.ssm_case import SeenCase, as_right_knee
-from SSRKDCore.evaluation.baselines.ssm_knee import FittedKnee
 from SSRKDCore.evaluation.exact_distances import surface_distances
 from SSRKDCore.geometry.field_of_view import FieldOfView
 from SSRKDCore.grid import Grid
+from SSRKDCore.shape_fit.fitted_knee import FittedKnee
 from SSRKDCore.surface import Surface
 
 _MODEL = baseline_model()

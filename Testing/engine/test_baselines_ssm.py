@@ -13,15 +13,15 @@ from SSRKDCore.anatomy import BONE_NAMES
 from SSRKDCore.cases import load_case, save_case
 from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.evaluation.answer import CaseAnswer
-from SSRKDCore.evaluation.baselines.contour_match import grazed_points, mesh_edges
-from SSRKDCore.evaluation.baselines.silhouette_edges import EdgeImage
 from SSRKDCore.evaluation.baselines.ssm import fitted_bones, ssm_method
 from SSRKDCore.evaluation.baselines.ssm_case import SeenCase, as_right_knee
-from SSRKDCore.evaluation.baselines.ssm_knee import FittedKnee, KneeState
 from SSRKDCore.evaluation.case_evaluation import evaluate_case
 from SSRKDCore.evaluation.exact_distances import surface_distances
 from SSRKDCore.geometry.field_of_view import FieldOfView
 from SSRKDCore.population.shape_model import KneeShapeModel
+from SSRKDCore.shape_fit.contour_match import grazed_points, mesh_edges
+from SSRKDCore.shape_fit.fitted_knee import FittedKnee, KneeState
+from SSRKDCore.shape_fit.silhouette_edges import EdgeImage
 from SSRKDCore.surface import Surface
 
 _MODEL = baseline_model()

@@ -172,3 +172,23 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(
     assert code == 2
     assert error.startswith("ssrkd: ") and error.strip().count("\n") == 0
     assert not out.exists() or not any(out.iterdir())
+
+
+def test_a_round_piece_that_may_have_slid_is_warned_about(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A rod, 5 mm too low and aligned by itself; a ball holds every shift, but no turn."""
+    rod = trimesh.creation.cylinder(6.0, 200.0, sections=32)
+    rod = trimesh.Trimesh(*trimesh.remesh.subdivide_to_size(rod.vertices, rod.faces, 6.0))
+    surface = Surface(np.asarray(rod.vertices), np.asarray(rod.faces))
+    low = Surface(surface.vertices - [0.0, 0.0, 5.0], surface.faces)
+    ours = folder_of(tmp_path / "ours", ".ply", fibula=low, patella=ball(8.0, (40.0, 0.0, 0.0)))
+    truth = folder_of(tmp_path / "truth", ".ply", fibula=surface, patella=ball(8.0, (40.0, 0.0, 0.0)))
+    out = tmp_path / "out"
+    code, printed, told = run(capsys, ours, truth, "--out", out, "--no-pictures", "--align", "bone")
+    assert code == 0
+    report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+    motions = {name: [item["kind"] for item in found["undetermined"]] for name, found in report["alignments"].items()}
+    assert sorted(motions["fibula"]) == ["shift", "turn"] and motions["patella"] == ["turn"] * 3
+    shift = next(words for words in report["warnings"] if "fibula does not determine a shift" in words)
+    assert "mainly up or down" in shift and shift in printed + told
+    run(capsys, ours, truth, "--out", out, "--no-pictures", "--overwrite")
+    assert json.loads((out / "report.json").read_text(encoding="utf-8"))["warnings"] == []

@@ -11,9 +11,12 @@ from leg_shapes import ANKLE, HIP, MIRROR, moved, rotation, simple_leg
 
 from SSRKDCore.errors import InputError
 from SSRKDCore.planning.anatomical_frames import anatomical_frames, femoral_frame, tibial_frame
+from SSRKDCore.planning.bone_samples import BoneSamples
 from SSRKDCore.planning.landmark_files import read_landmarks, write_landmarks
 from SSRKDCore.planning.landmark_set import GIVEN, LANDMARK_BONES, LandmarkSet
 from SSRKDCore.planning.landmarks import find_landmarks
+from SSRKDCore.planning.leg_bones import read_leg
+from SSRKDCore.planning.shaft_axis import first_direction
 from SSRKDCore.surface import Surface
 
 
@@ -139,3 +142,37 @@ def test_a_missing_bone_costs_its_own_landmarks_only(absent: str) -> None:
             assert found.missing[name] == f"there is no {absent}"
         elif owner is not None and owner != absent and name in landmarks():
             assert np.linalg.norm(found[name] - landmarks()[name]) < 1.5, name
+
+
+def _rod(tilt: float, length: float) -> Surface:
+    """A rod that leans by `tilt` degrees to +x, closed by a level face below, as a field of view cuts a shaft off."""
+    trimesh = pytest.importorskip("trimesh")
+    rod = trimesh.creation.cylinder(15.0, length, sections=64)
+    rod = trimesh.Trimesh(*trimesh.remesh.subdivide_to_size(rod.vertices, rod.faces, 3.0))
+    lean = np.array(rod.vertices)
+    lean[:, 0] += np.tan(np.radians(tilt)) * lean[:, 2]
+    return Surface(lean, np.asarray(rod.faces))
+
+
+def test_a_short_bone_is_looked_at_along_its_cut_face_first() -> None:
+    """A first guess 25 degrees off sees the oblique cut early; the face's normal shows more of the shaft."""
+    wrong = np.array([np.sin(np.radians(-25.0)), 0.0, -np.cos(np.radians(25.0))])
+    bone = BoneSamples.of(_rod(5.0, 80.0))
+    np.testing.assert_allclose(first_direction(bone, wrong, 70.0), [0.0, 0.0, -1.0], atol=1e-6)
+    # A shaft that is long enough is left as it was found, and so is one that ends round.
+    assert first_direction(BoneSamples.of(_rod(5.0, 300.0)), wrong, 70.0) is wrong
+    trimesh = pytest.importorskip("trimesh")
+    ball = trimesh.creation.icosphere(4, 30.0)
+    round_end = BoneSamples.of(Surface(np.asarray(ball.vertices), np.asarray(ball.faces)))
+    assert first_direction(round_end, wrong, 70.0) is wrong
+
+
+def test_the_samples_short_tibia_has_its_plateau(repository: Path) -> None:
+    """Its middle lies 27 degrees beside the shaft as seen from the joint: what is found must not hang on that guess."""
+    bones = read_leg(repository / "Resources" / "SampleCase")
+    found = find_landmarks(bones, "left")
+    across = found["lateral_plateau_edge"] - found["medial_plateau_edge"]
+    # A left knee: lateral is +x, the plateau level to some degrees and as wide as the bone.
+    assert across[0] > 0.9 * np.linalg.norm(across)
+    top = bones["tibia"].vertices[bones["tibia"].vertices[:, 2] > bones["tibia"].vertices[:, 2].max() - 20.0]
+    assert np.linalg.norm(across) > 0.93 * np.ptp(top[:, 0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,11 @@ from SSRKDCore.planning.correction_target import (
     HKA,
     CorrectionTarget,
 )
+from SSRKDCore.planning.landmark_set import LandmarkSet, SeenShaft
 from SSRKDCore.planning.osteotomy import KINDS, LATERAL_CLOSING, MEDIAL_OPENING, OsteotomyParameters
 from SSRKDCore.planning.osteotomy_plan import OsteotomyPlan, plan_osteotomy
 from SSRKDCore.planning.plan_files import read_plan, write_plan
+from SSRKDCore.planning.short_shaft_table import short_shaft_error
 from SSRKDCore.reconstruction.mesh_check import check_mesh
 from SSRKDCore.surface import Surface
 
@@ -157,6 +160,37 @@ def test_bad_cuts_are_warned_about(changed: dict[str, float], code: str) -> None
 
 def test_a_large_opening_and_a_lower_patella_are_warned_about() -> None:
     assert {"opening-large", "patella-height-changes"} <= codes(planned(target=CorrectionTarget(ANGLE, 20.0)))
+
+
+def _short_shaft_warnings(landmarks: LandmarkSet) -> list[str]:
+    plan = plan_osteotomy(box_tibia(), landmarks, OsteotomyParameters(biplanar=False), CorrectionTarget(ANGLE, 8.0))
+    return [warning.message for warning in plan.warnings if warning.code == "short-shaft"]
+
+
+@pytest.mark.parametrize("side", SIDES)
+def test_an_axis_from_a_short_shaft_is_warned_about_with_its_error(side: str) -> None:
+    width = 76.0
+    knee = leg_landmarks(side, whole=False)
+    for share, known in ((0.95, True), (0.86, False)):
+        shafts = {"tibia": SeenShaft(share * width, width)}
+        (message,) = _short_shaft_warnings(replace(knee, shafts=shafts))
+        slopes = [short_shaft_error(f"slope_{compartment}", shafts) or 0.0 for compartment in ("medial", "lateral")]
+        # Shorter than the table was measured on: at least what its shortest shaft costs.
+        more = "" if known else " or more"
+        assert f"by {short_shaft_error('aMPTA', shafts):.1f} degrees{more} in the frontal" in message
+        assert f"{max(slopes):.1f} degrees{more} in the sagittal" in message
+        assert f"{share * width:.0f} mm from the joint" in message
+    assert _short_shaft_warnings(replace(knee, shafts={"tibia": SeenShaft(1.45 * width, width)})) == []
+    # With the ankle's centre the axis does not rest on the shaft.
+    whole = replace(leg_landmarks(side), shafts={"tibia": SeenShaft(0.9 * width, width)})
+    assert _short_shaft_warnings(whole) == []
+
+
+def test_a_shaft_set_by_hand_counts_as_far_as_it_reaches() -> None:
+    assert _short_shaft_warnings(leg_landmarks("left", whole=False)) == []
+    ends = {"tibial_shaft_proximal": (0.0, 0.0, -50.0), "tibial_shaft_distal": (0.0, 0.0, -70.0)}
+    (message,) = _short_shaft_warnings(leg_landmarks("left", whole=False, **ends))
+    assert "70 mm from the joint" in message and "set by hand" in message
 
 
 def test_without_hip_or_ankle_only_an_angle_is_planned() -> None:

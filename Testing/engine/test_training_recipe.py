@@ -121,11 +121,13 @@ def test_the_card_says_its_figures_and_their_origin(repository: Path) -> None:
     }  # fmt: skip
     shipped = ShippedModel(
         "compact", Recipe(Path("configs/compact.json"), recipe.population, {}), training,
-        {"synthetic, room": _report(femur=[0.41, 0.55])}, {"a/b": {"licence": "CC BY-NC 4.0", "items": ["x", "y"]}}, ablation,
+        {"synthetic, room": _report(femur=[0.41, 0.55])}, {"synthetic, room": _report(femur=[0.71, 0.85])},
+        {"a/b": {"licence": "CC BY-NC 4.0", "items": ["x", "y"]}}, ablation,
     )  # fmt: skip
     text = " ".join(card_of(shipped).split())
     for words in (
         "not a medical device", "| synthetic, room | femur | 2 | 0.48 |", "| xray | 1234 | 11 | cpu |", "abc1234", "by hand.",
         "a/b: CC BY-NC 4.0 (2 items)", "| labelled only | 1.50 |", "a bone was not found", "TLEM2_CT, ICL_MRI",
+        "| synthetic, room | 0.78 | 0.48 |",
     ):  # fmt: skip
         assert words in text, words

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import vtk
+
 SAMPLE = Path(__file__).resolve().parents[2] / "Resources" / "SampleCase"
 BONES = ("femur", "tibia", "fibula", "patella")
 
@@ -21,7 +23,7 @@ def choose_bones(panel: Any) -> Any:
     from BiplanarBoneReconLib.parameters import Target
     from BiplanarBoneReconLib.scene_bones import SIDE_ATTRIBUTE, segmentationOf
 
-    bones = segmentationOf({bone: SAMPLE / f"{bone}.ply" for bone in BONES}, "Truth", {})
+    bones = segmentationOf({bone: SAMPLE / f"{bone}.ply" for bone in BONES}, "Sample reference", {})
     bones.SetAttribute(SIDE_ATTRIBUTE, "left")
     node = panel.widget.parameterNode
     node.planned, node.exported = bones, bones
@@ -47,3 +49,37 @@ def set_what_the_image_lacks(panel: Any) -> None:
     landmarks = panel.widget.parameterNode.landmarks
     for name, position in SET_BY_HAND.items():
         set_landmark(landmarks, name, position)
+
+
+def place_in_sections(panel: Any) -> None:
+    """What a user does on a reconstruction: press Place, and click the tubercle in 3D and the middle of the bone in the axial slices."""
+    import slicer
+    from BiplanarBoneReconLib.segments import bonesOf
+
+    node = panel.widget.parameterNode
+    tibia = vtk.vtkPolyData()
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    logic.GetSegmentClosedSurfaceRepresentation(node.planned, bonesOf(node.planned)["tibia"], tibia, False)
+    panel.click("placeTibialTubercleButton")
+    set_landmark(node.landmarks, "tibial_tubercle", SET_BY_HAND["tibial_tubercle"])
+    for name, button in (
+        ("tibial_shaft_proximal", "placeTibialShaftProximalButton"),
+        ("tibial_shaft_distal", "placeTibialShaftDistalButton"),
+    ):
+        panel.waitUntilIdle()
+        panel.click(button)
+        axial = slicer.mrmlScene.GetSingletonNode("Red", "vtkMRMLSliceNode")
+        x, y, z = _middle_of_section(tibia, axial.GetSliceToRAS().GetElement(2, 3))
+        set_landmark(node.landmarks, name, (-x, -y, z))
+    panel.waitUntilIdle()
+
+
+def _middle_of_section(bone: Any, height: float) -> tuple[float, float, float]:
+    """RAS mm, the middle of the bounds of a bone's axial section."""
+    plane, cutter = vtk.vtkPlane(), vtk.vtkCutter()
+    plane.SetOrigin(0.0, 0.0, height)
+    cutter.SetCutFunction(plane)
+    cutter.SetInputData(bone)
+    cutter.Update()
+    bounds = cutter.GetOutput().GetBounds()
+    return (bounds[0] + bounds[1]) / 2, (bounds[2] + bounds[3]) / 2, height

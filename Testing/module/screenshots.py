@@ -88,7 +88,7 @@ def comparisonViews() -> list[tuple[Any, int, int]]:
     colorByDistance(DistanceKind.SIGNED, 3.0)
     parts: list[tuple[Any, int, int]] = []
     for index, view in enumerate(views):
-        view.look((0.6, -1.0, -0.1), zoom=1.3)
+        view.look((0.6, -1.0, -0.1), zoom=1.1)
         parts.append((view.picture(), 504 * index, 0))
     parts.append((tablePicture(summaries()[-1], 496, 310), 0, 546))
     chart = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLPlotChartNode")
@@ -103,12 +103,16 @@ def planViews() -> list[tuple[Any, int, int]]:
     from slicer_host.charts import tablePicture
     from slicer_host.views import ThreeDView
 
+    # Two dozen names lie over one another at the joint; they are in the list of the Markups module.
+    slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLMarkupsFiducialNode").GetDisplayNode().SetPointLabelsVisibility(False)
     view = ThreeDView(layouts.viewNode(layouts.PLAN_VIEW), 1000, 540)
     # A left knee from the front and the medial side, where the wedge opens.
     view.look((-0.75, -1.0, -0.3), zoom=1.35)
     parts: list[tuple[Any, int, int]] = [(view.picture(), 0, 0)]
     for index, name in enumerate((layouts.MEASUREMENTS_VIEW, layouts.PLAN_TABLE_VIEW)):
-        table = slicer.mrmlScene.GetNodeByID(layouts.viewNode(name).GetTableNodeID())
+        table = slicer.mrmlScene.GetNodeByID(layouts.viewNode(name).GetTableNodeID() or "")
+        if table is None:
+            continue
         parts.append((tablePicture(table, 496, 310), 504 * index, 546))
     return parts
 
@@ -133,18 +137,23 @@ def icon(path: Path) -> None:
     print(path)
 
 
-def plan(panel: Panel) -> None:
-    """The tutorial's plan, on the sample's true bones."""
+def plan(panel: Panel, pictures: Pictures) -> None:
+    """The tutorial's plan on the reconstruction: what the image lacks is placed where its sections have their middles."""
+    from BiplanarBoneReconLib import layouts
     from BiplanarBoneReconLib.parameters import Target
-    from planning_steps import set_what_the_image_lacks
+    from planning_steps import place_in_sections
 
     node = panel.widget.parameterNode
-    node.planned, node.target, node.wedgeAngle = node.reference, Target.ANGLE, 8.0
+    node.planned, node.target, node.wedgeAngle = node.reconstruction, Target.ANGLE, 8.0
     panel.click("measureButton")
     panel.waitUntilIdle()
-    set_what_the_image_lacks(panel)
+    pictures.save("slicer_landmarks", planViews())
+    place_in_sections(panel)
     panel.click("guideButton")
     panel.waitUntilIdle()
+    panel.click("simulateButton")
+    panel.waitUntilIdle()
+    layouts.show(layouts.PLAN_LAYOUT)
 
 
 def main() -> None:
@@ -181,7 +190,7 @@ def main() -> None:
     panel.waitUntilIdle()
     pictures.save("slicer_compare", comparisonViews())
     pictures.show("planSection")
-    plan(panel)
+    plan(panel, pictures)
     pictures.save("slicer_plan", planViews())
     pictures.show("exportSection")
     panel.ui.showComparisonButton.click()

@@ -165,7 +165,8 @@ def test_the_result_is_four_coded_bones_with_the_radiographs(finished_panel: Any
         assert sideOf(node.reconstruction, segments.GetNthSegmentID(index)) == "left"
     assert codes == {"Femur": "71341001", "Tibia": "12611008", "Fibula": "87342007", "Patella": "64234005"}
     folder = folderOf(node.reconstruction)
-    assert folder is not None
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    assert hierarchy.GetItemName(folder) == "Sample knee (left)"
     assert folder == folderOf(node.apVolume) == folderOf(node.lateralVolume)
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 2
 
@@ -284,6 +285,32 @@ def test_aligned_comparison_and_its_residual(finished_panel: Any) -> None:
     assert motion["matrix"][2][3] == pytest.approx(5.0, abs=1.5)
     assert motion["residual_mm"] < motion["before_mm"]
     assert "residual" in ui.comparisonLabel.text
+
+
+def test_what_an_alignment_cannot_hold_is_told(finished_panel: Any, tmp_path: Path) -> None:
+    """A rod as the fibula, 5 mm too low: aligned by itself, the shift is gone, and the panel says that it cannot be trusted."""
+    import trimesh
+    from BiplanarBoneReconLib.parameters import Alignment
+    from BiplanarBoneReconLib.scene_bones import segmentationOf
+
+    rods = {}
+    for name, low in (("Rod", 0.0), ("Rod in the CT", 5.0)):
+        rod = trimesh.creation.cylinder(6.0, 200.0, sections=32)
+        rod = trimesh.Trimesh(*trimesh.remesh.subdivide_to_size(rod.vertices, rod.faces, 6.0))
+        rod.apply_translation((0.0, 0.0, low))
+        file = tmp_path / f"{name}.ply"
+        rod.export(file)
+        none = tmp_path / "none.ply"
+        rods[name] = segmentationOf({"femur": none, "tibia": none, "fibula": file, "patella": none}, name, {})
+    node = finished_panel.widget.parameterNode
+    node.reconstruction, node.reference = rods.values()
+    node.alignment = Alignment.BONE
+    finished_panel.click("compareButton")
+    finished_panel.waitUntilIdle()
+    assert not finished_panel.host.errors
+    text = finished_panel.ui.comparisonLabel.text
+    assert "The shape of the fibula does not determine a shift along" in text and "mainly up or down" in text
+    assert "distances along it cannot be trusted" in text and "a turn about" in text
 
 
 def test_pressed_twice_and_cancelled(finished_panel: Any) -> None:

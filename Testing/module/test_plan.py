@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import trimesh
 import vtk
-from planning_steps import SAMPLE, SET_BY_HAND, choose_bones, index_of, set_landmark
+from planning_steps import SET_BY_HAND, choose_bones, index_of, set_landmark
 from vtk.util.numpy_support import vtk_to_numpy
 
 
@@ -50,14 +50,20 @@ def _points(model: Any) -> np.ndarray:
 
 
 def test_landmarks_stand_on_the_bones_and_say_what_is_missing(panel: Any) -> None:
-    choose_bones(panel)
+    import slicer
+
+    bones = choose_bones(panel)
     panel.click("measureButton")
     panel.waitUntilIdle()
     node = panel.widget.parameterNode
     landmarks = node.landmarks
     pole = landmarks.GetNthControlPointPositionVector(index_of(landmarks, "patella_superior_pole"))
-    patella = trimesh.load(SAMPLE / "patella.ply", process=False).vertices * [-1, -1, 1]
-    assert np.linalg.norm(patella - list(pole), axis=1).min() < 1.0
+    patella = vtk.vtkPolyData()
+    slicer.vtkSlicerSegmentationsModuleLogic.GetSegmentClosedSurfaceRepresentation(bones, "patella", patella, False)
+    distance = vtk.vtkImplicitPolyDataDistance()
+    distance.SetInput(patella)
+    # The pole stands at the height of the very last point, in the middle of the last 2 mm.
+    assert abs(distance.EvaluateFunction(list(pole))) < 2.0
     # A left knee in RAS: lateral is negative.
     lateral, medial = (
         landmarks.GetNthControlPointPositionVector(index_of(landmarks, f"{side}_epicondyle"))[0]
@@ -73,8 +79,86 @@ def test_landmarks_stand_on_the_bones_and_say_what_is_missing(panel: Any) -> Non
     assert "tibial tubercle" in cells["Insall_Salvati"][3]
     panel.click("planButton")
     panel.waitUntilIdle()
-    assert "without tibial_tubercle" in panel.host.errors[-1][0]
+    for place in ("Tibial tubercle: ", "Upper end of the tibia's shaft", "Lower end of the tibia's shaft"):
+        assert place in panel.host.errors[-1][0]
+    assert "Hip" not in panel.host.errors[-1][0]
     assert node.cutPlane is None
+
+
+def _places(panel: Any) -> list[str]:
+    """Landmarks that the panel asks for now, by the buttons that can be seen."""
+    from BiplanarBoneReconLib.landmark_places import PLACEABLE
+
+    names = {name: "".join(word.capitalize() for word in name.split("_")) for name in PLACEABLE}
+    shown = [name for name, words in names.items() if getattr(panel.ui, f"place{words}Button").visible]
+    assert shown == [name for name, words in names.items() if getattr(panel.ui, f"where{words}Label").visible]
+    return shown
+
+
+def test_what_a_plan_needs_is_placed_with_a_click_each(panel: Any) -> None:
+    """Plan is pressed at once: the bones are measured, the rest is asked for by name and place, and each is set where the next click is."""
+    import slicer
+    from BiplanarBoneReconLib.parameters import Target
+    from BiplanarBoneReconLib.scene_landmarks import givenLandmarks
+
+    panel.ui.planSection.collapsed = False
+    choose_bones(panel)
+    assert _places(panel) == []
+    panel.click("planButton")
+    panel.waitUntilIdle()
+    node = panel.widget.parameterNode
+    assert "Lower end of the tibia's shaft axis" in panel.host.errors.pop()[0]
+    assert _places(panel) == list(SET_BY_HAND)
+    assert "the tibia ends too near below the tubercle" in panel.ui.whereTibialTubercleLabel.text
+    node.target = Target.HKA
+    assert _places(panel) == [*SET_BY_HAND, "hip_centre", "ankle_centre"]
+    assert "Place it only where another image" in panel.ui.whereHipCentreLabel.text
+    node.target = Target.ANGLE
+    node.followDrags = False
+    application = slicer.app.applicationLogic()
+    layout = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
+    for number, (name, position) in enumerate(SET_BY_HAND.items()):
+        words = "".join(word.capitalize() for word in name.split("_"))
+        panel.click(f"place{words}Button")
+        assert application.GetInteractionNode().GetCurrentInteractionMode() == slicer.vtkMRMLInteractionNode.Place
+        assert not application.GetInteractionNode().GetPlaceModePersistence()
+        assert application.GetSelectionNode().GetActivePlaceNodeID() == node.landmarks.GetID()
+        assert node.landmarks.GetControlPointPlacementStartIndex() == index_of(node.landmarks, name)
+        if name != "tibial_tubercle":
+            # The slices stand at the height where the bone is cut across, inside the bone.
+            assert layout.GetViewArrangement() == layout.SlicerLayoutFourUpView
+            assert -73.0 < _axialHeight() < -50.0
+        set_landmark(node.landmarks, name, position)
+        assert _places(panel) == list(SET_BY_HAND)[number + 1 :]
+    panel.click("planButton")
+    panel.waitUntilIdle()
+    assert not panel.host.errors and set(givenLandmarks(node.landmarks)) == set(SET_BY_HAND)
+    # The shaft that was clicked is short: the panel says what that costs, as the engine says it.
+    assert "set by hand" in panel.ui.planLabel.text and "degrees" in panel.ui.planLabel.text
+
+
+def test_the_bones_are_seen_where_landmarks_are_placed(panel: Any) -> None:
+    """Also after a comparison, which keeps them out of its own two views."""
+    from BiplanarBoneReconLib import layouts
+
+    display = choose_bones(panel).GetDisplayNode()
+    compared = [layouts.RECONSTRUCTION_VIEW, layouts.REFERENCE_VIEW]
+    layouts.show(layouts.RADIOGRAPHS_LAYOUT)
+    layouts.show(layouts.COMPARISON_LAYOUT)
+    layouts.keepOut(display, compared)
+    panel.click("measureButton")
+    panel.waitUntilIdle()
+    assert display.GetVisibility() and display.IsDisplayableInView(layouts.viewNode(layouts.PLAN_VIEW).GetID())
+    panel.click("placeTibialShaftDistalButton")
+    assert display.IsDisplayableInView(layouts.viewNode("Red").GetID())
+    assert not any(display.IsDisplayableInView(layouts.viewNode(name).GetID()) for name in compared)
+
+
+def _axialHeight() -> float:
+    import slicer
+
+    axial = slicer.mrmlScene.GetSingletonNode("Red", "vtkMRMLSliceNode")
+    return float(axial.GetSliceToRAS().GetElement(2, 3))
 
 
 def test_a_landmark_that_is_moved_takes_the_measurements_along(planned: Any) -> None:
@@ -215,7 +299,7 @@ def test_a_saved_plan_reopens_without_loss(planned: Any) -> None:
     assert list(parts) == ["proximal", "distal", "distal_moved", "wedge", "corrected", "guide"]
     folders = {folderOf(item) for item in (*parts.values(), node.landmarks, node.measurements, node.cutPlane)}
     assert len(folders) == 1 and None not in folders
-    assert planned.ui.plannedSelector.currentNode().GetName() == "Truth"
+    assert planned.ui.plannedSelector.currentNode().GetName() == "Sample reference"
     assert "Wedge 8.0" in planned.ui.planLabel.text and "No guide" not in planned.ui.planLabel.text
     # The wedge is the gap between both fragments: it reaches the hinge and opens medially, to the right of a left knee's hinge.
     hinge = np.array(plan["hinge"]["point"]) * [-1, -1, 1]
@@ -238,7 +322,7 @@ def test_axes_are_lines_between_their_landmarks(planned: Any) -> None:
         for index in range(slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsLineNode"))
         if (line := slicer.mrmlScene.GetNthNodeByClass(index, "vtkMRMLMarkupsLineNode"))
     }
-    assert set(lines) == {"Shaft of the tibia", "Distal condyles", "Plateau"}
+    assert set(lines) == {"Shaft of the femur", "Shaft of the tibia", "Distal condyles", "Plateau"}
     shaft = lines["Shaft of the tibia"]
     for index, name in enumerate(("tibial_shaft_proximal", "tibial_shaft_distal")):
         end = np.array(SET_BY_HAND[name]) * [-1, -1, 1]
@@ -329,10 +413,17 @@ def test_other_bones_have_their_own_landmarks(planned: Any) -> None:
 
 
 def test_a_plan_whose_plane_is_deleted_starts_afresh(planned: Any) -> None:
+    from BiplanarBoneReconLib.scene_plan import cutPlane, planReport
+
     node = planned.widget.parameterNode
     planned.host.scene.RemoveNode(node.cutPlane)
     planned.process()
     assert node.cutPlane is None and not planned.ui.cutByHandCheckBox.enabled
     planned.click("planButton")
     planned.waitUntilIdle()
-    assert not planned.host.errors and node.cutPlane is not None
+    assert not planned.host.errors
+    plan = planReport(node.planTable)
+    assert cutPlane(node.cutPlane)[3:] == pytest.approx(plan["cut_plane"]["normal"], abs=1e-5)
+    middle = (np.array(plan["hinge"]["point"]) + plan["entry"]) / 2
+    assert cutPlane(node.cutPlane)[:3] == pytest.approx(middle, abs=1e-3)
+    assert planned.ui.cutByHandCheckBox.enabled and not node.cutByHand

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,78 @@ def test_colours_of_distance_in_their_views_only(views: Any) -> None:
     red, blue = picture[:, :, 0] - picture[:, :, 2] > 60, picture[:, :, 2] - picture[:, :, 0] > 120
     # How much there is of either colour is the model's error; that both are seen is the view's doing.
     assert red.any() and blue.any() and (red | blue).mean() > 0.005
+
+
+def _ball(path: Path, x: float) -> None:
+    import trimesh
+
+    mesh = trimesh.creation.icosphere(4, 20.0)
+    mesh.apply_translation((x, 0.0, 0.0))
+    mesh.export(path)
+
+
+def _manager(view: Any, kind: str) -> Any:
+    """The manager of a view that draws one kind of thing."""
+    managers = [view.group.GetNthDisplayableManager(index) for index in range(view.group.GetDisplayableManagerCount())]
+    return next(manager for manager in managers if manager.IsA(kind))
+
+
+@pytest.mark.parametrize(("side", "lateral"), [("right", 1.0), ("left", -1.0)])
+def test_a_distance_has_the_legends_colour_on_the_same_side_of_either_knee(
+    scene: Any, tmp_path: Path, side: str, lateral: float
+) -> None:
+    """A ball whose reference lies 2 mm further medially: outside laterally (+2, red), inside medially (-2, blue); in RAS, and as seen."""
+    from BiplanarBoneReconLib import layouts
+    from BiplanarBoneReconLib.scene_bones import SIDE_ATTRIBUTE, segmentationOf
+    from BiplanarBoneReconLib.scene_comparison import coloredModels, showComparison
+    from slicer_host.views import ThreeDView
+    from vtk.util.numpy_support import vtk_to_numpy
+
+    from BiplanarBoneRecon import BiplanarBoneReconLogic
+
+    nodes = []
+    # LPS: lateral is -x on the right.
+    for name, x in (("ours", 0.0), ("reference", 2.0 * lateral)):
+        _ball(tmp_path / f"{name}.ply", x)
+        files = {
+            bone: tmp_path / f"{name if bone == 'femur' else 'none'}.ply"
+            for bone in ("femur", "tibia", "fibula", "patella")
+        }
+        nodes.append(segmentationOf(files, name, {}))
+        nodes[-1].SetAttribute(SIDE_ATTRIBUTE, side)
+    layouts.show(layouts.COMPARISON_LAYOUT)
+    view = ThreeDView(layouts.viewNode(layouts.RECONSTRUCTION_VIEW), 200, 200)
+    summary = BiplanarBoneReconLogic().compare(*nodes, range_mm=3.0)
+    showComparison(summary, nodes)
+    (model,) = (
+        item for item in coloredModels() if item.GetAttribute("BiplanarBoneRecon.ComparedSurface") == "reconstruction"
+    )
+    picture = view.picture().astype(int)
+    points = vtk_to_numpy(model.GetPolyData().GetPoints().GetData())
+    distances = vtk_to_numpy(model.GetPolyData().GetPointData().GetArray("signed_distance_mm"))
+    # What VTK's mapper, as Slicer set it up, makes of each point; what the table of the legend has for its distance.
+    actor = _manager(view, "vtkMRMLModelDisplayableManager").GetActorByID(model.GetDisplayNode().GetID())
+    drawn = vtk_to_numpy(actor.GetMapper().MapScalars(1.0))[:, :3].astype(int)
+    displays = [model.GetNthDisplayNode(index) for index in range(model.GetNumberOfDisplayNodes())]
+    (shown,) = (display for display in displays if display.IsA("vtkMRMLColorLegendDisplayNode"))
+    legend = _manager(view, "vtkMRMLColorLegendDisplayableManager").GetColorLegendActor(shown).GetLookupTable()
+    assert legend.GetRange() == (-3.0, 3.0)
+    for wanted, x in ((2.0, 20.0 * lateral), (-2.0, -20.0 * lateral)):
+        index = int(np.linalg.norm(points - [x, 0.0, 0.0], axis=1).argmin())
+        assert distances[index] == pytest.approx(wanted, abs=0.05)
+        colour = [0.0] * 3
+        legend.GetColor(float(distances[index]), colour)
+        assert drawn[index] == pytest.approx(np.array(colour) * 255, abs=1.0)
+        reddish = drawn[index][0] - drawn[index][2]
+        assert reddish * wanted > 60, "red outside, blue inside"
+    level = np.abs(distances) < 0.03
+    assert level.sum() > 10 and (np.ptp(drawn[level], axis=1) < 12).all(), "on the reference it is white"
+    # Seen from the front the patient's right is on the left.
+    red, blue = picture[:, :, 0] - picture[:, :, 2] > 60, picture[:, :, 2] - picture[:, :, 0] > 60
+    # The legend's bar stands at the right edge.
+    red[:, 160:] = blue[:, 160:] = False
+    columns = [np.nonzero(colour)[1].mean() for colour in (red, blue)]
+    assert (columns[1] - columns[0]) * lateral > 10
 
 
 def test_the_compared_views_turn_together_and_no_other(scene: Any) -> None:

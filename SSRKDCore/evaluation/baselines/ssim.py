@@ -16,8 +16,8 @@ from SSRKDCore.evaluation.baselines.ssim_fit import FLEXION_STARTS, IntensityFit
 from SSRKDCore.evaluation.baselines.ssim_images import Band, KneeRadiographs
 from SSRKDCore.evaluation.baselines.ssm import check_inside, contour_fit, watched
 from SSRKDCore.evaluation.baselines.ssm_case import SeenCase, seen_case
-from SSRKDCore.evaluation.baselines.ssm_knee import FittedKnee
 from SSRKDCore.population.shape_model import KneeShapeModel
+from SSRKDCore.shape_fit.fitted_knee import FittedKnee
 from SSRKDCore.surface import Surface
 
 if TYPE_CHECKING:

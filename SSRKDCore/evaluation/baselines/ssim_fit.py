@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from SSRKDCore.anatomy import BONE_NAMES
 from SSRKDCore.errors import InputError
 from SSRKDCore.evaluation.baselines.ssim_images import Band, IntensityState, KneeRadiographs
-from SSRKDCore.evaluation.baselines.ssm_knee import PARTS, KneeState
+from SSRKDCore.shape_fit.fitted_knee import PARTS, KneeState
 
 Array = NDArray[np.float64]
 

@@ -12,11 +12,11 @@ from scipy.ndimage import gaussian_filter
 from SSRKDCore.anatomy import BONE_NAMES
 from SSRKDCore.evaluation.baselines.intensity_model import IntensityModel, Shells, shells_of
 from SSRKDCore.evaluation.baselines.intensity_shells import shell_derivatives, shell_image
-from SSRKDCore.evaluation.baselines.silhouette_edges import beneath_skin
-from SSRKDCore.evaluation.baselines.ssm_knee import PARTS, FittedKnee, KneeState
 from SSRKDCore.geometry.view import View
 from SSRKDCore.population.closest_points import vertex_normals
 from SSRKDCore.population.shape_model import KneeShapeModel
+from SSRKDCore.shape_fit.fitted_knee import PARTS, FittedKnee, KneeState
+from SSRKDCore.shape_fit.silhouette_edges import beneath_skin
 
 Array = NDArray[np.float64]
 

@@ -11,12 +11,12 @@ import numpy as np
 from SSRKDCore.cases import Case
 from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.evaluation.answer import CaseAnswer
-from SSRKDCore.evaluation.baselines.silhouette_edges import EdgeImage
 from SSRKDCore.evaluation.baselines.ssm_case import SeenCase, seen_case
-from SSRKDCore.evaluation.baselines.ssm_fit import FLEXION_STARTS, ContourFit, fit_contours
-from SSRKDCore.evaluation.baselines.ssm_knee import FittedKnee
 from SSRKDCore.geometry.field_of_view import FieldOfView
 from SSRKDCore.population.shape_model import KneeShapeModel
+from SSRKDCore.shape_fit.contour_fit import FLEXION_STARTS, ContourFit, fit_contours
+from SSRKDCore.shape_fit.fitted_knee import FittedKnee
+from SSRKDCore.shape_fit.silhouette_edges import EdgeImage
 from SSRKDCore.surface import Surface
 
 if TYPE_CHECKING:

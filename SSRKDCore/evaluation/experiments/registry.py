@@ -34,6 +34,8 @@ EXPERIMENTS: dict[str, tuple[str, str]] = {
     "noise": (f"{_HERE}.dose", "fewer and fewer photons, from a tenfold dose to a hundredth"),
     "calibration": (f"{_HERE}.calibration", "a rig that is told wrongly: angle, magnification, shift"),
     "renderer": (f"{_HERE}.renderer", "the same knees by another projector (RTK), and with scattered radiation"),
+    "degradations": (f"{_HERE}.degradations", "worse and worse images (scatter, blur, wires, crop, ...), with and without remedies"),
+    "two-sites": (f"{_HERE}.two_sites", "students of one image formation on images of another, with and without each remedy"),
     "gallery": (f"{_HERE}.gallery", "Figure 2: reconstruction and reference from 0, 90 and 180 degrees, coloured by distance"),
     "error-map": (f"{_HERE}.error_map", "where on the bones the error is: averaged on the mean of --shape-model"),
     "self-assessment": (
@@ -44,7 +46,7 @@ EXPERIMENTS: dict[str, tuple[str, str]] = {
 
 
 #: Experiments whose points are students of their own, trained before they are measured.
-TRAINED = ("learning-curve-labelled", "learning-curve-unlabelled", "parts", "views")
+TRAINED = ("learning-curve-labelled", "learning-curve-unlabelled", "parts", "views", "two-sites")
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Request:
     methods: of the experiment `table`: name of the row -> method; empty for the others.
     points: names of the points that are wanted; None takes all.
     training: where and how long the experiments of `TRAINED` train; None for the others.
+    look: of `ssrkd style-reference`, for the experiment `degradations`, or None.
     """
 
     cases: Path | None = None
@@ -71,6 +74,7 @@ class Request:
     methods: Mapping[str, Any] | None = None
     points: Sequence[str] | None = None
     training: TrainingPlace | None = None
+    look: Path | None = None
 
     def case_sources(self) -> list[CaseSource]:
         """The given labelled cases, as many as are wanted. Raises InputError where none are given."""

@@ -12,6 +12,7 @@ from SSRKDCore.evaluation.case_evaluation import Reconstruct, case_reconstructio
 from SSRKDCore.evaluation.experiments.case_subsets import linked_store, nested_cases
 from SSRKDCore.evaluation.experiments.framework import MakeCase, Plan, Point, given_case
 from SSRKDCore.evaluation.experiments.registry import Request
+from SSRKDCore.evaluation.experiments.sources import CaseSource
 from SSRKDCore.json_files import write_json
 from SSRKDCore.networks.model_folder import load_model
 from SSRKDCore.networks.weights_file import sha256_of
@@ -186,6 +187,14 @@ def _train(
     return run / "model"
 
 
+def refuse_known_cases(place: TrainingPlace, sources: Sequence[CaseSource]) -> None:
+    """Raises InputError for test cases among the samples."""
+    seen = set(SampleStore(place.work.samples).case_ids)
+    known = [source.case.id for source in sources if source.case.id in seen]
+    if known:
+        raise InputError(f"The test case {known[0]} is among the training samples: name folders of unseen cases.")
+
+
 def trained_plan(
     request: Request,
     points: Sequence[TrainingPoint],
@@ -203,10 +212,7 @@ def trained_plan(
     """
     place, sources = request.needed_training(), request.case_sources()
     chosen = request.wanted([point.name for point in points])
-    seen = set(SampleStore(place.work.samples).case_ids)
-    known = [source.case.id for source in sources if source.case.id in seen]
-    if known:
-        raise InputError(f"The test case {known[0]} is among the training samples: name folders of unseen cases.")
+    refuse_known_cases(place, sources)
     measured = []
     for point in points:
         if point.name not in chosen:

@@ -34,6 +34,7 @@ def write_variant(
     images: Images,
     told: Rig,
     provenance: Mapping[str, Any],
+    intensity: str = "line_integral",
 ) -> Path:
     """Write a case into the new folder `folder`: given images and rig, reference and side of `case`. Returns the folder.
 
@@ -42,6 +43,7 @@ def write_variant(
     images: view name -> line integrals [row, column], as many pixels as the view of `told` has.
     told: the rig that whoever reconstructs the case reads.
     provenance: what was changed, added to the case's own.
+    intensity: what the images hold, see `cases`.
     """
     folder.mkdir(parents=True)
     reference: dict[str, str] | str | None = None
@@ -59,7 +61,7 @@ def write_variant(
         case.side,
         told,
         files,
-        "line_integral",
+        intensity,
         reference,
         None,
         {**case.provenance, **provenance},

@@ -14,7 +14,7 @@ from SSRKDCore.geometry.view import View
 from SSRKDCore.surface import Surface
 
 if TYPE_CHECKING:
-    from SSRKDCore.evaluation.baselines.silhouette_edges import EdgeImage
+    from SSRKDCore.shape_fit.silhouette_edges import EdgeImage
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -71,7 +71,7 @@ class OutlineEdges:
 
 def mesh_edge_table(surface: Surface) -> Indices:
     """(E, 2) vertices of each edge of a surface."""
-    from SSRKDCore.evaluation.baselines.contour_match import mesh_edges
+    from SSRKDCore.shape_fit.contour_match import mesh_edges
 
     return mesh_edges(surface.faces, len(surface.vertices))
 
@@ -88,7 +88,7 @@ def outline_edges(
 
     images: one a view, at one scale; their own views are replaced by `views`.
     """
-    from SSRKDCore.evaluation.baselines.contour_match import grazed_points
+    from SSRKDCore.shape_fit.contour_match import grazed_points
 
     parts = []
     # The faces of the field of view cut the bones: a cut is no contour.

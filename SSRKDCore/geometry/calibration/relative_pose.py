@@ -240,7 +240,7 @@ class _Fitter:
     def __init__(
         self, problem: PoseProblem, images: Mapping[str, NDArray[np.floating]], rig: Rig, dependent: float
     ) -> None:
-        from SSRKDCore.evaluation.baselines.silhouette_edges import EdgeImage
+        from SSRKDCore.shape_fit.silhouette_edges import EdgeImage
 
         self._problem, self._rig, self._dependent = problem, rig, dependent
         self._table = {name: mesh_edge_table(surface) for name, surface in problem.surfaces.items()}

@@ -62,12 +62,25 @@ class QFileDialog:
     getOpenFileName = getSaveFileName = getExistingDirectory = _answer
 
 
+class QDesktopServices:
+    """Notes what would be opened outside Slicer."""
+
+    opened: list[str] = []  # noqa: RUF012
+
+    @classmethod
+    def openUrl(cls, url: Any) -> bool:
+        cls.opened.append(url.toLocalFile())
+        return True
+
+
 def makeQt() -> ModuleType:
     """The module `qt` with what the module uses of it: real processes and timers, doubled dialogues."""
     module = ModuleType("qt")
     module.QProcess = QtCore.QProcess  # type: ignore[attr-defined]
     module.QProcessEnvironment = QtCore.QProcessEnvironment  # type: ignore[attr-defined]
     module.QTimer = QtCore.QTimer  # type: ignore[attr-defined]
+    module.QUrl = QtCore.QUrl  # type: ignore[attr-defined]
+    module.QDesktopServices = QDesktopServices  # type: ignore[attr-defined]
     module.QFileDialog = QFileDialog  # type: ignore[attr-defined]
     return module
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from SSRKDCore.anatomy import BONE_NAMES
 from SSRKDCore.errors import InputError
-from SSRKDCore.evaluation.baselines.contour_match import Matches, matched_contours, mesh_edges
-from SSRKDCore.evaluation.baselines.silhouette_edges import EdgeImage
-from SSRKDCore.evaluation.baselines.ssm_knee import PARTS, FittedKnee, KneeState, only
 from SSRKDCore.geometry.field_of_view import FieldOfView
+from SSRKDCore.shape_fit.contour_match import Matches, matched_contours, template_edges
+from SSRKDCore.shape_fit.fitted_knee import PARTS, FittedKnee, KneeState, only
+from SSRKDCore.shape_fit.silhouette_edges import EdgeImage
 
 Array = NDArray[np.float64]
 
@@ -53,7 +53,7 @@ FINE = (
 # Degrees at which the fit starts; adults' knees are radiographed straight to moderately bent.
 FLEXION_STARTS = (0.0, 15.0, 30.0)
 # Neighbouring contour points share their errors: about one in this many tells something new.
-_DEPENDENT_POINTS = 20.0
+DEPENDENT_POINTS = 20.0
 _ROBUST = 2.0
 _CONVERGED_MM = 0.02
 _LEAST_MATCHED = 0.6
@@ -84,7 +84,7 @@ def fit_contours(
 
     Raises InputError when the images show too few edges along the contours.
     """
-    network = {name: mesh_edges(t.faces, t.own_count) for name, t in knee.model.templates.items()}
+    network = template_edges(knee.model)
     images = {stage.blur_mm: edges_at(stage.blur_mm) for stage in (*coarse, *fine)}
     if any(image.strong <= 0 for found in images.values() for image in found):
         raise InputError("A radiograph shows no edges inside the field of view: check the image and the rig.")
@@ -123,11 +123,11 @@ def _run(
     network: dict[str, NDArray[np.int64]],
     field_of_view: FieldOfView,
 ) -> KneeState:
-    free = _free(knee, stage)
+    free = free_parameters(knee, stage)
     bones = [name for name in BONE_NAMES if name != "fibula" or "fibula" in stage.parts]
     for _ in range(stage.iterations):
         matches = matched_contours(knee, state, images, network, field_of_view, stage.reach_mm, bones)
-        weights = _robust(matches, stage) / (stage.noise_mm**2 * _DEPENDENT_POINTS)
+        weights = robust_weights(matches, stage)
         rows = matches.derivatives[:, free]
         offset, inverse = knee.prior(state, start)
         normal = rows.T @ (weights[:, None] * rows) + np.diag(inverse[free] ** 2)
@@ -139,7 +139,8 @@ def _run(
     return state
 
 
-def _free(knee: FittedKnee, stage: Stage) -> NDArray[np.bool_]:
+def free_parameters(knee: FittedKnee, stage: Stage) -> NDArray[np.bool_]:
+    """(P,) which of a knee's parameters a stage moves; the common size always."""
     free = np.zeros(knee.count, dtype=bool)
     for part in stage.parts:
         free[6 * PARTS.index(part) : 6 * PARTS.index(part) + 6] = True
@@ -148,9 +149,15 @@ def _free(knee: FittedKnee, stage: Stage) -> NDArray[np.bool_]:
     return free
 
 
-def _robust(matches: Matches, stage: Stage) -> Array:
-    """Weights (N,) of Cauchy's function: an edge that lies far off is more often another one."""
-    return matches.weights / (1.0 + (matches.distances / (_ROBUST * stage.noise_mm)) ** 2)
+def robust_weights(matches: Matches, stage: Stage) -> Array:
+    """Weights (N,) in 1/mm^2 of contour points: less the further the edge lies off (Cauchy's function), for then it is more often another
+    one; points beside each other share theirs."""
+    return cauchy_weights(matches.distances, stage.noise_mm, DEPENDENT_POINTS) * matches.weights
+
+
+def cauchy_weights(distances: Array, noise_mm: float, dependent: float) -> Array:
+    """(N,) 1/mm^2: of residuals with a standard deviation of `noise_mm`, of which `dependent` neighbours tell as much as one."""
+    return 1.0 / ((1.0 + (distances / (_ROBUST * noise_mm)) ** 2) * noise_mm**2 * dependent)
 
 
 def _judged(

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from SSRKDCore.anatomy import BONE_NAMES
-from SSRKDCore.evaluation.baselines.silhouette_edges import EdgeImage
-from SSRKDCore.evaluation.baselines.ssm_knee import FittedKnee, KneeState
 from SSRKDCore.geometry.field_of_view import FieldOfView
 from SSRKDCore.population.closest_points import vertex_normals
+from SSRKDCore.population.shape_model import KneeShapeModel
+from SSRKDCore.shape_fit.fitted_knee import FittedKnee, KneeState
+from SSRKDCore.shape_fit.silhouette_edges import EdgeImage
 from SSRKDCore.surface import Surface
 
 Array = NDArray[np.float64]
@@ -38,6 +39,11 @@ def mesh_edges(faces: Indices, own_count: int) -> Indices:
     """(E, 2) edges of a mesh between its first `own_count` vertices (those on the bone, not on the cap of a cut shaft)."""
     edges = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
     return np.unique(edges[(edges < own_count).all(axis=1)], axis=0)
+
+
+def template_edges(model: KneeShapeModel) -> dict[str, Indices]:
+    """Bone name -> `mesh_edges` of a shape model's template."""
+    return {name: mesh_edges(template.faces, template.own_count) for name, template in model.templates.items()}
 
 
 def grazed_points(surface: Surface, edges: Indices, source: Array, field_of_view: FieldOfView) -> ContourPoints:

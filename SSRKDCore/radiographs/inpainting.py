@@ -1,0 +1,71 @@
+"""Filling parts of an image from what surrounds them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from SSRKDCore.radiographs.collimation import block_means, repeated
+
+
+def harmonic_fill(values: NDArray[np.floating], hidden: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The image with its hidden pixels replaced by the solution of Laplace's equation with the seen pixels about them.
+
+    The fill has no edges of its own and continues a linear slope exactly; the border of the image reflects.
+
+    values, hidden: [row, column]. Raises ValueError when nothing is seen.
+    """
+    from scipy.ndimage import find_objects, label
+
+    filled = np.array(values, dtype=np.float64)
+    if hidden.all():
+        raise ValueError("nothing of the image is seen")
+    # Each connected part is a system of its own, and a small one.
+    labels, _ = label(hidden)
+    for number, box in enumerate(find_objects(labels), start=1):
+        wide = tuple(slice(max(0, part.start - 1), part.stop + 1) for part in box)
+        filled[wide] = _solved(filled[wide], labels[wide] == number)
+    return filled
+
+
+def _solved(values: NDArray[np.float64], hidden: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """`harmonic_fill` of a part of the image; hidden pixels of other parts must not touch this one's."""
+    from scipy.sparse import csr_matrix
+    from scipy.sparse.linalg import spsolve
+
+    filled = values.copy()
+    number = np.full(values.shape, -1)
+    number[hidden] = np.arange(int(hidden.sum()))
+    at = np.argwhere(hidden)
+    own = np.arange(len(at))
+    rows, columns, weights = [own], [own], [np.zeros(len(at))]
+    known = np.zeros(len(at))
+    degree = np.zeros(len(at))
+    for step in ((0, 1), (0, -1), (1, 0), (-1, 0)):
+        other = at + step
+        inside = ((other >= 0) & (other < values.shape)).all(axis=1)
+        row, column = np.where(inside[:, None], other, at).T
+        degree += inside
+        neighbour = number[row, column]
+        coupled = inside & (neighbour >= 0)
+        rows.append(own[coupled])
+        columns.append(neighbour[coupled])
+        weights.append(-np.ones(int(coupled.sum())))
+        seen = inside & (neighbour < 0)
+        known[seen] += filled[row[seen], column[seen]]
+    weights[0] = degree
+    system = csr_matrix((np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))))
+    filled[hidden] = spsolve(system.tocsc(), known)
+    return filled
+
+
+def nearest_fill(values: NDArray[np.floating], hidden: NDArray[np.bool_], block: int = 1) -> NDArray[np.floating]:
+    """The image with each hidden pixel replaced by (the mean of) the nearest seen block of pixels; for parts that nobody looks at."""
+    from scipy.ndimage import distance_transform_edt
+
+    if not hidden.any() or hidden.all():
+        return values
+    seen = block_means(~hidden, block)
+    means = block_means(np.where(hidden, 0.0, values), block) / np.maximum(seen, 1e-9)
+    _, (row, column) = distance_transform_edt(seen == 0, return_indices=True)
+    return np.where(hidden, repeated(means[row, column], block, values.shape), values)

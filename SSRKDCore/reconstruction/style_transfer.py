@@ -1,0 +1,88 @@
+"""A style model between standardisation and reconstruction: applied, and refused where it moved edges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from SSRKDCore.errors import InputError
+from SSRKDCore.networks.model_folder import Model, load_model
+from SSRKDCore.networks.style_config import StyleConfig
+from SSRKDCore.reconstruction.edge_displacement import EdgeDisplacement, edge_displacement
+
+#: The word that leaves style transfer out.
+NO_STYLE = "none"
+
+
+def load_style(path_or_name: str | None) -> Model | None:
+    """The style model of an option: a model folder, or None for None and "none". Raises InputError for another kind."""
+    if path_or_name is None or path_or_name == NO_STYLE:
+        return None
+    style = load_model(path_or_name)
+    style_config_of(style)
+    return style
+
+
+def style_config_of(style: Model) -> StyleConfig:
+    """The architecture of a style model. Raises InputError for a model of another kind."""
+    if not isinstance(style.config, StyleConfig):
+        raise InputError(f"The model '{style.name}' is of kind {style.kind}, not style: name a style model, or none.")
+    return style.config
+
+
+def check_style(style: Model, standardisation: Mapping[str, Any], reader: str) -> None:
+    """Raises InputError when a style model reads images that are standardised in another way than a model's."""
+    style_config_of(style)
+    if dict(style.standardisation) != dict(standardisation):
+        raise InputError(
+            f"The style model '{style.name}' and the model '{reader}' standardise images in different ways: train the"
+            " style model again for it, or leave it out with --style none."
+        )
+
+
+def translated(
+    image: NDArray[np.float32], coverage: NDArray[np.float32], style: Model, what: str
+) -> NDArray[np.float32]:
+    """A standardised image (S, S) in the style of simulated ones; 0 where the detector did not see.
+
+    Raises InputError when edges moved, vanished or appeared (see `edge_displacement`): the rig would no longer fit.
+    """
+    result, moved = translation(image, coverage, style)
+    if not moved.kept:
+        raise InputError(
+            f"{what}: the style model '{style.name}' moved edges by up to {moved.largest:.1f} pixels and changed"
+            f" {100 * moved.lost_share:.0f} % of them beyond recognition, so its image cannot be used: leave it out with"
+            " --style none."
+        )
+    return result
+
+
+def translation(
+    image: NDArray[np.float32], coverage: NDArray[np.float32], style: Model
+) -> tuple[NDArray[np.float32], EdgeDisplacement]:
+    """As `translated`, with what became of the edges instead of a refusal."""
+    seen = coverage >= 0.5
+    limit = float(style.standardisation.get("limit", np.inf))
+    result = image + _correction(image, style)
+    result = np.where(seen, np.clip(result, -limit, limit), 0.0).astype(np.float32)
+    return result, edge_displacement(image.astype(np.float64), result.astype(np.float64), seen)
+
+
+@torch.inference_mode()
+def _correction(image: NDArray[np.float32], style: Model) -> NDArray[np.float32]:
+    """What the network adds to the image, at the image's own size; it looks at the size that it was trained for."""
+    size = style_config_of(style).image_size
+    device = next(style.network.parameters()).device
+    given = torch.from_numpy(np.ascontiguousarray(image, dtype=np.float32))[None, None].to(device)
+    resized = given
+    if given.shape[-2:] != (size, size):
+        resized = functional.interpolate(given, (size, size), mode="bilinear", align_corners=False, antialias=True)
+    change = style.network(resized) - resized
+    if change.shape != given.shape:
+        change = functional.interpolate(change, given.shape[-2:], mode="bilinear", align_corners=False)
+    return change[0, 0].float().cpu().numpy()

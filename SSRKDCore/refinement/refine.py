@@ -1,0 +1,154 @@
+"""Refinement of a network's bones with a shape prior: the same knee, with outlines on the radiographs' edges and bone-like surfaces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from SSRKDCore.anatomy import BONE_NAMES
+from SSRKDCore.errors import InputError
+from SSRKDCore.geometry.network_view import network_view, resample_to_view
+from SSRKDCore.geometry.rig import Rig
+from SSRKDCore.grid import Grid
+from SSRKDCore.population.shape_model import KneeShapeModel
+from SSRKDCore.radiographs.radiograph import Radiograph
+from SSRKDCore.reconstruction.octree import SparseOccupancy
+from SSRKDCore.refinement.joint_fit import WITH_EDGES, chosen_vertices, fit_jointly
+from SSRKDCore.refinement.local_deformation import deformed
+from SSRKDCore.refinement.network_bones import NetworkBone, network_bones
+from SSRKDCore.refinement.refined_volume import RefinedBone, refined_occupancy
+from SSRKDCore.shape_fit.contour_match import template_edges
+from SSRKDCore.shape_fit.fitted_knee import FittedKnee
+from SSRKDCore.shape_fit.silhouette_edges import EdgeImage
+from SSRKDCore.surface import Surface
+
+Array = NDArray[np.float64]
+
+#: Of the shape model that may vary.
+MODES = 40
+#: A bone that refinement would move further than this on average (mm) is not a knee as the shape model knows them.
+LARGEST_MEAN_MOVE_MM = 3.0
+#: A bone of which less of the network's surface than this finds the model's beside it is not the model's either.
+LEAST_SHARE_NEAR = 0.75
+_NEAR_MM = 6.0
+_PIXELS = 400
+_MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
+#: The fibula takes part in the fit and stays as the network saw it: too few are in the shape model, which made the fibulae of legs that it
+#: had not seen worse.
+REFINED = ("patella", "femur", "tibia")
+# Shafts run along z: where each bone with one goes on, away from the joint.
+_AWAY = {"femur": 1.0, "tibia": -1.0, "fibula": -1.0}
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """Refined bones.
+
+    Attributes
+    ----------
+    occupancy: labels and depths on the grid, of which surfaces are made.
+    moved_mm: bone -> mean distance of the network's surface from the refined one.
+    kept: bone -> why the network's own bone stays, in words.
+    """
+
+    occupancy: SparseOccupancy
+    moved_mm: Mapping[str, float]
+    kept: Mapping[str, str]
+
+
+def refine(
+    surfaces: Mapping[str, Surface],
+    radiographs: Sequence[Radiograph],
+    rig: Rig,
+    side: str,
+    prior: KneeShapeModel,
+    grid: Grid,
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> Refinement:
+    """Refine what a network saw.
+
+    Parameters
+    ----------
+    surfaces: the network's bones by name, closed, LPS mm; empty ones stay empty.
+    radiographs: line integrals, one a view of the rig, in its order.
+    rig: the views and the field of view, LPS mm.
+    side: "right" or "left".
+    prior: shape model of right knees.
+    grid: of the label volume, LPS mm.
+    progress: receives a fraction 0..1.
+
+    Raises InputError where the radiographs show no edges or the shape model does not come near the network's bones: nothing is refined.
+    """
+    found = {name: surface for name, surface in surfaces.items() if not surface.is_empty}
+    mirrored = side == "left"
+    right_rig = rig.transformed(_MIRROR) if mirrored else rig
+    bones = network_bones({n: s.transformed(_MIRROR) if mirrored else s for n, s in found.items()})
+    knee = FittedKnee(prior, np.array(right_rig.field_of_view.center), MODES)
+    images = _edges(radiographs, right_rig)
+    edges = template_edges(prior)
+    field_of_view = right_rig.field_of_view
+    fit = fit_jointly(knee, bones, images, edges, field_of_view, lambda done: progress(0.6 * done))
+    fitted, chosen = knee.surfaces(fit.state), chosen_vertices(knee)
+    finest = images[WITH_EDGES[-1].blur_mm]
+    volumes: dict[str, RefinedBone] = {}
+    moved: dict[str, float] = {}
+    kept: dict[str, str] = {}
+    for index, name in enumerate(BONE_NAMES):
+        progress(0.6 + 0.08 * index)
+        if name not in bones:
+            continue
+        if name not in REFINED:
+            volumes[name] = _ended(name, found[name], found[name])
+            continue
+        surface = deformed(fitted[name], chosen[name], edges[name], bones[name], finest, field_of_view)
+        moved[name], reason = _judged(surface, bones[name])
+        if reason:
+            kept[name] = f"The {name} is the network's own, without refinement: {reason}."
+        refined = found[name] if reason else (surface.transformed(_MIRROR) if mirrored else surface)
+        volumes[name] = _ended(name, refined, found[name])
+    return Refinement(refined_occupancy(volumes, grid), moved, kept)
+
+
+def _edges(radiographs: Sequence[Radiograph], rig: Rig) -> dict[float, list[EdgeImage]]:
+    """Edges of all views at the scales of the fit, by scale. Raises InputError where an image shows none."""
+    seen = []
+    for radiograph, view in zip(radiographs, rig.views, strict=True):
+        target = network_view(view, rig.field_of_view, _PIXELS)
+        image, coverage = resample_to_view(radiograph.pixels, view, target)
+        if radiograph.coverage is not None:
+            coverage, _ = resample_to_view(radiograph.coverage.astype(np.float32), view, target)
+        seen.append((image, coverage, target))
+    images = {
+        stage.blur_mm: [EdgeImage.of(image, coverage, view, stage.blur_mm) for image, coverage, view in seen]
+        for stage in WITH_EDGES
+    }
+    if any(image.strong <= 0 for of_scale in images.values() for image in of_scale):
+        raise InputError("A radiograph shows no edges inside the field of view.")
+    return images
+
+
+def _judged(surface: Surface, bone: NetworkBone) -> tuple[float, str]:
+    """Mean distance (mm) of the network's surface from the refined one, and why it should not be used, or no words."""
+    refined = NetworkBone.of(surface)
+    sample = bone.vertices[:: max(1, len(bone.vertices) // 4000)]
+    gap, nearest = refined.tree.query(sample)
+    near = gap < _NEAR_MM
+    # Along the normal: the vertices next to one another are some millimetres apart.
+    distance = np.abs(np.einsum("ij,ij->i", sample - refined.vertices[nearest], refined.normals[nearest]))
+    mean = float(distance[near].mean()) if near.any() else float("inf")
+    if not np.isfinite(surface.vertices).all() or mean > LARGEST_MEAN_MOVE_MM:
+        return mean, f"the shape model would move it by {mean:.1f} mm on average"
+    if near.mean() < LEAST_SHARE_NEAR:
+        return mean, f"{100 * (1 - near.mean()):.0f} % of it is not shaped like the shape model's knees"
+    return mean, ""
+
+
+def _ended(name: str, refined: Surface, seen: Surface) -> RefinedBone:
+    """The refined bone up to where the network saw it end: a shape model would go on with shafts that a specimen lacks."""
+    away = _AWAY.get(name)
+    if away is None:
+        return RefinedBone(refined, np.array([0.0, 0.0, 1.0]), float("inf"))
+    return RefinedBone(refined, np.array([0.0, 0.0, away]), float((away * seen.vertices[:, 2]).max()))

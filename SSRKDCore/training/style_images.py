@@ -1,0 +1,201 @@
+"""The two sets of images of style training: standardised network views, of cases' radiographs or of a sample store."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from SSRKDCore.cases import CASE_FILE, find_cases, load_case
+from SSRKDCore.errors import Cancelled, InputError
+from SSRKDCore.radiographs.standardise import standardise
+from SSRKDCore.training.finetune_samples import network_images, radiographs_of
+from SSRKDCore.training.sample_store import STORE_FILE, SampleStore, write_arrays
+from SSRKDCore.training.step_dataset import StepDataset
+from SSRKDCore.training.style_settings import StyleTraining
+
+Progress = Callable[[float, str], None]
+
+_SIMULATED, _REAL = range(2)
+
+
+@dataclass(frozen=True)
+class StyleImages:
+    """Images of one look.
+
+    Attributes
+    ----------
+    images: (N, S, S) float16, standardised, 0 where the detector did not see.
+    seen: (N, S, S) bool.
+    cases: (N,) the case that each shows.
+    content: changes when the images do.
+    """
+
+    images: NDArray[np.float16]
+    seen: NDArray[np.bool_]
+    cases: tuple[str, ...]
+    content: str
+
+    def part(self, chosen: NDArray[np.bool_]) -> StyleImages:
+        """The images where `chosen` (N,) is true."""
+        cases = tuple(name for name, take in zip(self.cases, chosen, strict=True) if take)
+        return StyleImages(self.images[chosen], self.seen[chosen], cases, self.content)
+
+
+def style_images(
+    source: Path,
+    cache: Path,
+    settings: StyleTraining,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> StyleImages:
+    """The images of a folder of cases (their own radiographs) or of a sample store (all its rigs).
+
+    They are kept in the file `cache`, so that a run that goes on does not read everything again.
+
+    Raises InputError when the folder holds neither, or an image cannot be used; Cancelled.
+    """
+    size = settings.network_config().image_size
+    if (source / STORE_FILE).is_file():
+        store = SampleStore(source)
+        content = f"{store.fingerprint} {size}"
+        made = _cached(cache, content)
+        return made or _kept(cache, content, *_of_store(store, settings, size))
+    folders = find_cases(source)
+    content = f"{_content_of(folders)} {size}"
+    made = _cached(cache, content)
+    return made or _kept(cache, content, *_of_cases(folders, settings, size, progress, cancelled))
+
+
+def _of_store(
+    store: SampleStore, settings: StyleTraining, size: int
+) -> tuple[list[NDArray[np.float32]], list[NDArray[np.bool_]], list[str]]:
+    images, cases = [], []
+    for case in range(len(store)):
+        for rig in range(store.rigs_per_case):
+            for image in store.read(case, rig, teacher=False).images:
+                if image.shape != (size, size):
+                    raise InputError(
+                        f"The samples in {store.folder} have {image.shape[0]} x {image.shape[1]} pixels and the style"
+                        f" network {settings.architecture!r} reads {size} x {size}: make the samples again at that size."
+                    )
+                plain = image.astype(np.float32)
+                images.append(standardise(plain, np.ones_like(plain), settings.input_standardisation()))
+                cases.append(store.case_ids[case])
+    return images, [np.ones((size, size), dtype=bool)] * len(images), cases
+
+
+def _of_cases(
+    folders: Sequence[Path],
+    settings: StyleTraining,
+    size: int,
+    progress: Progress | None,
+    cancelled: Callable[[], bool] | None,
+) -> tuple[list[NDArray[np.float32]], list[NDArray[np.bool_]], list[str]]:
+    images, masks, cases = [], [], []
+    for done, folder in enumerate(folders):
+        if cancelled is not None and cancelled():
+            raise Cancelled("Reading the radiographs was cancelled.")
+        case = load_case(folder)
+        radiographs, rig = radiographs_of(case)
+        plain, seen, _ = network_images(radiographs, rig, size)
+        for image, mask in zip(plain, seen, strict=True):
+            images.append(standardised_image(image, mask, settings.input_standardisation(), folder))
+            masks.append(mask > 0)
+            cases.append(case.id)
+        if progress is not None:
+            progress((done + 1) / len(folders), f"{done + 1} of {len(folders)} cases read")
+    return images, masks, cases
+
+
+def standardised_image(
+    image: NDArray[np.float32], seen: NDArray[np.uint8], how: Mapping[str, Any], folder: Path
+) -> NDArray[np.float32]:
+    """A network view (S, S) as networks read it. Raises InputError, naming the case's folder, where it cannot be read."""
+    try:
+        return standardise(image, seen.astype(np.float32), how)
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from error
+
+
+def _content_of(folders: Sequence[Path]) -> str:
+    digest = hashlib.sha256()
+    for folder in folders:
+        case = load_case(folder)
+        for path in (folder / CASE_FILE, *case.radiographs.values()):
+            digest.update(f"{path.name} {path.stat().st_size}".encode())
+        digest.update((folder / CASE_FILE).read_bytes())
+    return digest.hexdigest()[:24]
+
+
+def _kept(
+    cache: Path,
+    content: str,
+    images: Sequence[NDArray[np.float32]],
+    masks: Sequence[NDArray[np.bool_]],
+    cases: Sequence[str],
+) -> StyleImages:
+    found = StyleImages(np.stack(images).astype(np.float16), np.stack(masks), tuple(cases), content)
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    write_arrays(
+        cache,
+        {"images": found.images, "seen": found.seen, "cases": np.array(found.cases), "content": np.array(content)},
+    )
+    return found
+
+
+def _cached(cache: Path, content: str) -> StyleImages | None:
+    try:
+        with np.load(cache, allow_pickle=False) as archive:
+            if str(archive["content"]) != content:
+                return None
+            cases = tuple(str(name) for name in archive["cases"])
+            return StyleImages(archive["images"], archive["seen"], cases, content)
+    except (OSError, ValueError, KeyError, EOFError):
+        return None
+
+
+class StyleBatches(StepDataset):
+    """What a step sees: simulated (A, 1, S, S) and real (B, 1, S, S) images, cropped and mirrored at random.
+
+    Args:
+        simulated, real: the two looks; they show different knees. settings: what is learnt.
+    """
+
+    def __init__(self, simulated: StyleImages, real: StyleImages, settings: StyleTraining) -> None:
+        super().__init__(settings.seed, settings.steps)
+        self.simulated, self.real, self.settings = simulated, real, settings
+
+    def fingerprint(self) -> dict[str, Any]:
+        return {
+            name: hashlib.sha256(f"{given.content} {given.cases}".encode()).hexdigest()[:24]
+            for name, given in (("simulated", self.simulated), ("real", self.real))
+        }
+
+    def batch(self, step: int) -> dict[str, Tensor]:
+        settings = self.settings
+        return {
+            "simulated": self._drawn(self.simulated, _SIMULATED, step, settings.labelled_batch),
+            "real": self._drawn(self.real, _REAL, step, settings.unlabelled_batch),
+        }
+
+    def _drawn(self, given: StyleImages, stream: int, step: int, share: int) -> Tensor:
+        images = []
+        for position in self.positions(step, share):
+            image = given.images[self.deal(position, len(given.images), stream)].astype(np.float32)
+            generator = self.generator(stream, position)
+            size = self.settings.crop_size
+            if size:
+                row, column = generator.integers(0, image.shape[0] - size + 1, 2)
+                image = image[row : row + size, column : column + size]
+            if self.settings.augmentation and generator.random() < 0.5:
+                image = image[:, ::-1]
+            images.append(np.ascontiguousarray(image))
+        return torch.from_numpy(np.stack(images))[:, None]

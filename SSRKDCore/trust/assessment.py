@@ -1,0 +1,194 @@
+"""The assessment of one reconstruction: its light, the reasons, the figures, and the uncertainty of every vertex."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from SSRKDCore.errors import InputError
+from SSRKDCore.geometry.rig import Rig
+from SSRKDCore.networks.model_folder import Model
+from SSRKDCore.radiographs.radiograph import Radiograph
+from SSRKDCore.reconstruction.pipeline import Reconstruction
+from SSRKDCore.surface import Surface
+from SSRKDCore.trust.bone_sizes import size_vector
+from SSRKDCore.trust.case_measures import CaseMeasures, Encoded, at_all_vertices, case_measures
+from SSRKDCore.trust.flags import Flag, expected_errors, flags_of, light_of
+from SSRKDCore.trust.reference import TrustReference, reference_of
+from SSRKDCore.trust.vertex_terms import SAMPLES_A_BONE
+
+Array = NDArray[np.float64]
+
+#: Point arrays of the files with uncertainty.
+EXPECTED, INTERVAL = "expected_error_mm", "interval95_mm"
+NOTHING = "Nothing that is checked speaks against this reconstruction."
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What is thought of a reconstruction.
+
+    Attributes
+    ----------
+    light: "green", "amber" or "red". reasons: sentences, the worst first.
+    figures: everything measured, plain values.
+    expected, interval: by bone, (V,) mm at the vertices of the reconstruction: expected absolute error, and half width of the 95 %
+        interval; empty where the model brings no reference.
+    """
+
+    light: str
+    reasons: tuple[str, ...]
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    expected: Mapping[str, Array] = field(default_factory=dict)
+    interval: Mapping[str, Array] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of "trust" in a report.json."""
+        return {"light": self.light, "reasons": list(self.reasons), **self.figures}
+
+
+def assess(
+    radiographs: Sequence[Radiograph],
+    rig: Rig,
+    model: Model,
+    result: Reconstruction,
+    encoded: Encoded | None,
+) -> Assessment:
+    """Assess a reconstruction. Never raises: what goes wrong here is a reason not to trust the result.
+
+    Parameters
+    ----------
+    radiographs, rig, model: what `reconstruct` was given. result: what it returned. encoded: what it told its `encoded` callback.
+    """
+    try:
+        if encoded is None:
+            return _failed("the reconstruction did not hand over the network's features")
+        try:
+            reference, without = reference_of(model), None
+        except InputError as error:
+            reference, without = None, str(error)
+        # Uncertainty is only worth its time where there is something to scale it by.
+        samples = SAMPLES_A_BONE if reference is not None else 0
+        measures = case_measures(radiographs, rig, model, result, encoded, samples)
+        return judged(measures, reference, without, result.surfaces)
+    except (
+        Exception
+    ) as error:  # A check that breaks must not cost the reconstruction, and must not look like one that passed.
+        return _failed(f"{type(error).__name__}: {error}")
+
+
+def judged(
+    measures: CaseMeasures,
+    reference: TrustReference | None,
+    without: str | None,
+    surfaces: Mapping[str, Surface],
+) -> Assessment:
+    """The assessment that measures lead to; `without` says in words why there is no reference."""
+    flags = flags_of(measures, reference)
+    light, reasons = light_of(flags), [flag.sentence for flag in flags]
+    if without is not None:
+        light = "amber" if light == "green" else light
+        reasons.append(f"Images, sizes and uncertainty were not compared with the training. {without}")
+    expected, interval = {}, {}
+    if reference is not None:
+        for name, terms in measures.terms.items():
+            if name in reference.errors:
+                values = at_all_vertices(
+                    surfaces[name], measures.vertices[name], reference.errors[name].expected(terms)
+                )
+                expected[name], interval[name] = values, reference.errors[name].factor * values
+    return Assessment(light, tuple(reasons or [NOTHING]), _figures(measures, reference, flags), expected, interval)
+
+
+def _failed(words: str) -> Assessment:
+    return Assessment("red", (f"The trust check itself failed, so nothing is known ({words}).",), {"failed": words})
+
+
+def _figures(measures: CaseMeasures, reference: TrustReference | None, flags: Sequence[Flag]) -> dict[str, Any]:
+    outlines = {
+        view: {bone: found.to_dict() for bone, found in bones.items()} for view, bones in measures.outlines.items()
+    }
+    figures: dict[str, Any] = {
+        "flags": {flag.name: flag.light for flag in reversed(flags)},
+        "outline_distance_mm": outlines,
+        "views": None
+        if measures.scale is None
+        else {
+            "scale_disagreement_percent": measures.scale.percent,
+            "height_disagreement_mm": measures.scale.shift_mm,
+            "correlation": measures.scale.correlation,
+        },
+        "stated_geometry": None if measures.contradiction is None else vars(measures.contradiction),
+        "sizes_mm": measures.sizes,
+        "metal_cm2": measures.metal_cm2,
+        "loose_pieces_share": measures.pieces,
+    }
+    if reference is None:
+        return figures
+    vector = size_vector(measures.sizes)
+    relative = reference.relative_size(vector)
+    values = {
+        "images": reference.images.distance(measures.features),
+        "sizes": reference.size_distance(vector),
+        "growth_plate": measures.growth_plate,
+        "outline": measures.outlines["all"]["all"].mean_mm,
+        "expected_error": max(expected_errors(measures, reference).values(), default=None),
+    }
+    if figures["views"] is not None and measures.scale is not None:
+        precision = reference.scale_precision(measures.scale.correlation)
+        figures["views"]["known_to_percent"] = precision if np.isfinite(precision) else None
+    return {
+        **figures,
+        "size_percent": None if relative is None else 100.0 * relative,
+        "size_spread_percent": 100.0 * reference.size_spread,
+        "measures": {name: {"value": value, **vars(reference.limits[name])} for name, value in values.items()},
+        "expected_error_mm": dict(expected_errors(measures, reference)),
+        "interval95_mm": {
+            name: float(np.mean(reference.errors[name].interval(terms)))
+            for name, terms in measures.terms.items()
+            if name in reference.errors
+        },
+    }
+
+
+def write_uncertainty(
+    folder: Path,
+    assessment: Assessment,
+    surfaces: Mapping[str, Surface],
+    shown: Mapping[str, Surface] | None = None,
+) -> dict[str, str]:
+    """Write `BONE_uncertainty.vtp` (LPS mm, with the point arrays EXPECTED and INTERVAL) of each bone that has one.
+
+    surfaces: by bone, of the reconstruction. shown: written in their place where a bone has fewer triangles; a vertex takes the values
+    of the nearest one. Returns the files' names by bone. Raises OSError where a file cannot be written.
+    """
+    from scipy.spatial import cKDTree
+    from vtkmodules.util.numpy_support import numpy_to_vtk
+    from vtkmodules.vtkIOXML import vtkXMLPolyDataWriter
+
+    names = {}
+    for bone, interval in assessment.interval.items():
+        surface, values = surfaces[bone], np.stack([assessment.expected[bone], interval], axis=1)
+        if shown and bone in shown:
+            values = values[cKDTree(surface.vertices).query(shown[bone].vertices)[1]]
+            surface = shown[bone]
+        polydata = surface.to_vtk()
+        for column, name in enumerate((EXPECTED, INTERVAL)):
+            array = numpy_to_vtk(np.ascontiguousarray(values[:, column], dtype=np.float32), deep=True)
+            array.SetName(name)
+            polydata.GetPointData().AddArray(array)
+        polydata.GetPointData().SetActiveScalars(INTERVAL)
+        names[bone] = f"{bone}_uncertainty.vtp"
+        writer = vtkXMLPolyDataWriter()
+        writer.SetFileName(str(folder / names[bone]))
+        writer.SetInputData(polydata)
+        writer.SetCompressorTypeToLZ4()
+        writer.EncodeAppendedDataOff()
+        if writer.Write() != 1:
+            raise OSError(f"{folder / names[bone]} could not be written")
+    return names

@@ -1,0 +1,94 @@
+"""What shows inside the shadow of a bone and belongs in no adult knee: metal, and open growth plates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from SSRKDCore.geometry.field_of_view import FieldOfView
+from SSRKDCore.geometry.view import View
+from SSRKDCore.surface import Surface
+
+Array = NDArray[np.float64]
+
+# Share of the bright pixels that are nearly as bright as the brightest: knees without metal reach 0.45, implants exceed 0.85.
+_METAL_SHARE = 0.7
+_STEP_MM = 0.5
+_PLATE_MM = (8.0, 34.0)
+_INNER_SHARE = 0.62
+_TREND_MM = 10.0
+_BLUR_MM = 0.7
+_FEWEST_COLUMNS = 20
+
+
+def metal_area(image: NDArray[np.floating], view: View, field_of_view: FieldOfView) -> float:
+    """Area in cm^2, at the depth of the field of view's centre, of metal in an image; 0 where there is none to speak of.
+
+    Metal stands out with a steep edge: what is bright at all is nearly as bright as the brightest. In bone the brightness rises inwards,
+    so that its bright part shrinks as one asks for more.
+
+    Parameters
+    ----------
+    image: a standardised network view. view: its view.
+    """
+    middle, top = np.quantile(image, [0.5, 0.998])
+    if not top > middle:
+        return 0.0
+    relative = (np.asarray(image) - middle) / (top - middle)
+    bright, brightest, metal = (int(np.count_nonzero(relative >= level)) for level in (0.35, 0.75, 0.5))
+    if brightest < _METAL_SHARE * bright:
+        return 0.0
+    depth = float(view.normal @ (np.array(field_of_view.center) - np.array(view.source)))
+    magnification = view.source_to_detector / depth
+    return metal * view.pixel_spacing[0] * view.pixel_spacing[1] / magnification**2 / 100.0
+
+
+def growth_plate_contrast(
+    image: NDArray[np.floating], view: View, field_of_view: FieldOfView, surfaces: Mapping[str, Surface]
+) -> float | None:
+    """How much darker a band across the end of femur or tibia is than the bone above and below it, in units of the image.
+
+    Per column of the bone's inner part the deepest notch, 1 to 4 mm wide, between 8 and 34 mm from the joint; of the columns the median,
+    of the two bones the larger. None where neither bone is there.
+
+    Parameters
+    ----------
+    image: a standardised network view, seen about from the front. view: its view. surfaces: the reconstruction, LPS mm.
+    """
+    found = []
+    for name, sign in (("femur", 1.0), ("tibia", -1.0)):
+        surface = surfaces.get(name)
+        if surface is not None and len(surface.vertices) > 100:
+            depth = _notch(np.asarray(image, dtype=np.float64), view, field_of_view, surface.vertices, sign)
+            if depth is not None:
+                found.append(depth)
+    return max(found) if found else None
+
+
+def _notch(image: Array, view: View, field_of_view: FieldOfView, vertices: Array, sign: float) -> float | None:
+    from scipy.ndimage import gaussian_filter1d, map_coordinates
+
+    joint = float((sign * vertices[:, 2]).min())
+    heights = joint + np.arange(_PLATE_MM[0] - _TREND_MM, _PLATE_MM[1] + _TREND_MM, _STEP_MM)
+    end = vertices[sign * vertices[:, 2] < joint + _PLATE_MM[1]]
+    low, high = np.quantile(end[:, 0], [0.02, 0.98])
+    half = _INNER_SHARE * (high - low) / 2
+    across = (low + high) / 2 + np.arange(-half, half, 2 * _STEP_MM)
+    depth = float(np.median(end[:, 1]))
+    x, height = np.meshgrid(across, heights, indexing="ij")
+    points = np.stack([x, np.full_like(x, depth), sign * height], axis=-1)
+    pixels, _ = view.project(points)
+    inside = ((pixels >= 0) & (pixels <= np.array(image.shape) - 1)).all(axis=2)
+    inside &= np.abs(points[..., 2] - field_of_view.center[2]) < field_of_view.size / 2
+    columns = inside.all(axis=1)
+    if columns.sum() < _FEWEST_COLUMNS:
+        return None
+    values = map_coordinates(image, np.moveaxis(pixels[columns], 2, 0), order=1)
+    smooth = gaussian_filter1d(values, _BLUR_MM / _STEP_MM, axis=1)
+    # Darker than what lies 3 to 4 mm to either side: a notch, not a slope or a step.
+    shift = round(3.5 / _STEP_MM)
+    sides = np.minimum(np.roll(smooth, shift, axis=1), np.roll(smooth, -shift, axis=1))
+    window = slice(round(_TREND_MM / _STEP_MM), -round(_TREND_MM / _STEP_MM))
+    return float(np.median((sides - smooth)[:, window].max(axis=1)))

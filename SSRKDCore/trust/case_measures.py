@@ -1,0 +1,148 @@
+"""Everything that is measured of a reconstruction in order to judge it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from SSRKDCore.anatomy import BONE_NAMES
+from SSRKDCore.evaluation.outline_distance import OutlineDistance, distances_of, outline_samples
+from SSRKDCore.geometry.rig import Rig
+from SSRKDCore.networks.model_folder import Model
+from SSRKDCore.networks.xray_network import XrayReconstructionNetwork
+from SSRKDCore.radiographs.radiograph import Radiograph
+from SSRKDCore.reconstruction.network_input import NetworkInput
+from SSRKDCore.reconstruction.pipeline import Reconstruction
+from SSRKDCore.reconstruction.swapped_views import WARNING
+from SSRKDCore.surface import Surface
+from SSRKDCore.trust.bone_shadows import growth_plate_contrast, metal_area
+from SSRKDCore.trust.bone_sizes import bone_sizes
+from SSRKDCore.trust.image_features import image_features
+from SSRKDCore.trust.stated_geometry import Contradiction, largest_contradiction
+from SSRKDCore.trust.vertex_terms import SAMPLES_A_BONE, sampled_vertices, vertex_terms
+from SSRKDCore.trust.view_scales import ScaleDisagreement, scale_disagreement
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class CaseMeasures:
+    """Measures of one reconstruction.
+
+    Attributes
+    ----------
+    features: (F,) of `image_features`.
+    sizes: mm by name, see `bone_sizes`.
+    missing: bones that were not found.
+    pieces: share of a bone's volume that was dropped as loose pieces, the largest of the bones.
+    scale: what the two views say of each other's scale; None where they cannot tell.
+    contradiction: of the rig to the files' own statements, the largest; None where they make none.
+    outlines: by view and bone, and under "all".
+    metal_cm2: area of metal, of the views the largest.
+    growth_plate: contrast of a dark band, or None.
+    swapped: whether the views look exchanged.
+    other_side: whether the bones are those of the other side than declared.
+    vertices: by bone, indices at which `terms` are known. terms: (N, 6) by bone, see `vertex_terms`.
+    """
+
+    features: Array
+    sizes: dict[str, float]
+    missing: tuple[str, ...]
+    pieces: float
+    scale: ScaleDisagreement | None
+    contradiction: Contradiction | None
+    outlines: dict[str, dict[str, OutlineDistance]]
+    metal_cm2: float
+    growth_plate: float | None
+    swapped: bool
+    other_side: bool
+    vertices: dict[str, NDArray[np.int64]]
+    terms: dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What the network was given, and its feature maps, one a view."""
+
+    given: NetworkInput
+    features: list[Tensor]
+
+
+def case_measures(
+    radiographs: Sequence[Radiograph],
+    rig: Rig,
+    model: Model,
+    result: Reconstruction,
+    encoded: Encoded,
+    samples_a_bone: int = SAMPLES_A_BONE,
+) -> CaseMeasures:
+    """Measure a reconstruction.
+
+    Parameters
+    ----------
+    radiographs, rig, model: what `reconstruct` was given. result: what it returned.
+    encoded: what it told its `encoded` callback.
+    samples_a_bone: vertices at which uncertainty is measured.
+    """
+    network = cast(XrayReconstructionNetwork, model.network)
+    surfaces: dict[str, Surface] = dict(result.surfaces)
+    box = result.field_of_view
+    images = {view.name: radiograph.pixels for view, radiograph in zip(rig.views, radiographs, strict=True)}
+    outlines = distances_of(outline_samples(surfaces, images, rig, box))
+    scale = None
+    if len(rig.views) >= 2:
+        first, second = widest_pair(rig)
+        scale = scale_disagreement([images[first], images[second]], [rig.view(first), rig.view(second)], box)
+    plain = [encoded.given.images[0, index, -1].cpu().numpy() for index in range(len(encoded.given.views))]
+    metal = max(metal_area(image, view, box) for image, view in zip(plain, encoded.given.views, strict=True))
+    vertices = {
+        name: sampled_vertices(surface, samples_a_bone) for name, surface in surfaces.items() if not surface.is_empty
+    }
+    mean = {name: found.mean_mm for name, found in outlines["all"].items() if found.mean_mm is not None}
+    home = next(network.parameters()).device
+    try:
+        network.to(encoded.features[0].device)
+        terms = vertex_terms(network, encoded.given, encoded.features, box, surfaces, vertices, mean)
+    finally:
+        network.to(home)
+    return CaseMeasures(
+        features=image_features(encoded.given.images, encoded.features),
+        sizes=bone_sizes(surfaces),
+        missing=tuple(name for name in BONE_NAMES if surfaces.get(name, Surface.empty()).is_empty),
+        pieces=max(
+            (count.removed_voxels / max(count.removed_voxels + count.kept_voxels, 1))
+            for count in result.pieces.values()
+        ),
+        scale=scale,
+        contradiction=largest_contradiction(radiographs, rig),
+        outlines=outlines,
+        metal_cm2=metal,
+        growth_plate=growth_plate_contrast(plain[0], encoded.given.views[0], box, surfaces),
+        swapped=WARNING in result.warnings,
+        other_side=bool(result.side and result.declared_side and result.side != result.declared_side),
+        vertices=vertices,
+        terms=terms,
+    )
+
+
+def widest_pair(rig: Rig) -> tuple[str, str]:
+    """Names of the two views that are farthest from parallel."""
+    pairs = [(i, j) for i in range(len(rig.views)) for j in range(i + 1, len(rig.views))]
+    angle = {pair: rig.separation_degrees(*pair) for pair in pairs}
+    first, second = max(pairs, key=lambda pair: min(angle[pair], 180.0 - angle[pair]))
+    return rig.views[first].name, rig.views[second].name
+
+
+def at_all_vertices(surface: Surface, vertices: NDArray[np.int64], values: Array) -> Array:
+    """(V,) values at every vertex from those at some of them: the mean of the three nearest, nearer ones counting more."""
+    from scipy.spatial import cKDTree
+
+    count = min(3, len(vertices))
+    distance, nearest = cKDTree(surface.vertices[vertices]).query(surface.vertices, k=[*range(1, count + 1)])
+    weight = 1.0 / (distance + 0.1)
+    return np.asarray((weight * values[nearest]).sum(axis=1) / weight.sum(axis=1))

@@ -1,0 +1,260 @@
+"""From measures to flags in words, and from flags to a light."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from SSRKDCore.anatomy import BONE_NAMES
+from SSRKDCore.trust.bone_sizes import size_vector
+from SSRKDCore.trust.case_measures import CaseMeasures
+from SSRKDCore.trust.reference import TrustReference
+from SSRKDCore.trust.view_scales import ScaleDisagreement
+
+LIGHTS = ("green", "amber", "red")
+#: Names that a flag can have.
+FLAG_NAMES = (
+    "swapped_views",
+    "magnification",
+    "stated_geometry",
+    "view_height",
+    "not_a_knee",
+    "child",
+    "implant",
+    "size",
+    "other_side",
+    "missing_bone",
+    "unlike_training",
+    "outline",
+    "expected_error",
+)
+# A scale that is wrong by 3 % makes an 80 mm femur wrong by 2.4 mm. Amber begins where the measure is still sure.
+_SCALE_AMBER, _SCALE_RED = 2.0, 3.0
+# Two views that disagree in height by more than this cannot both be right to the millimetre.
+_HEIGHT_MM = (1.5, 3.0)
+_LEAST_CORRELATION = 0.6
+_IMPLANT_CM2 = (1.0, 5.0)
+_SIZE_SPREADS = (2.6, 4.0)
+# Share of a bone's volume in pieces apart from it: knees of the training stay below 0.1.
+_PIECES = (0.2, 0.5)
+# Without a reference: no reconstruction whose outlines lie this far off has been seen to be right (mm).
+_OUTLINE_WITHOUT_REFERENCE = (2.5, 3.5)
+
+
+@dataclass(frozen=True)
+class Flag:
+    """name: one of FLAG_NAMES. light: "amber" or "red". sentence: what is wrong, and what to do."""
+
+    name: str
+    light: str
+    sentence: str
+
+
+def light_of(flags: Sequence[Flag]) -> str:
+    """The worst light of the flags; green without any."""
+    return max((flag.light for flag in flags), key=LIGHTS.index, default="green")
+
+
+def flags_of(measures: CaseMeasures, reference: TrustReference | None) -> list[Flag]:
+    """Everything that speaks against a reconstruction, the worst first.
+
+    Parameters
+    ----------
+    measures: of the reconstruction.
+    reference: of the model's training; without one, only what needs none is judged.
+    """
+    flags = [*_plain(measures), *_views(measures.scale, reference)]
+    if reference is None:
+        mean = measures.outlines["all"]["all"].mean_mm
+        light = _above(mean or 0.0, _OUTLINE_WITHOUT_REFERENCE)
+        if light:
+            flags.append(_outline(light, mean or 0.0, None))
+    else:
+        flags += _against(measures, reference)
+    return sorted(flags, key=lambda flag: (-LIGHTS.index(flag.light), FLAG_NAMES.index(flag.name)))
+
+
+def _plain(measures: CaseMeasures) -> list[Flag]:
+    flags = []
+    if measures.swapped:
+        flags.append(
+            Flag("swapped_views", "red", "The AP and the lateral radiograph look swapped: check which file is which.")
+        )
+    if measures.other_side:
+        flags.append(
+            Flag("other_side", "amber", "The bones are those of the other side: check the side, or a mirrored image.")
+        )
+    found = measures.contradiction
+    light = None if found is None else _above(abs(found.percent), (_SCALE_AMBER, _SCALE_RED))
+    if found is not None and light:
+        flags.append(
+            Flag(
+                "stated_geometry",
+                light,
+                f"The {found.what} of view '{found.view}' in the rig is {abs(found.percent):.1f} % "
+                f"{'larger' if found.percent > 0 else 'smaller'} than its file states: correct the rig, or calibrate.",
+            )
+        )
+    light = _above(measures.metal_cm2, _IMPLANT_CM2)
+    if light:
+        flags.append(
+            Flag(
+                "implant",
+                light,
+                f"About {measures.metal_cm2:.0f} cm2 of metal hide the bones: the model knows screws and plates, "
+                "not large implants.",
+            )
+        )
+    for name in measures.missing:
+        flags.append(
+            Flag(
+                "missing_bone",
+                "red" if name in ("femur", "tibia") else "amber",
+                f"The {name} was not found: check that the radiographs show it.",
+            )
+        )
+    return flags
+
+
+def _views(scale: ScaleDisagreement | None, reference: TrustReference | None) -> list[Flag]:
+    """Whether the two views contradict one another in scale or height, as far as these images can tell."""
+    if scale is None or scale.correlation < _LEAST_CORRELATION:
+        return []
+    precision = 1.0 if reference is None else reference.scale_precision(scale.correlation)
+    if precision > _SCALE_RED:
+        return []
+    flags = []
+    light = _above(abs(scale.percent), (max(_SCALE_AMBER, precision), max(_SCALE_RED, precision)))
+    if light:
+        flags.append(
+            Flag(
+                "magnification",
+                light,
+                f"The two views disagree in scale by {abs(scale.percent):.1f} % (known to about {precision:.1f} %): the "
+                "magnification of one is wrong, so calibrate, or correct its distances or pixel spacing.",
+            )
+        )
+    light = _above(abs(scale.shift_mm), _HEIGHT_MM)
+    if light:
+        flags.append(
+            Flag(
+                "view_height",
+                light,
+                f"The two views disagree in height by {abs(scale.shift_mm):.1f} mm: the geometry is not that of these images, "
+                "or the leg moved between them.",
+            )
+        )
+    return flags
+
+
+def _against(measures: CaseMeasures, reference: TrustReference) -> list[Flag]:
+    flags = []
+    limits = reference.limits
+    vector = size_vector(measures.sizes)
+    shape, pieces = limits["sizes"].light(reference.size_distance(vector)), _above(measures.pieces, _PIECES) or "green"
+    absent = len(measures.missing) >= 2 or len(measures.sizes) < 6
+    strange = max(shape, pieces, key=LIGHTS.index)
+    if absent or strange != "green":
+        flags.append(
+            Flag(
+                "not_a_knee",
+                "red" if absent else strange,
+                "The bones are not shaped and placed as in a knee: another joint, a hand or foot, or a wrong field of view?",
+            )
+        )
+    flags += _size(measures, reference)
+    distance = reference.images.distance(measures.features)
+    light = limits["images"].light(distance)
+    if light != "green":
+        flags.append(
+            Flag(
+                "unlike_training",
+                light,
+                f"The images are unlike those that the model was trained on (distance {distance:.1f}, typical "
+                f"{limits['images'].typical:.1f}, limit {limits['images'].amber:.1f}).",
+            )
+        )
+    mean = measures.outlines["all"]["all"].mean_mm
+    light = limits["outline"].light(mean or 0.0)
+    if mean is None or light != "green":
+        flags.append(_outline("red" if mean is None else light, mean, limits["outline"].amber))
+    worst, bone = worst_expected_error(measures, reference)
+    light = limits["expected_error"].light(worst)
+    if light != "green":
+        flags.append(
+            Flag(
+                "expected_error",
+                light,
+                f"An error of {worst:.1f} mm on average is to be expected of the {bone} (usual: "
+                f"{limits['expected_error'].typical:.1f} mm for the worst bone).",
+            )
+        )
+    return flags
+
+
+def _size(measures: CaseMeasures, reference: TrustReference) -> list[Flag]:
+    """Growth plates, and bones that are small or large as a whole."""
+    flags = []
+    contrast = measures.growth_plate
+    light = reference.limits["growth_plate"].light(contrast or 0.0)
+    relative = reference.relative_size(size_vector(measures.sizes))
+    light_of_size = _above(abs(relative or 0.0), tuple(s * reference.size_spread for s in _SIZE_SPREADS))
+    small = relative is not None and relative < 0 and light_of_size is not None
+    # Screws make notches too.
+    plates = light != "green" and measures.metal_cm2 == 0.0
+    if small and plates:
+        flags.append(
+            Flag(
+                "child",
+                "red",
+                f"The bones are {-100 * (relative or 0):.0f} % smaller than an adult's and a dark band crosses them, as open growth plates "
+                "do: a child's knee, which the model has never seen.",
+            )
+        )
+    elif plates and light == "red":
+        flags.append(
+            Flag("child", "amber", "A dark band crosses a bone's end, as an open growth plate does: is this a child?")
+        )
+    if light_of_size:
+        flags.append(
+            Flag(
+                "size",
+                light_of_size,
+                f"The bones are {abs(100 * (relative or 0)):.0f} % {'smaller' if small else 'larger'} than an average adult's: a child or "
+                "an uncommon person, or the magnification of both views is wrong, which images alone cannot tell apart.",
+            )
+        )
+    return flags
+
+
+def _outline(light: str, mean: float | None, limit: float | None) -> Flag:
+    if mean is None:
+        return Flag("outline", light, "No bone edge was found near the outlines of the reconstruction.")
+    usual = "" if limit is None else f" (up to {limit:.1f} mm is usual)"
+    return Flag(
+        "outline",
+        light,
+        f"The outlines lie {mean:.1f} mm from the bone edges in the radiographs on average{usual}: look at preview.png.",
+    )
+
+
+def worst_expected_error(measures: CaseMeasures, reference: TrustReference) -> tuple[float, str]:
+    """The largest mean expected error of a bone in mm, and the bone's name."""
+    means = expected_errors(measures, reference)
+    bone = max(means, key=lambda name: means[name], default=BONE_NAMES[0])
+    return means.get(bone, 0.0), bone
+
+
+def expected_errors(measures: CaseMeasures, reference: TrustReference) -> Mapping[str, float]:
+    """Mean expected absolute error in mm by bone."""
+    return {
+        name: float(np.mean(reference.errors[name].expected(terms)))
+        for name, terms in measures.terms.items()
+        if name in reference.errors and len(terms)
+    }
+
+
+def _above(value: float, limits: tuple[float, ...]) -> str | None:
+    return "red" if value > limits[1] else "amber" if value > limits[0] else None

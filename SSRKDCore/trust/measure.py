@@ -1,0 +1,241 @@
+"""How well trust tells good from bad: `python -m SSRKDCore.trust.measure --model MODEL --cases DIR --data DIR --out DIR`.
+
+On cases that neither the model nor its reference has seen: false alarms, whether the stated 95 % holds, and whether the expected error
+ranks the true one. On stand-ins (`trust.stand_ins`): which flags are raised.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from SSRKDCore.cases import Case, find_cases, load_case
+from SSRKDCore.console import progress_bar, say
+from SSRKDCore.errors import Cancelled, InputError
+from SSRKDCore.evaluation.case_evaluation import reference_surfaces
+from SSRKDCore.evaluation.experiments.plot import check_matplotlib
+from SSRKDCore.evaluation.experiments.result_log import ResultLog
+from SSRKDCore.geometry.rig import Rig
+from SSRKDCore.json_files import write_json
+from SSRKDCore.networks.model_folder import Model, load_model
+from SSRKDCore.output_folder import check_output_folder, complete_folder
+from SSRKDCore.radiographs.radiograph import VIEW_NAMES, Radiograph
+from SSRKDCore.radiographs.reader import read_radiograph
+from SSRKDCore.reconstruction.pipeline import reconstruct
+from SSRKDCore.surface import Surface
+from SSRKDCore.surface_files import read_bone_surfaces
+from SSRKDCore.trust.case_measures import Encoded, case_measures
+from SSRKDCore.trust.flags import expected_errors, flags_of, light_of
+from SSRKDCore.trust.measured_page import page
+from SSRKDCore.trust.measured_tables import tables
+from SSRKDCore.trust.reference import TrustReference, load_reference, reference_of
+from SSRKDCore.trust.reliability import write_reliability
+from SSRKDCore.trust.stand_ins import STAND_INS, exchanged, stand_in, with_magnification
+from SSRKDCore.trust.training_observation import RESOLUTION, SAMPLES_A_BONE, vertex_errors
+
+Progress = Callable[[float, str], None]
+
+SCHEMA = "ssrkd-trust-measured/1"
+GOOD = "good"
+#: Percent by which the stated magnification of the lateral view is wrong, or (second list) of both.
+ONE_VIEW_PERCENT = (-5.0, -3.0, 3.0, 5.0)
+BOTH_VIEWS_PERCENT = (-10.0, -5.0, 5.0, 10.0)
+STATED_PERCENT = (-5.0, 5.0)
+
+
+def judged_case(
+    radiographs: Sequence[Radiograph],
+    rig: Rig,
+    side: str,
+    model: Model,
+    reference: TrustReference,
+    truth: Mapping[str, Surface] | None = None,
+    extent: Any = None,
+) -> dict[str, Any]:
+    """Light and flags of one pair of radiographs, and with the truth the errors and what was said of them; plain values."""
+    kept: list[Encoded] = []
+    try:
+        result = reconstruct(
+            radiographs,
+            rig,
+            model,
+            RESOLUTION,
+            "cpu",
+            side=side,
+            encoded=lambda given, maps: kept.append(Encoded(given, maps)),
+        )
+    except InputError as error:
+        return {"light": "red", "flags": {"refused": "red"}, "reasons": [str(error)]}
+    measures = case_measures(radiographs, rig, model, result, kept[-1], SAMPLES_A_BONE)
+    flags = flags_of(measures, reference)
+    record: dict[str, Any] = {
+        "light": light_of(flags),
+        "flags": {flag.name: flag.light for flag in reversed(flags)},
+        "reasons": [flag.sentence for flag in flags],
+        "scale_percent": None if measures.scale is None else measures.scale.percent,
+        "expected_mm": dict(expected_errors(measures, reference)),
+    }
+    if truth is not None:
+        errors = vertex_errors(measures, result, truth, extent)
+        record["vertices"] = {
+            name: {"expected": reference.errors[name].expected(measures.terms[name]), "error": values}
+            for name, values in errors.items()
+        }
+        record["error_mm"] = {name: _mean(values) for name, values in errors.items()}
+    return record
+
+
+def _mean(values: Any) -> float | None:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else None
+
+
+def _read(folder: Path) -> tuple[Case, list[Radiograph]]:
+    case = load_case(folder)
+    images = []
+    for view in case.rig.views:
+        known = view.name if view.name in VIEW_NAMES else None
+        images.append(replace(read_radiograph(case.radiographs[view.name], known, case.intensity), view=view.name))
+    return case, images
+
+
+def jobs(folders: Sequence[Path], data: Path | None, stand_ins: int, spoiled: int) -> list[dict[str, Any]]:
+    """What to judge, plain values: the good cases, some of them spoiled, and stand-ins made of whole legs."""
+    found: list[dict[str, Any]] = [{"kind": GOOD, "source": str(folder)} for folder in folders]
+    for folder in folders[:spoiled]:
+        found.append({"kind": "swapped views", "source": str(folder)})
+        found += [
+            {
+                "kind": f"lateral magnification {percent:+g} %",
+                "source": str(folder),
+                "views": ["lateral"],
+                "percent": percent,
+            }
+            for percent in ONE_VIEW_PERCENT
+        ]
+        found += [
+            {"kind": f"both magnifications {percent:+g} %", "source": str(folder), "views": None, "percent": percent}
+            for percent in BOTH_VIEWS_PERCENT
+        ]
+    if data is not None:
+        legs = sorted(path for path in (data / "legs").iterdir() if path.is_dir())
+        for index, leg in enumerate(legs[:stand_ins]):
+            found += [{"kind": f"stand-in: {kind}", "source": str(leg), "seed": index} for kind in STAND_INS]
+    for folder in folders[:spoiled]:
+        found += [
+            {
+                "kind": f"both magnifications {percent:+g} %, tags kept",
+                "source": str(folder),
+                "views": None,
+                "percent": percent,
+            }
+            for percent in STATED_PERCENT
+        ]
+    return found
+
+
+def judge(job: Mapping[str, Any], model: Model, reference: TrustReference) -> dict[str, Any]:
+    """Do one of the `jobs`."""
+    kind, source = str(job["kind"]), Path(job["source"])
+    if kind.startswith("stand-in: "):
+        images, rig, side = stand_in(kind.removeprefix("stand-in: "), read_bone_surfaces(source), int(job["seed"]))
+        return judged_case(images, rig, side, model, reference)
+    case, images = _read(source)
+    if kind == GOOD:
+        truth = reference_surfaces(case)
+        return judged_case(images, case.rig, case.side, model, reference, truth, case.reference_extent)
+    rig = case.rig
+    if "percent" in job:
+        rig = with_magnification(rig, tuple(job["views"] or [view.name for view in rig.views]), float(job["percent"]))
+        if not kind.endswith("tags kept"):
+            images = [replace(image, geometry=None, pixel_spacing=None) for image in images]
+    else:
+        images = exchanged(images)
+    return judged_case(images, rig, case.side, model, reference)
+
+
+def measure(
+    model: Model,
+    reference: TrustReference,
+    folders: Sequence[Path],
+    data: Path | None,
+    work: Path,
+    stand_ins: int = 9,
+    spoiled: int = 8,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> list[dict[str, Any]]:
+    """Judge everything; see `jobs`. `work` keeps what is done, and the same call goes on from there. Raises InputError, Cancelled."""
+    todo = jobs(folders, data, stand_ins, spoiled)
+    settings = {"model": reference.model_sha256, "reference": dict(reference.provenance), "jobs": todo}
+    log = ResultLog(work, settings)
+    for index in range(len(log.records), len(todo)):
+        if cancelled is not None and cancelled():
+            raise Cancelled("The measurement was cancelled.")
+        if progress is not None:
+            progress(index / len(todo), f"{todo[index]['kind']} ({index + 1} of {len(todo)})")
+        log.add(
+            {
+                "kind": todo[index]["kind"],
+                "name": Path(todo[index]["source"]).name,
+                **judge(todo[index], model, reference),
+            }
+        )
+    return log.records
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description="Measure how well trust tells good from bad.")
+    parser.add_argument("--model", required=True, help="model folder, or the name of a bundled model")
+    parser.add_argument("--reference", type=Path, help="trust reference (the one beside the model)")
+    parser.add_argument(
+        "--cases", type=Path, action="append", required=True, help="folder of good cases never trained on"
+    )
+    parser.add_argument("--count", type=int, default=40, help="at most so many of each folder (40)")
+    parser.add_argument("--data", type=Path, help="folder of real anatomy with whole legs, for the stand-ins")
+    parser.add_argument("--stand-ins", type=int, default=9, help="legs to make stand-ins of (9)")
+    parser.add_argument("--spoiled", type=int, default=8, help="good cases to spoil (8)")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for README.md (tables), trust.json and the plot"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing folder")
+    parsed = parser.parse_args(arguments)
+    try:
+        check_output_folder(parsed.out, parsed.overwrite)
+        check_matplotlib()
+        model = load_model(parsed.model)
+        reference = load_reference(parsed.reference) if parsed.reference else reference_of(model)
+        folders = [folder for group in parsed.cases for folder in find_cases(group)[: parsed.count]]
+        work = parsed.out.parent / f".{parsed.out.name}.unfinished"
+        with progress_bar("Measuring trust") as progress:
+            records = measure(model, reference, folders, parsed.data, work, parsed.stand_ins, parsed.spoiled, progress)
+        found = tables(records, reference)
+        with complete_folder(parsed.out, parsed.overwrite) as folder:
+            write_reliability(folder, records, reference)
+            (folder / "README.md").write_text(page(found), encoding="utf-8")
+            write_json(folder / "trust.json", {"schema": SCHEMA, "reference": reference.provenance, **found})
+        shutil.rmtree(work, ignore_errors=True)
+    except InputError as error:
+        print(f"measure: {error}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, Cancelled):
+        print("measure: stopped; the same command goes on from there.", file=sys.stderr)
+        return 130
+    for kind, row in found["kinds"].items():
+        say(f"{kind:<32} {row['count']:>3}: " + ", ".join(f"{light} {row['lights'][light]}" for light in row["lights"]))
+    for bone, row in found["coverage"].items():
+        say(f"{bone:<8} 95 % interval holds {100 * row['coverage']:.1f} %, mean half width {row['interval_mm']:.2f} mm")
+    say(f"Written: {parsed.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

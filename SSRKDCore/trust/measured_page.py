@@ -1,0 +1,78 @@
+"""The measured tables as a page of Markdown, so that no figure is copied by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from SSRKDCore.trust.flags import LIGHTS
+
+
+def page(found: Mapping[str, Any]) -> str:
+    """Text from what `measured_tables.tables` returns."""
+    lines = [
+        "# Trust, measured",
+        "",
+        "Written by `python -m SSRKDCore.trust.measure`; what the kinds and flags are: docs/trust.md. Stand-ins are simulated.",
+        "",
+        *_table(
+            ["input", "n", *LIGHTS, "flags raised"],
+            [
+                [
+                    kind,
+                    row["count"],
+                    *(row["lights"][light] for light in LIGHTS),
+                    ", ".join(f"{name} {count}" for name, count in row["flags"].items()) or "none",
+                ]
+                for kind, row in found["kinds"].items()
+            ],
+        ),
+        "",
+        "Good cases, vertices compared with the true bones (exact, point to triangle):",
+        "",
+        *_table(
+            [
+                "bone",
+                "cases",
+                "95 % interval holds",
+                "in the worst case",
+                "mean half width",
+                "expected error",
+                "true error",
+                "rank correlation over cases",
+                "over vertices",
+            ],
+            [
+                [
+                    bone,
+                    row["cases"],
+                    f"{100 * row['coverage']:.1f} %",
+                    f"{100 * row['lowest_case']:.0f} %",
+                    f"{row['interval_mm']:.2f} mm",
+                    f"{row['expected_mm']:.2f} mm",
+                    f"{row['true_mm']:.2f} mm",
+                    _number(found["rank_correlation"].get(bone, {}).get("spearman")),
+                    _number(row["vertex_rank_correlation"]),
+                ]
+                for bone, row in found["coverage"].items()
+            ],
+        ),
+        "",
+        "Mean true error of the good cases by light: "
+        + "; ".join(
+            f"{light} {row['cases']} cases" + ("" if row["mean_mm"] is None else f", {row['mean_mm']:.2f} mm")
+            for light, row in found["true_error_by_light"].items()
+        )
+        + ".",
+        "",
+        "![Mean error and its 95th percentile against what was stated](reliability.png)",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    return ["| " + " | ".join(str(cell) for cell in cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -1,0 +1,99 @@
+"""Tables of what `trust.measure` found: flags by kind of input, coverage, and how the expected error ranks the true one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from SSRKDCore.anatomy import BONE_NAMES
+from SSRKDCore.evaluation.experiments.statistics import rank_correlation
+from SSRKDCore.trust.flags import LIGHTS
+from SSRKDCore.trust.reference import TrustReference
+
+Array = NDArray[np.float64]
+Record = Mapping[str, Any]
+
+
+def tables(records: Sequence[Record], reference: TrustReference) -> dict[str, Any]:
+    """Plain values for JSON.
+
+    "kinds": by kind of input, how many, their lights, and how often each flag was raised. "coverage": by bone, over vertices of the
+    good cases, each case counting the same. "rank_correlation": of the mean expected and the mean true error, over cases, by bone.
+    "true_error_by_light": mean true error of good cases in mm. "cases": everything by case, without vertices.
+    """
+    kinds: dict[str, Any] = {}
+    for kind in dict.fromkeys(str(record["kind"]) for record in records):
+        chosen = [record for record in records if record["kind"] == kind]
+        lights = Counter(str(record["light"]) for record in chosen)
+        raised = Counter(name for record in chosen for name in record["flags"])
+        kinds[kind] = {
+            "count": len(chosen),
+            "lights": {light: lights[light] for light in LIGHTS},
+            "flags": dict(raised.most_common()),
+            "scale_percent": [record.get("scale_percent") for record in chosen],
+        }
+    known = [record for record in records if "vertices" in record]
+    return {
+        "kinds": kinds,
+        "coverage": {bone: row for bone in BONE_NAMES if (row := _coverage(bone, known, reference)) is not None},
+        "rank_correlation": {
+            bone: rank_correlation(*_pairs(bone, known)) for bone in BONE_NAMES if len(_pairs(bone, known)[0])
+        },
+        "true_error_by_light": {light: _error_of(light, known) for light in LIGHTS},
+        "cases": [{key: value for key, value in record.items() if key != "vertices"} for record in records],
+    }
+
+
+def vertices_of(bone: str, records: Sequence[Record]) -> list[tuple[Array, Array]]:
+    """(expected, true) errors in mm at the scored vertices of a bone, one pair of arrays a case."""
+    found = []
+    for record in records:
+        part = record["vertices"].get(bone)
+        if part is not None:
+            expected, error = (np.array(part[key], dtype=np.float64) for key in ("expected", "error"))
+            scored = np.isfinite(error)
+            if scored.any():
+                found.append((expected[scored], error[scored]))
+    return found
+
+
+def _coverage(bone: str, records: Sequence[Record], reference: TrustReference) -> dict[str, Any] | None:
+    factor = reference.errors[bone].factor
+    parts = vertices_of(bone, records)
+    if not parts:
+        return None
+    shares = np.array([(error <= factor * expected).mean() for expected, error in parts])
+    return {
+        "cases": len(parts),
+        "coverage": float(shares.mean()),
+        "lowest_case": float(shares.min()),
+        "interval_mm": float(np.mean([factor * expected.mean() for expected, _ in parts])),
+        "expected_mm": float(np.mean([expected.mean() for expected, _ in parts])),
+        "true_mm": float(np.mean([error.mean() for _, error in parts])),
+        "vertex_rank_correlation": rank_correlation(
+            np.concatenate([expected for expected, _ in parts]).tolist(),
+            np.concatenate([error for _, error in parts]).tolist(),
+        )["spearman"],
+    }
+
+
+def _pairs(bone: str, records: Sequence[Record]) -> tuple[list[float], list[float]]:
+    pairs = [
+        (record["expected_mm"][bone], record["error_mm"][bone])
+        for record in records
+        if bone in record["expected_mm"] and record["error_mm"].get(bone) is not None
+    ]
+    return [first for first, _ in pairs], [second for _, second in pairs]
+
+
+def _error_of(light: str, records: Sequence[Record]) -> dict[str, Any]:
+    values = [
+        float(np.mean([value for value in record["error_mm"].values() if value is not None]))
+        for record in records
+        if record["light"] == light
+    ]
+    return {"cases": len(values), "mean_mm": float(np.mean(values)) if values else None}

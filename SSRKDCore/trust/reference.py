@@ -1,0 +1,160 @@
+"""What trust is measured against: statistics of a model's training domain, one file beside the model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from SSRKDCore.errors import InputError
+from SSRKDCore.json_files import to_json_text
+from SSRKDCore.networks.model_folder import Model
+from SSRKDCore.trust.bone_sizes import SIZE_NAMES, WIDTHS
+from SSRKDCore.trust.domain_distance import DomainDistance
+from SSRKDCore.trust.error_model import ErrorModel
+from SSRKDCore.trust.limits import Limit
+
+Array = NDArray[np.float64]
+
+SCHEMA = "ssrkd-trust/1"
+FILE_NAME = "trust.safetensors"
+_MAXIMUM_BYTES = 32 * 1024 * 1024
+_METADATA_KEY = "reference"
+_AGAIN = "fit it again with python -m SSRKDCore.trust.fit_reference"
+#: Measures with limits: distance of the images and of the bones' sizes from the training's, contrast across a bone's end, mean outline
+#: distance (mm), largest expected error of a bone (mm).
+LIMIT_NAMES = ("images", "sizes", "growth_plate", "outline", "expected_error")
+
+
+@dataclass(frozen=True)
+class TrustReference:
+    """Statistics of a training domain.
+
+    Attributes
+    ----------
+    model_sha256: of the weights whose features these are.
+    images: distribution of `image_features`. sizes: of the logarithms of `bone_sizes` (12).
+    size_spread: standard deviation, over training cases, of the mean logarithm of the six widths.
+    limits: by LIMIT_NAMES, from cases held out of the distributions.
+    scale_bound: (B, 2) rows of correlation and the scale disagreement in percent that 99 % of good pairs with at least that correlation
+        stay below.
+    errors: by bone.
+    provenance: command, cases, counts, for people.
+    """
+
+    model_sha256: str
+    images: DomainDistance
+    sizes: DomainDistance
+    size_spread: float
+    limits: Mapping[str, Limit]
+    scale_bound: Array
+    errors: Mapping[str, ErrorModel]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def size_distance(self, vector: Array) -> float:
+        """Distance of sizes (12,) mm from those of training knees; a size that is not known counts as usual."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = np.log(np.maximum(vector, 1.0))
+        return self.sizes.distance(np.where(np.isfinite(vector), values, self.sizes.mean))
+
+    def relative_size(self, vector: Array) -> float | None:
+        """Mean logarithm of the widths that are known less that of the training: 0.03 is 3 % larger; None without widths."""
+        chosen = [SIZE_NAMES.index(name) for name in WIDTHS if np.isfinite(vector[SIZE_NAMES.index(name)])]
+        if len(chosen) < 3:
+            return None
+        return float(np.mean(np.log(np.maximum(vector[chosen], 1.0)) - self.sizes.mean[chosen]))
+
+    def scale_precision(self, correlation: float) -> float:
+        """Percent within which two views that agree seem to, with 99 %, at this correlation; infinite where nothing is known."""
+        known = self.scale_bound[self.scale_bound[:, 0] <= correlation]
+        return float(known[-1, 1]) if len(known) else float("inf")
+
+
+def save_reference(path: str | Path, reference: TrustReference) -> None:
+    """Write a reference; it appears only when it is complete."""
+    import os
+
+    from safetensors.numpy import save
+
+    arrays: dict[str, NDArray[Any]] = {"scale_bound": reference.scale_bound}
+    for name in ("images", "sizes"):
+        domain: DomainDistance = getattr(reference, name)
+        for key in ("mean", "scale", "directions", "variances"):
+            arrays[f"{name}/{key}"] = np.ascontiguousarray(getattr(domain, key), dtype=np.float32)
+    for bone, model in reference.errors.items():
+        arrays[f"errors/{bone}"] = np.append(model.weights, model.factor)
+    values = {
+        "schema": SCHEMA,
+        "model_sha256": reference.model_sha256,
+        "rest": {"images": reference.images.rest, "sizes": reference.sizes.rest},
+        "size_spread": reference.size_spread,
+        "limits": {name: asdict(limit) for name, limit in reference.limits.items()},
+        "provenance": dict(reference.provenance),
+    }
+    path = Path(path)
+    beside = path.with_name(path.name + ".part")
+    beside.write_bytes(save(arrays, {_METADATA_KEY: to_json_text(values, ascii_only=True)}))
+    os.replace(beside, path)
+
+
+def load_reference(path: str | Path) -> TrustReference:
+    """Read a reference. Raises InputError when it is missing, too large, damaged, or of another version."""
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path} does not exist: {_AGAIN}.")
+    if path.stat().st_size > _MAXIMUM_BYTES:
+        raise InputError(f"{path} is larger than any trust reference: {_AGAIN}.")
+    try:
+        with safe_open(path, framework="np") as content:
+            values = json.loads((content.metadata() or {})[_METADATA_KEY])
+            arrays = {name: np.asarray(content.get_tensor(name), dtype=np.float64) for name in content.keys()}  # noqa: SIM118
+        if values.get("schema") != SCHEMA:
+            raise InputError(f"{path} has schema {str(values.get('schema'))[:60]!r}, not {SCHEMA!r}: {_AGAIN}.")
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise InputError(f"{path} holds values that are not finite: {_AGAIN}.")
+        domains = {
+            name: DomainDistance(
+                arrays[f"{name}/mean"],
+                arrays[f"{name}/scale"],
+                arrays[f"{name}/directions"],
+                arrays[f"{name}/variances"],
+                float(values["rest"][name]),
+            )
+            for name in ("images", "sizes")
+        }
+        return TrustReference(
+            str(values["model_sha256"]),
+            domains["images"],
+            domains["sizes"],
+            float(values["size_spread"]),
+            {name: Limit(**{k: float(v) for k, v in values["limits"][name].items()}) for name in LIMIT_NAMES},
+            arrays["scale_bound"].reshape(-1, 2),
+            {
+                name.split("/", 1)[1]: ErrorModel(array[:-1], float(array[-1]))
+                for name, array in arrays.items()
+                if name.startswith("errors/")
+            },
+            dict(values.get("provenance") or {}),
+        )
+    except InputError:
+        raise
+    except (OSError, SafetensorError, LookupError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{path} is damaged ({type(error).__name__}): {_AGAIN}.") from error
+
+
+def reference_of(model: Model) -> TrustReference:
+    """The reference beside a model. Raises InputError when there is none, or it belongs to other weights."""
+    path = Path(model.path) / FILE_NAME
+    if not path.is_file():
+        raise InputError(f"The model '{model.name}' brings no {FILE_NAME}: {_AGAIN}.")
+    reference = load_reference(path)
+    if reference.model_sha256 != model.card.get("weights", {}).get("sha256"):
+        raise InputError(f"The {FILE_NAME} beside the model '{model.name}' belongs to other weights: {_AGAIN}.")
+    return reference

@@ -1,0 +1,110 @@
+"""One training case seen as a user's case would be: exposed, reconstructed, measured, and compared with its truth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from SSRKDCore.anatomy import BONE_NAMES
+from SSRKDCore.evaluation.exact_distances import signed_distances
+from SSRKDCore.evaluation.field_of_view import DEFAULT_MARGIN_MM, inside_by, scoring_box, without_cut_faces
+from SSRKDCore.networks.model_folder import Model
+from SSRKDCore.reconstruction.pipeline import Reconstruction, reconstruct
+from SSRKDCore.surface import Surface
+from SSRKDCore.training.case_volume import load_case_volume
+from SSRKDCore.trust.bone_sizes import size_vector
+from SSRKDCore.trust.case_measures import CaseMeasures, Encoded, case_measures
+from SSRKDCore.trust.training_images import exposure_of_volume
+
+Array = NDArray[np.float64]
+
+SAMPLES_A_BONE = 500
+RESOLUTION = 128
+
+
+def observation(folder: Path, model: Model, seed: int, index: int, device: str = "cpu") -> dict[str, Any]:
+    """What is kept of a training case, plain values.
+
+    One exposure is reconstructed and measured, in every second case after the changes that training makes to images; the images of two
+    more, one as it is and one changed, are described.
+
+    Parameters
+    ----------
+    folder: a case with a CT and a reference. model: an X-ray model. seed, index: of all randomness.
+    """
+    volume = load_case_volume(folder, True)
+    generator = np.random.default_rng([seed, index])
+    features = []
+    kept: list[Encoded] = []
+    for changed in (index % 2 == 1, True, False):
+        exposure = exposure_of_volume(volume, generator, changed)
+        if not kept:
+            result = reconstruct(
+                exposure.radiographs, exposure.rig, model, RESOLUTION, device, side=exposure.side,
+                encoded=lambda given, maps: kept.append(Encoded(given, maps)),
+            )  # fmt: skip
+            measures = case_measures(exposure.radiographs, exposure.rig, model, result, kept[-1], SAMPLES_A_BONE)
+            errors = vertex_errors(measures, result, exposure.bones)
+            features.append(measures.features)
+        else:
+            features.append(described(exposure.radiographs, exposure.rig, model, device))
+    return {
+        "case": folder.name,
+        "metal": _metal(volume.case.provenance),
+        "features": np.stack(features),
+        "sizes": size_vector(measures.sizes),
+        "percent": None if measures.scale is None else measures.scale.percent,
+        "correlation": None if measures.scale is None else measures.scale.correlation,
+        "pieces": measures.pieces,
+        "metal_cm2": measures.metal_cm2,
+        "growth_plate": measures.growth_plate,
+        "outline": measures.outlines["all"]["all"].mean_mm,
+        "terms": measures.terms,
+        "errors": errors,
+    }
+
+
+def _metal(provenance: Mapping[str, Any]) -> str:
+    """Which metal a synthetic case was given; "none" where it does not say."""
+    tissue = provenance.get("tissue")
+    return str(tissue.get("metal", "none")) if isinstance(tissue, Mapping) else "none"
+
+
+def described(radiographs: Any, rig: Any, model: Model, device: str) -> Array:
+    """`image_features` of radiographs that are not reconstructed."""
+    from typing import cast
+
+    from SSRKDCore.networks.xray_network import XrayReconstructionNetwork
+    from SSRKDCore.reconstruction.devices import choose_device
+    from SSRKDCore.reconstruction.encoding import encode_images
+    from SSRKDCore.reconstruction.network_input import prepare_network_input
+    from SSRKDCore.trust.image_features import image_features
+
+    given = prepare_network_input(radiographs, rig, model)
+    network = cast(XrayReconstructionNetwork, model.network)
+    return image_features(given.images, encode_images(network, given.images, choose_device(device)))
+
+
+def vertex_errors(
+    measures: CaseMeasures, result: Reconstruction, truth: Mapping[str, Surface], extent: Any = None
+) -> dict[str, Array]:
+    """(N,) absolute distance in mm from the measured vertices to the true bone, by bone; NaN at the cut and where nothing is scored.
+
+    truth: LPS mm. extent: bone -> (lowest z, highest z) between which the truth is known.
+    """
+    margin = max(DEFAULT_MARGIN_MM, result.grid.spacing[0])
+    found = {}
+    for name in BONE_NAMES:
+        if name not in measures.vertices or name not in truth or truth[name].is_empty:
+            continue
+        box = scoring_box(result.field_of_view.bounds, (extent or {}).get(name))
+        points = result.surfaces[name].vertices[measures.vertices[name]]
+        inner = inside_by(box, margin)
+        scored = ((points >= inner[0]) & (points <= inner[1])).all(axis=1)
+        values = np.abs(signed_distances(points, without_cut_faces(truth[name], box, margin)))
+        found[name] = np.where(scored, values, np.nan)
+    return found

@@ -1,0 +1,151 @@
+"""What is known of the error at each place of a reconstructed surface without the truth.
+
+The surface is where a bone's logit equals the largest other one. The margin between them, over its slope along the normal, is a length:
+how far the level would move if the margin changed by one. Small changes of what is uncertain anyway, the geometry of the room and the
+exposure of the images, move the level by such lengths; the spread of these is test-time augmentation (Wang et al., "Aleatoric
+uncertainty estimation with test-time augmentation for medical image segmentation", Neurocomputing 338, 2019) at the surface, in mm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from SSRKDCore.anatomy import BONES
+from SSRKDCore.geometry.field_of_view import FieldOfView
+from SSRKDCore.geometry.view import View
+from SSRKDCore.networks.xray_network import XrayReconstructionNetwork
+from SSRKDCore.pictures.contour_generator import vertex_normals
+from SSRKDCore.population.rigid_transforms import rotation_about, translation
+from SSRKDCore.reconstruction.encoding import encode_images
+from SSRKDCore.reconstruction.network_input import NetworkInput
+from SSRKDCore.reconstruction.sampler import PointSampler
+from SSRKDCore.surface import Surface
+
+Array = NDArray[np.float64]
+
+#: mm each: margin over slope at the surface; 1 / slope; spread under changed geometry; spread under changed images; distance of the
+#: bone's outlines to the image edges; nearness to a face of the field of view.
+TERM_NAMES = ("level", "softness", "geometry", "exposure", "outline", "rim")
+SAMPLES_A_BONE = 1500
+_STEP_MM = 0.75
+_LARGEST_MM = 10.0
+# A margin that hardly changes over a millimetre has no level to speak of.
+_LEAST_SLOPE = 0.05
+# What a calibrated room leaves open, one standard deviation: position (mm) and turn (degrees) of each view, and magnification.
+_SHIFT_MM = 0.7
+_TURN_DEGREES = 0.4
+_SCALE = 0.006
+_GEOMETRY_CHANGES = 4
+_NOISE = 0.06
+_GAMMAS = (0.85, 1.18)
+_RIM_MM = 12.0
+
+
+def sampled_vertices(surface: Surface, count: int = SAMPLES_A_BONE) -> NDArray[np.int64]:
+    """Indices of at most `count` vertices, evenly through the surface."""
+    total = len(surface.vertices)
+    return np.unique(np.linspace(0, total - 1, min(count, total)).astype(np.int64)) if total else np.zeros(0, np.int64)
+
+
+def vertex_terms(
+    network: XrayReconstructionNetwork,
+    given: NetworkInput,
+    features: list[Tensor],
+    field_of_view: FieldOfView,
+    surfaces: Mapping[str, Surface],
+    vertices: Mapping[str, NDArray[np.int64]],
+    outlines: Mapping[str, float],
+    seed: int = 0,
+) -> dict[str, Array]:
+    """(N, 6) of TERM_NAMES by bone at the given vertices.
+
+    Parameters
+    ----------
+    network, given, features: on one device, as they made the reconstruction.
+    field_of_view: the cube.
+    surfaces, vertices: by bone; a bone without vertices is left out.
+    outlines: mean outline distance in mm by bone; a bone without one takes the largest value.
+    seed: of the changes, which are the same for every case.
+    """
+    bones = [bone for bone in BONES if len(vertices.get(bone.name, ()))]
+    if not bones:
+        return {}
+    points = [surfaces[bone.name].vertices[vertices[bone.name]] for bone in bones]
+    normals = [vertex_normals(surfaces[bone.name])[vertices[bone.name]] for bone in bones]
+    ends = np.cumsum([len(part) for part in points])[:-1]
+    everything, direction = np.concatenate(points), np.concatenate(normals)
+
+    def margins(sampler: PointSampler, at: Array) -> Array:
+        parts = np.split(sampler.logits(at), ends)
+        return np.concatenate([_margin(part, bone.label) for part, bone in zip(parts, bones, strict=True)])
+
+    sampler = PointSampler(network, features, given.views, field_of_view)
+    here = margins(sampler, everything)
+    outside = margins(sampler, everything + _STEP_MM * direction)
+    inside = margins(sampler, everything - _STEP_MM * direction)
+    slope = np.maximum((inside - outside) / (2 * _STEP_MM), _LEAST_SLOPE)
+    generator = np.random.default_rng(seed)
+    moved = []
+    for _ in range(_GEOMETRY_CHANGES):
+        views = [_moved(view, field_of_view, generator) for view in given.views]
+        moved.append(margins(PointSampler(network, features, views, field_of_view), everything))
+    changed = []
+    for gamma in _GAMMAS:
+        images = _exposed(given.images, gamma, generator)
+        maps = encode_images(network, images, features[0].device)
+        changed.append(margins(PointSampler(network, maps, given.views, field_of_view), everything))
+    low, high = field_of_view.bounds
+    depth = np.minimum(everything - low, high - everything).min(axis=1)
+    columns = [
+        np.abs(here) / slope,
+        1.0 / slope,
+        _spread(moved, here) / slope,
+        _spread(changed, here) / slope,
+        np.concatenate([np.full(len(p), outlines.get(b.name, np.inf)) for p, b in zip(points, bones, strict=True)]),
+        np.maximum(_RIM_MM - depth, 0.0),
+    ]
+    terms = np.clip(np.stack(columns, axis=1), 0.0, _LARGEST_MM)
+    return {bone.name: part for bone, part in zip(bones, np.split(terms, ends), strict=True)}
+
+
+def _margin(logits: NDArray[np.float32], label: int) -> Array:
+    """(N,): logit of a class minus the largest of the others."""
+    return logits[:, label].astype(np.float64) - np.delete(logits, label, axis=1).max(axis=1)
+
+
+def _spread(changed: Sequence[Array], here: Array) -> Array:
+    """Root mean square of the changes."""
+    return np.asarray(np.sqrt(np.mean([(margin - here) ** 2 for margin in changed], axis=0)))
+
+
+def _moved(view: View, field_of_view: FieldOfView, generator: np.random.Generator) -> View:
+    """The view after an error of calibration about the centre of the field of view."""
+    center = np.array(field_of_view.center)
+    turn = rotation_about(generator.normal(size=3), float(generator.normal(0.0, _TURN_DEGREES)), center)
+    matrix = translation(generator.normal(0.0, _SHIFT_MM, 3)) @ turn
+    spacing = float(np.exp(generator.normal(0.0, _SCALE)))
+    moved = view.transformed(matrix)
+    middle = moved.pixel_position((moved.rows - 1) / 2, (moved.columns - 1) / 2)
+    origin = middle + spacing * (np.array(moved.detector_origin) - middle)
+    return replace(
+        moved,
+        detector_origin=tuple(origin),
+        pixel_spacing=(moved.pixel_spacing[0] * spacing, moved.pixel_spacing[1] * spacing),
+    )
+
+
+def _exposed(images: Tensor, gamma: float, generator: np.random.Generator) -> Tensor:
+    """Standardised images under another display curve and with more noise; what is 0 in all channels (not seen) stays so."""
+    source = torch.Generator().manual_seed(int(generator.integers(2**31)))
+    low, high = images.amin(dim=(3, 4), keepdim=True), images.amax(dim=(3, 4), keepdim=True)
+    span = (high - low).clamp(min=1e-6)
+    curve = low + span * ((images - low) / span) ** gamma
+    noise = _NOISE * torch.randn(images[:, :, :1].shape, generator=source)
+    seen = (images != 0).any(dim=2, keepdim=True)
+    return torch.where(seen, curve + noise, torch.zeros(()))

@@ -1,0 +1,146 @@
+"""Degradations, the second site, and style matching through the commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from experiment_cases import small_rig, write_ball_case
+from tiny_training import write_cases, write_store
+
+from SSRKDCore.cli import main
+from SSRKDCore.drr.siddon import line_integrals
+from SSRKDCore.errors import InputError
+from SSRKDCore.evaluation.experiments.degradations import DEGRADATIONS, plan
+from SSRKDCore.evaluation.experiments.glyphs import glyph
+from SSRKDCore.evaluation.experiments.registry import Request, load_experiment
+from SSRKDCore.evaluation.experiments.second_site import CURVE, site_b_image
+from SSRKDCore.evaluation.experiments.two_sites import plan as two_sites_plan
+from SSRKDCore.evaluation.methods import Method, load_method
+from SSRKDCore.geometry.presets import preset
+from SSRKDCore.grid import Grid
+from SSRKDCore.json_files import read_json
+
+VIEW = preset("room", rows=120, columns=120, pixel_spacing=(3.5, 3.5)).views[0]
+
+
+def rod() -> tuple[np.ndarray, Grid]:
+    """Bone in a cylinder of water about the z axis, attenuation at 60 keV."""
+    grid = Grid.cube((0.0, 0.0, 0.0), 160.0, 40)
+    z, y, x = np.meshgrid(*(grid.axes[axis] for axis in (2, 1, 0)), indexing="ij")
+    radius = np.hypot(x, y)
+    return np.where(radius < 15, 0.06, np.where(radius < 60, 0.0206, 0.0)).astype(np.float32), grid
+
+
+def leg_image() -> np.ndarray:
+    volume, grid = rod()
+    return line_integrals(volume, grid, VIEW)
+
+
+def test_every_degradation_takes_the_image_farther_away_in_steps() -> None:
+    clean = leg_image()
+    for name in ("burnt out", "underexposure", "scatter", "blur", "wires", "crop"):
+        fault = DEGRADATIONS[name]
+        assert fault.change is not None
+        distances = [
+            np.abs(fault.change(clean, VIEW, amount, np.random.default_rng(1)) - clean).mean() for amount in fault.steps
+        ]
+        assert distances == sorted(distances) and distances[-1] > distances[0] > 0, name
+
+
+def test_the_same_seed_gives_the_same_image() -> None:
+    for name in ("wires", "crop", "letters", "display curve"):
+        change = DEGRADATIONS[name].change
+        first, second = (change(leg_image(), VIEW, 2.0, np.random.default_rng(4)) for _ in range(2))
+        assert np.array_equal(first, second), name
+
+
+def test_letters_are_not_their_mirror_images() -> None:
+    for name in ("R", "L", "P", "2"):
+        assert not np.array_equal(glyph(name, 14), glyph(name, 14)[:, ::-1])
+
+
+def test_the_points_have_each_fault_with_each_remedy(tmp_path: Path) -> None:
+    write_ball_case(tmp_path / "cases" / "one")
+    method = load_method("model", None, 32)
+    made = plan(Request(cases=tmp_path / "cases", methods={method.name: method}))
+    names = [point.name for point in made.points]
+    assert len(set(names)) == len(names)
+    for name, fault in DEGRADATIONS.items():
+        for remedy in ("no remedy", "prepared"):
+            assert sum(point.series == f"{name}, {remedy}" for point in made.points) == len(fault.steps)
+    other = Method("ssm", method.reconstruct, {})
+    with pytest.raises(InputError, match="--model"):
+        plan(Request(cases=tmp_path / "cases", methods={"ssm": other}))
+    assert load_experiment("degradations")[0] is plan and load_experiment("two-sites")[0] is two_sites_plan
+
+
+def test_site_b_shows_the_same_bones_in_other_grey_values() -> None:
+    volume, grid = rod()
+    shown = site_b_image(volume, grid, VIEW, 1, line_integrals)
+    assert (shown == np.round(shown)).all() and shown.min() >= 0 and shown.max() < 2**CURVE.bits
+    clean = leg_image()
+    inner = clean > 0.5
+    assert 0.8 < np.corrcoef(shown[inner], clean[inner])[0, 1] < 0.999
+    assert np.array_equal(shown, site_b_image(volume, grid, VIEW, 1, line_integrals))
+    assert not np.array_equal(shown, site_b_image(volume, grid, VIEW, 2, line_integrals))
+
+
+def test_rtk_is_site_bs_projector() -> None:
+    pytest.importorskip("itk")
+    from SSRKDCore.evaluation.experiments.rtk_projector import load_rtk, rtk_line_integrals
+
+    try:
+        load_rtk()
+    except InputError as error:
+        pytest.skip(str(error))
+    volume, grid = rod()
+    assert np.abs(rtk_line_integrals(volume, grid, VIEW) - leg_image()).mean() < 0.02
+
+
+def test_a_style_goes_from_samples_to_a_file_and_into_a_reconstruction(tmp_path: Path) -> None:
+    from SSRKDCore.networks.model_folder import load_model
+    from SSRKDCore.radiographs.radiograph import Radiograph
+    from SSRKDCore.radiographs.style_matching import StyleReference
+    from SSRKDCore.reconstruction.matched_style import matched_radiographs
+    from SSRKDCore.reconstruction.network_input import prepare_network_input
+
+    write_cases(tmp_path / "cases", labelled=2, unlabelled=0)
+    write_store(tmp_path / "samples", tmp_path / "cases")
+    words = ["style-reference", "--samples", str(tmp_path / "samples"), "--out", str(tmp_path / "style.json")]
+    assert main(words) == 0 and main(words) == 2
+    look = StyleReference.load(tmp_path / "style.json")
+    assert look.images == 4 and read_json(tmp_path / "style.json", "a style")["schema"] == "ssrkd-style/1"
+    # The bundled model reads larger images than these samples hold.
+    model, rig = load_model(None), small_rig(128)
+    images = [Radiograph(np.random.default_rng(i).random((128, 128)).astype(np.float32)) for i in range(2)]
+    with pytest.raises(InputError, match="64 pixels"):
+        matched_radiographs(images, rig, model, look)
+    large = StyleReference(256, look.values, look.log_power, look.images, look.source)
+    made, made_rig = matched_radiographs(images, rig, model, large)
+    found, plain = prepare_network_input(made, made_rig, model), prepare_network_input(images, rig, model)
+    for one, other in zip(found.views, plain.views, strict=True):
+        assert np.allclose(one.projection_matrix, other.projection_matrix)
+    assert not np.allclose(found.images.numpy(), plain.images.numpy())
+
+
+def test_contradictions_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = ["experiment", "noise", "--cases", str(tmp_path), "--out", str(tmp_path / "out"), "--match-style", "x.json"]
+    assert main(base) == 2
+    assert "degradations" in capsys.readouterr().err
+    words = [
+        "reconstruct",
+        "--ap",
+        "a",
+        "--lateral",
+        "b",
+        "--out",
+        str(tmp_path / "o"),
+        "--style",
+        "s",
+        "--match-style",
+        "m",
+    ]
+    assert main(words) == 2
+    assert "leave one of them out" in capsys.readouterr().err

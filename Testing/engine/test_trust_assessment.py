@@ -1,0 +1,263 @@
+"""From measures to a light with reasons, and the reference that they are held against."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import vtk
+from knee_model import knee_model, shadow_radiographs
+from safetensors.numpy import save
+from synthetic_knee import synthetic_knee
+from trust_scenes import FEATURES, USUAL_SIZES, outlines, usual_measures, usual_reference
+from vtkmodules.util.numpy_support import vtk_to_numpy
+
+from SSRKDCore.anatomy import BONE_NAMES
+from SSRKDCore.cases import load_case
+from SSRKDCore.errors import InputError
+from SSRKDCore.geometry.presets import preset
+from SSRKDCore.networks.model_folder import load_model
+from SSRKDCore.radiographs.reader import read_radiograph
+from SSRKDCore.reconstruction.pipeline import reconstruct
+from SSRKDCore.trust import assessment, fit_reference
+from SSRKDCore.trust.assessment import NOTHING, Assessment, assess, judged, write_uncertainty
+from SSRKDCore.trust.bone_sizes import SIZE_NAMES
+from SSRKDCore.trust.case_measures import Encoded
+from SSRKDCore.trust.flags import FLAG_NAMES, flags_of, light_of
+from SSRKDCore.trust.measured_page import page
+from SSRKDCore.trust.measured_tables import tables
+from SSRKDCore.trust.reference import LIMIT_NAMES, load_reference, reference_of, save_reference
+from SSRKDCore.trust.reliability import binned, write_reliability
+from SSRKDCore.trust.stand_ins import exchanged
+from SSRKDCore.trust.stated_geometry import Contradiction
+from SSRKDCore.trust.view_scales import ScaleDisagreement
+
+
+def _sizes(factor: float) -> dict[str, float]:
+    return {name: factor * size for name, size in zip(SIZE_NAMES, USUAL_SIZES, strict=True)}
+
+
+def test_nothing_speaks_against_a_usual_knee() -> None:
+    found = judged(usual_measures(), usual_reference(), None, synthetic_knee(4.0))
+    assert found.light == "green" and found.reasons == (NOTHING,)
+    assert json.loads(json.dumps(found.to_dict()))["light"] == "green"
+
+
+@pytest.mark.parametrize(
+    ("changes", "flag", "light"),
+    [
+        ({"swapped": True}, "swapped_views", "red"),
+        ({"scale": ScaleDisagreement(3.4, 0.0, 0.98)}, "magnification", "red"),
+        ({"scale": ScaleDisagreement(-2.5, 0.0, 0.98)}, "magnification", "amber"),
+        ({"scale": ScaleDisagreement(0.0, 4.0, 0.98)}, "view_height", "red"),
+        ({"contradiction": Contradiction("ap", "magnification", -4.0)}, "stated_geometry", "red"),
+        ({"contradiction": Contradiction("ap", "magnification", 1.0)}, "stated_geometry", "green"),
+        ({"missing": ("femur",)}, "missing_bone", "red"),
+        ({"missing": ("fibula",)}, "missing_bone", "amber"),
+        ({"missing": ("fibula", "patella")}, "not_a_knee", "red"),
+        ({"sizes": {**_sizes(1.0), "tibia_width": 20.0, "patella_height": 9.0}}, "not_a_knee", "red"),
+        ({"pieces": 0.6}, "not_a_knee", "red"),
+        ({"pieces": 0.05}, "not_a_knee", "green"),
+        ({"metal_cm2": 12.0}, "implant", "red"),
+        ({"metal_cm2": 2.0}, "implant", "amber"),
+        ({"sizes": _sizes(0.7)}, "size", "red"),
+        ({"sizes": _sizes(1.2)}, "size", "amber"),
+        ({"sizes": _sizes(0.7), "growth_plate": 0.2}, "child", "red"),
+        ({"growth_plate": 0.2}, "child", "amber"),
+        ({"growth_plate": 0.2, "metal_cm2": 3.0}, "implant", "amber"),
+        ({"features": np.full(FEATURES, 9.0)}, "unlike_training", "red"),
+        ({"outlines": outlines(2.6)}, "outline", "red"),
+        ({"outlines": outlines(None)}, "outline", "red"),
+        ({"other_side": True}, "other_side", "amber"),
+        ({"terms": {"femur": np.full((2, 6), 5.0)}}, "expected_error", "red"),
+    ],
+)
+def test_each_fault_has_its_flag(changes: dict[str, Any], flag: str, light: str) -> None:
+    flags = {found.name: found for found in flags_of(usual_measures(**changes), usual_reference())}
+    if light == "green":
+        assert flag not in flags
+        return
+    assert flags[flag].light == light
+    assert set(flags) <= set(FLAG_NAMES)
+    assert all(found.sentence.strip().endswith((".", "?")) for found in flags.values())
+
+
+def test_the_worst_flag_gives_the_light_and_comes_first() -> None:
+    flags = flags_of(usual_measures(other_side=True, swapped=True), usual_reference())
+    assert light_of(flags) == "red" and [flag.name for flag in flags] == ["swapped_views", "other_side"]
+    assert light_of([]) == "green"
+
+
+def test_a_scale_that_the_images_cannot_tell_is_not_judged() -> None:
+    for correlation in (0.3, 0.7):
+        measures = usual_measures(scale=ScaleDisagreement(9.0, 5.0, correlation))
+        assert not flags_of(measures, usual_reference())
+    assert not flags_of(usual_measures(scale=None), usual_reference())
+
+
+def test_screws_are_not_taken_for_growth_plates() -> None:
+    flags = [flag.name for flag in flags_of(usual_measures(growth_plate=0.3, metal_cm2=0.5), usual_reference())]
+    assert "child" not in flags
+
+
+def test_a_reference_survives_its_file(tmp_path: Path) -> None:
+    reference, path = usual_reference(), tmp_path / "trust.safetensors"
+    save_reference(path, reference)
+    again = load_reference(path)
+    measures = usual_measures(features=np.linspace(-2, 2, FEATURES))
+    assert again.images.distance(measures.features) == pytest.approx(
+        reference.images.distance(measures.features), rel=1e-4
+    )
+    assert again.limits == reference.limits and again.provenance == reference.provenance
+    np.testing.assert_array_equal(again.errors["tibia"].weights, reference.errors["tibia"].weights)
+    assert again.scale_precision(0.95) == 1.0 and again.scale_precision(0.7) == 6.0
+    assert again.scale_precision(0.1) == float("inf")
+    assert [item.name for item in tmp_path.iterdir()] == ["trust.safetensors"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"no safetensors", save({"x": np.zeros(2)}), save({"x": np.zeros(2)}, {"reference": "{}"})]
+)
+def test_damaged_references_are_refused_in_one_sentence(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "trust.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="fit_reference"):
+        load_reference(path)
+
+
+def test_a_reference_of_other_weights_is_refused(tmp_path: Path) -> None:
+    rig = preset("room", "right", (2.0, 2.0), 215, 215)
+    model = replace(knee_model(rig), path=tmp_path)
+    with pytest.raises(InputError, match="brings no"):
+        reference_of(model)
+    save_reference(tmp_path / "trust.safetensors", replace(usual_reference(), model_sha256="1" * 64))
+    with pytest.raises(InputError, match="other weights"):
+        reference_of(model)
+    save_reference(tmp_path / "trust.safetensors", usual_reference())
+    assert reference_of(model).provenance == {"command": "a test"}
+
+
+def test_without_a_reference_it_is_amber_at_best_and_a_failure_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = preset("room", "right", (2.0, 2.0), 215, 215)
+    model, radiographs = knee_model(rig), shadow_radiographs(rig)
+    kept: list[Encoded] = []
+    result = reconstruct(radiographs, rig, model, 48, "cpu", encoded=lambda g, f: kept.append(Encoded(g, f)))
+    found = assess(radiographs, rig, model, result, kept[0])
+    assert found.light in ("amber", "red") and "not compared with the training" in found.reasons[-1]
+    assert found.interval == {}
+    assert assess(radiographs, rig, model, result, None).light == "red"
+
+    def broken(*arguments: Any) -> None:
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(assessment, "case_measures", broken)
+    found = assess(radiographs, rig, model, result, kept[0])
+    assert found.light == "red" and "out of luck" in found.reasons[0]
+
+
+def test_uncertainty_goes_with_the_surface(tmp_path: Path) -> None:
+    knee = synthetic_knee(4.0)
+    measures = usual_measures(
+        vertices={"femur": np.array([0, 50, 100])}, terms={"femur": np.diag([1.0, 2.0, 3.0]) @ np.full((3, 6), 1.0)}
+    )
+    found = judged(measures, usual_reference(), None, knee)
+    assert len(found.expected["femur"]) == len(knee["femur"].vertices)
+    np.testing.assert_allclose(found.interval["femur"], 2.5 * found.expected["femur"])
+    assert write_uncertainty(tmp_path, found, knee) == {"femur": "femur_uncertainty.vtp"}
+    reader = vtk.vtkXMLPolyDataReader()
+    reader.SetFileName(str(tmp_path / "femur_uncertainty.vtp"))
+    reader.Update()
+    data = reader.GetOutput()
+    np.testing.assert_allclose(vtk_to_numpy(data.GetPoints().GetData()), knee["femur"].vertices, atol=1e-3)
+    values = vtk_to_numpy(data.GetPointData().GetArray("interval95_mm"))
+    np.testing.assert_allclose(values, found.interval["femur"], rtol=1e-5)
+    assert write_uncertainty(tmp_path, Assessment("red", ("x",)), knee) == {}
+
+
+def _records(count: int) -> list[dict[str, Any]]:
+    generator = np.random.default_rng(5)
+    records = []
+    for index in range(count):
+        terms = {bone: generator.uniform(0, 2, (50, 6)) for bone in BONE_NAMES}
+        records.append(
+            {
+                "case": f"case{index}",
+                "features": generator.normal(size=(3, 10)).tolist(),
+                "sizes": (np.array(USUAL_SIZES) * np.exp(generator.normal(0, 0.05, 12))).tolist(),
+                "percent": float(generator.normal(0, 0.3)),
+                "correlation": float(generator.uniform(0.7, 1.0)),
+                "metal": "none",
+                "growth_plate": 0.03,
+                "outline": float(generator.uniform(0.9, 1.2)),
+                "terms": {bone: part.tolist() for bone, part in terms.items()},
+                "errors": {bone: (0.2 + part[:, 1]).tolist() for bone, part in terms.items()},
+            }
+        )
+    records[3]["sizes"][4] = None
+    return records
+
+
+def test_the_fit_says_what_is_usual() -> None:
+    reference = fit_reference.reference_from(_records(30), "a" * 64, {})
+    assert set(reference.limits) == set(LIMIT_NAMES) and set(reference.errors) == set(BONE_NAMES)
+    np.testing.assert_allclose(reference.errors["femur"].weights, [0.2, 0, 1, 0, 0, 0, 0], atol=0.02)
+    assert reference.size_spread == pytest.approx(0.05 / np.sqrt(6), rel=0.4)
+    assert reference.scale_precision(0.99) < 2.0
+
+
+def test_the_commands_refuse_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert fit_reference.main(["--model", "compact", "--cases", str(tmp_path), "--work", str(tmp_path / "w")]) == 2
+    assert "holds no case" in capsys.readouterr().err
+    assert not (tmp_path / "w").exists()
+
+
+def test_tables_count_flags_and_coverage(tmp_path: Path) -> None:
+    reference = usual_reference()
+    good = [
+        {
+            "kind": "good",
+            "light": "green",
+            "flags": {},
+            "expected_mm": {"femur": level},
+            "error_mm": {"femur": 0.8 * level},
+            "vertices": {"femur": {"expected": [level] * 4, "error": [0.1, level, 2.4 * level, 2.6 * level]}},
+        }
+        for level in (1.0, 2.0, 3.0)
+    ]
+    bad = [
+        {"kind": "hand", "light": "red", "flags": {"not_a_knee": "red"}},
+        {"kind": "hand", "light": "amber", "flags": {}},
+    ]
+    found = tables([*good, *bad], reference)
+    assert found["coverage"]["femur"]["coverage"] == pytest.approx(0.75)
+    assert found["rank_correlation"]["femur"]["spearman"] == pytest.approx(1.0)
+    assert found["kinds"]["hand"]["lights"] == {"green": 0, "amber": 1, "red": 1}
+    assert found["kinds"]["hand"]["flags"] == {"not_a_knee": 1}
+    assert found["true_error_by_light"]["green"] == {"cases": 3, "mean_mm": pytest.approx(1.6)}
+    assert "vertices" not in found["cases"][0]
+    text = page(found)
+    assert "| hand | 2 | 0 | 1 | 1 | not_a_knee 1 |" in text and "| femur | 3 | 75.0 % |" in text
+    middle, mean, high = binned(np.arange(100.0), np.arange(100.0))
+    assert len(middle) == 10 and (high > mean).all() and mean == pytest.approx(middle)
+    assert set(write_reliability(tmp_path, good, reference)) == {"reliability.png", "reliability.svg"}
+
+
+def test_the_bundled_model_brings_a_reference_that_knows_the_sample(repository: Path) -> None:
+    case = load_case(repository / "Resources" / "SampleCase")
+    model = load_model()
+    assert reference_of(model).limits["outline"].typical > 0
+    radiographs = [read_radiograph(case.radiographs[view.name], None, case.intensity) for view in case.rig.views]
+    found = []
+    for images in (radiographs, exchanged(radiographs)):
+        kept: list[Encoded] = []
+        result = reconstruct(
+            images, case.rig, model, 64, "cpu", encoded=lambda g, f, kept=kept: kept.append(Encoded(g, f))
+        )
+        found.append(assess(images, case.rig, model, result, kept[0]))
+    assert "failed" not in found[0].figures and found[0].light != "red", found[0].reasons
+    assert set(found[0].interval) == set(BONE_NAMES)
+    assert found[1].light == "red" and found[1].figures["flags"]["swapped_views"] == "red"
