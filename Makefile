@@ -8,8 +8,13 @@ RUNS := training-runs
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 WORKERS ?= 2
 ABLATION_STEPS ?= 1000
+# Steps of the students of the learning curves, of their teachers, and the knees that experiments are measured on.
+CURVE_STEPS ?= 400
+CURVE_HELPER_STEPS ?= 100
+VOLUME_STEPS ?= 1200
+KNEES ?= 4
 
-.PHONY: help demo test lint engine-tests module-tests screenshots bench measurements real-input model ablation realism sample-case clean
+.PHONY: help demo test lint engine-tests module-tests screenshots bench measurements real-input model ablation baselines table experiments curves trust realism sample-case clean
 
 help:
 	@echo "make demo         set up, and reconstruct the bundled sample into demo/"
@@ -20,6 +25,11 @@ help:
 	@echo "make real-input    reconstruct real input, written to docs/measured/ (needs DATA=$(DATA))"
 	@echo "make model        shape model, population, three stages, measurements: the bundled model again (needs DATA=$(DATA); hours)"
 	@echo "make ablation     what each part of the training is worth, after make model's first steps (needs DATA=$(DATA); an hour)"
+	@echo "make baselines    the intensity model and the volume network that the table compares with (half an hour)"
+	@echo "make table        Table 1: our model, its network alone, and the three baselines on the same knees"
+	@echo "make experiments  the paper's figures and the tests beyond them, on KNEES=$(KNEES) knees each (half an hour)"
+	@echo "make curves       learning curves and numbers of views, by many small trainings (hours)"
+	@echo "make trust        what the traffic light is judged by, and how well it judges, written to docs/measured/trust"
 	@echo "make realism      synthetic CT beside the real one (needs DATA=$(DATA) and make model's shape model)"
 	@echo "make sample-case  make the bundled sample case again (needs DATA=$(DATA))"
 	@echo "make clean        remove everything that these commands made"
@@ -88,6 +98,40 @@ model: $(VENV)/tests
 
 ablation: $(VENV)/tests
 	$(BIN)/python -m SSRKDCore.training.ablation --config configs/compact.json --data $(DATA) --work $(RUNS)/compact --steps $(ABLATION_STEPS) --out docs/measured/ablation.json
+
+WORK := $(RUNS)/compact
+SYNTHETIC := $(WORK)/test-cases/synthetic-room
+RESULTS := $(WORK)/experiments
+EXPERIMENT := $(BIN)/ssrkd experiment
+
+baselines: $(VENV)/tests
+	$(BIN)/python -m SSRKDCore.evaluation.baselines.fit_intensity_model --cases $(WORK)/population --shape-model $(WORK)/shape_model.npz --out $(WORK)/intensity_model.npz
+	$(BIN)/python -m SSRKDCore.evaluation.baselines.train_volume_cnn --samples $(WORK)/samples --set steps=$(VOLUME_STEPS) --out $(WORK)/volume-cnn
+
+METHODS := --method model --method network --method ssm=$(WORK)/shape_model.npz \
+	--method ssim=$(WORK)/shape_model.npz,$(WORK)/intensity_model.npz --method volume-cnn=$(WORK)/volume-cnn/model
+
+table: $(VENV)/tests
+	$(EXPERIMENT) table $(METHODS) --cases $(WORK)/test-cases/unseen-room --out $(RESULTS)/table-unseen-legs
+	$(EXPERIMENT) table $(METHODS) --cases $(SYNTHETIC) --limit 12 --out $(RESULTS)/table-synthetic
+
+experiments: $(VENV)/tests
+	set -e; for name in separation metal noise calibration renderer gallery; do \
+	  $(EXPERIMENT) $$name --cases $(SYNTHETIC) --limit $(KNEES) --out $(RESULTS)/$$name; done
+	set -e; for name in flexion size; do \
+	  $(EXPERIMENT) $$name --shape-model $(WORK)/shape_model.npz --limit $(KNEES) --out $(RESULTS)/$$name; done
+	$(EXPERIMENT) external --data $(DATA) --out $(RESULTS)/external
+	$(EXPERIMENT) error-map --cases $(SYNTHETIC) --limit 20 --shape-model $(WORK)/shape_model.npz --out $(RESULTS)/error-map
+	$(EXPERIMENT) self-assessment --cases $(SYNTHETIC) --limit 20 --out $(RESULTS)/self-assessment
+
+curves: $(VENV)/tests
+	set -e; for name in learning-curve-labelled learning-curve-unlabelled views; do \
+	  $(EXPERIMENT) $$name --cases $(SYNTHETIC) --limit 8 --config configs/compact.json --work $(WORK) \
+	  --steps $(CURVE_STEPS) --helper-steps $(CURVE_HELPER_STEPS) --out $(RESULTS)/$$name; done
+
+trust: $(VENV)/tests
+	$(BIN)/python -m SSRKDCore.trust.fit_reference --model Resources/Models/compact --cases $(WORK)/population
+	$(BIN)/python -m SSRKDCore.trust.measure --model Resources/Models/compact $(foreach set,synthetic-room unseen-room unseen-c_arm unseen-paper,--cases $(WORK)/test-cases/$(set)) --count 14 --stand-ins 4 --spoiled 4 --data $(DATA) --out docs/measured/trust --overwrite
 
 realism: $(VENV)/tests
 	$(BIN)/python -m SSRKDCore.population.ct_realism --data $(DATA) --shape-model $(RUNS)/compact/shape_model.npz --out docs/measured --pictures docs/pictures

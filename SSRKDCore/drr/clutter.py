@@ -15,7 +15,7 @@ _SKIN = 0.08
 def wire_path(
     image: Tensor,
     pixel_mm: float,
-    place: tuple[float, float, float],
+    place: tuple[float, float],
     wave: tuple[float, float, float],
     diameter_mm: float,
 ) -> Tensor:

@@ -52,12 +52,12 @@ class Exposures:
     electronic: Tensor
 
 
-def plain_exposures(count: int, energy_kev: float, device: torch.device | None = None, **changes: float) -> Exposures:
+def plain_exposures(count: int, energy_kev: float, **changes: float) -> Exposures:
     """Exposures that add nothing: one energy, no scatter, no grid, a sharp and noiseless detector; changed by single values."""
     values = {name: 0.0 for name in Exposures.__dataclass_fields__ if name != "spectra"}
     values |= {"primary_transmission": 1.0, "scatter_transmission": 1.0, "lines_per_mm": 4.0, "spread_mm": 30.0}
     values |= {"half_per_mm": 1e6, "photons": 1e12, **changes}
-    tensors = {name: torch.full((count,), float(value), device=device) for name, value in values.items()}
+    tensors = {name: torch.full((count,), float(value)) for name, value in values.items()}
     return Exposures(spectra=[monochromatic(energy_kev)] * count, **tensors)
 
 

@@ -3,8 +3,8 @@
 Bremsstrahlung after H. A. Kramers, Phil Mag 46, 1923 (photons of energy E in proportion to E0/E - 1), weakened on its way out of the
 target: electrons lose their energy at depths that follow the Thomson-Whiddington law (E0^2 - E^2 = C rho x with C about 1e6 keV^2 cm^2/g
 for these voltages, R. Birch and M. Marshall, Phys Med Biol 24, 1979), and photons leave at the anode's angle through that much tungsten.
-K lines above 69.5 kV: intensity as (E0/69.5 - 1)^1.67 (M. Green and V. E. Cosslett, J Phys D 1, 1968), their energies and relative yields as
-tabulated in the X-ray Data Booklet. Then the filters, by `mass_attenuation`.
+K lines above 69.5 kV: intensity as (E0/69.5 - 1)^1.67 (M. Green and V. E. Cosslett, J Phys D 1, 1968), their energies and relative yields
+as tabulated in the X-ray Data Booklet. Then the filters, by `mass_attenuation`.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Spectrum:
         """About the same spectrum in fewer energies: bins of equal weight, each at its mean energy."""
         share = (np.cumsum(self.weights) - self.weights / 2) * bins
         number = np.minimum(share.astype(int), bins - 1)
-        weights = np.bincount(number, self.weights, minlength=bins)
+        weights = np.asarray(np.bincount(number, self.weights, minlength=bins), dtype=np.float64)
         energies = np.bincount(number, self.weights * self.energies_kev, minlength=bins)
         filled = weights > 0
         return Spectrum(energies[filled] / weights[filled], weights[filled])

@@ -77,7 +77,7 @@ def measure(data: Path, out: Path, model_path: str | None, look_path: Path | Non
     look = None if look_path is None else StyleReference.load(look_path)
     rig = pair_rig(data)
     out.mkdir(parents=True, exist_ok=True)
-    remedies = {"no remedy": (False, None), "prepared": (True, None)}
+    remedies: dict[str, tuple[bool, StyleReference | None]] = {"no remedy": (False, None), "prepared": (True, None)}
     if look is not None:
         remedies |= {"matched": (False, look), "prepared and matched": (True, look)}
     result: dict[str, Any] = {

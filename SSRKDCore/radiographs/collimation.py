@@ -24,6 +24,8 @@ _HEADROOM = 0.2
 #: An edge counts when it is this high, as a share of the grey range, along nine tenths of that part.
 _LEAST_JUMP = 0.1
 _ALONG = 0.1
+#: And half as high along this part of all that is seen of it.
+_STRAIGHT = 0.8
 #: Behind a blade the image differs by at most this share of the grey range (10th to 90th percentile).
 _LARGEST_SPREAD = 0.3
 #: A shadow is at least as dense as this share of the middle of the image.
@@ -48,25 +50,53 @@ def collimated_border(values: Values, unexposed: Mask | None = None) -> Mask:
     """
     mask = np.zeros(values.shape, dtype=bool) if unexposed is None else unexposed.copy()
     block = max(1, int(np.ceil(max(values.shape) / _WORKING_SIDE)))
-    small = block_means(values, block)
+    small: Values = block_means(values, block)
     if mask.any() and not mask.all():
-        mask |= repeated(_rim(small, block_means(mask, block) > 0), block, values.shape)
+        mask |= repeated(_rim(small, block_means(mask, block) > 0), block, values.shape).astype(bool)
     known = block_means(mask, block) > 0
     small = _cut_off(small, known)
     # A blade found first takes away what would spoil the next one's edge.
+    blades: list[tuple[int, tuple[float, float], Mask]] = []
     for turns in range(4):
-        field, seen = np.rot90(small, turns), ~np.rot90(known, turns)
-        line = _left_edge(field, seen)
+        seen = ~(known | _union([shadow for _, _, shadow in blades], known.shape))
+        line = _left_edge(np.rot90(small, turns), np.rot90(seen, turns))
         if line is not None:
-            position, slope = line
-            # Blades are drawn on the padded square of whole blocks, which turns like the small image does.
-            shape = (field.shape[0] * block, field.shape[1] * block)
-            row = (np.arange(shape[0]) + 0.5) / block
-            edge = (position + slope * (row - field.shape[0] / 2)) * block + _MARGIN * max(values.shape)
-            shadow = np.rot90(np.arange(shape[1])[None, :] + 0.5 < edge[:, None], -turns)
-            mask |= _fitted(shadow, values.shape)
-            known = block_means(mask, block) > 0
+            blades.append((turns, line, _shadow(small.shape, turns, line, 1, 0.0)))
+    for index, (turns, line, _) in enumerate(blades):
+        others = [shadow for number, (_, _, shadow) in enumerate(blades) if number != index]
+        seen = ~(known | _union(others, known.shape))
+        if _is_straight(np.rot90(small, turns), np.rot90(seen, turns), line):
+            shadow = _shadow(small.shape, turns, line, block, _MARGIN * max(values.shape))
+            mask |= shadow[: values.shape[0], : values.shape[1]]
     return mask
+
+
+def _union(masks: list[Mask], shape: tuple[int, ...]) -> Mask:
+    found = np.zeros(shape, dtype=bool)
+    for mask in masks:
+        found |= mask
+    return found
+
+
+def _shadow(shape: tuple[int, ...], turns: int, line: tuple[float, float], block: int, margin: float) -> Mask:
+    """What lies behind an edge of the small image turned so often, on an image of whole blocks that is not turned."""
+    rows, columns = (shape[1], shape[0]) if turns % 2 else shape
+    position, slope = line
+    row = (np.arange(rows * block) + 0.5) / block
+    edge = (position + slope * (row - rows / 2)) * block + margin
+    return np.asarray(np.rot90(np.arange(columns * block)[None, :] + 0.5 < edge[:, None], -turns))
+
+
+def _is_straight(field: Values, seen: Mask, line: tuple[float, float]) -> bool:
+    """Whether the image jumps along the whole of an edge that other blades leave free: the outline of a leg bends away from a line."""
+    position, slope = line
+    row = np.arange(field.shape[0]) - field.shape[0] / 2 + 0.5
+    place = position - 3.5 + np.arange(7)[None, :] + slope * row[:, None]
+    values, inside = _at_columns(field, seen, place)
+    free = inside[:, 0] & inside[:, -1]
+    low, high = np.percentile(field[seen], (1, 99.5))
+    jump = (values[:, 0] + values[:, 1] - values[:, -2] - values[:, -1]) / 2
+    return bool(free.any()) and float((jump[free] > _LEAST_JUMP / 2 * (high - low)).mean()) > _STRAIGHT
 
 
 def _cut_off(small: Values, known: Mask) -> Values:
@@ -89,10 +119,6 @@ def block_means(values: NDArray[np.generic], block: int) -> NDArray[np.float64]:
 def repeated(small: NDArray[np.generic], block: int, shape: tuple[int, ...]) -> NDArray[np.generic]:
     """Each pixel of a small image as a block of an image of `shape`."""
     return np.repeat(np.repeat(small, block, axis=0), block, axis=1)[: shape[0], : shape[1]]
-
-
-def _fitted(mask: Mask, shape: tuple[int, ...]) -> Mask:
-    return mask[: shape[0], : shape[1]]
 
 
 def _rim(small: Values, unexposed: Mask) -> Mask:

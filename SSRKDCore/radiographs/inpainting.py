@@ -43,7 +43,7 @@ def _solved(values: NDArray[np.float64], hidden: NDArray[np.bool_]) -> NDArray[n
     degree = np.zeros(len(at))
     for step in ((0, 1), (0, -1), (1, 0), (-1, 0)):
         other = at + step
-        inside = ((other >= 0) & (other < values.shape)).all(axis=1)
+        inside = np.asarray(((other >= 0) & (other < values.shape)).all(axis=1))
         row, column = np.where(inside[:, None], other, at).T
         degree += inside
         neighbour = number[row, column]

@@ -68,10 +68,17 @@ def prepared_for_network(radiograph: Radiograph, unexposed: Mask | None = None) 
     warnings: list[str] = []
     known = np.zeros(pixels.shape, dtype=bool) if unexposed is None else unexposed
     shadow = collimated_border(pixels, known)
-    # A border that was dense in the file says that black and white are right. Elsewhere the air of an exchanged image is dense, and may
-    # pass for a shadow; what is left then still shows it.
-    contrast = None if known.any() else open_field_contrast(pixels, ~shadow)
-    if contrast is not None and contrast < -_CLEARLY_INVERTED:
+    # A border that was dense in the file says that black and white are right.
+    contrast = None if known.any() else open_field_contrast(pixels)
+    looks_exchanged = contrast is not None and contrast < -_CLEARLY_INVERTED
+    if looks_exchanged and shadow.any() and not _leg_in_open_field(pixels, shadow):
+        # The air of an exchanged image and a collimator about a leg that fills the field look alike.
+        shadow = known
+        warnings.append(
+            "The image's sides are denser than its middle: it is collimated tightly, or its black and white are exchanged. Nothing was "
+            "changed: look at it, and say what the intensity is."
+        )
+    elif looks_exchanged and not shadow.any():
         pixels = (pixels.max() + pixels.min() - pixels).astype(np.float32)
         shadow = collimated_border(pixels, known)
         remarks.append("exchanged black and white: the background at the sides was denser than the leg")
@@ -100,6 +107,12 @@ def prepared_for_network(radiograph: Radiograph, unexposed: Mask | None = None) 
         hidden = nearest_fill(pixels, shadow, block=max(1, max(pixels.shape) // 256))
         pixels = harmonic_fill(hidden, glyphs).astype(np.float32)
     return Preparation(pixels, ~shadow, tuple(remarks), tuple(warnings), clipped)
+
+
+def _leg_in_open_field(pixels: NDArray[np.float32], shadow: Mask) -> bool:
+    """Whether what the collimator leaves open shows a leg that is denser than what lies beside it."""
+    contrast = open_field_contrast(pixels, ~shadow)
+    return contrast is not None and contrast > 0
 
 
 def with_preparation(radiograph: Radiograph, unexposed: Mask | None = None) -> Radiograph:

@@ -32,7 +32,7 @@ _LEAST_SLOPE = 0.35
 _FEWEST_POINTS = 30
 _BLOCKS = 8
 _LEAST_BLOCK = 16
-_FEWEST_IN_PART = 12
+_FEWEST_IN_PART = 16
 _SECTORS = 4
 _LEAST_LIKENESS = 0.6
 _LEAST_STRENGTH = 0.1
@@ -41,7 +41,7 @@ _ALIKE = 0.8
 _SHARP = 0.9
 _ONE = round(1.0 / _STEP)
 _WINDOW = np.hanning(len(_PROFILE) + 2)[1:-1]
-_CURVE_DEGREE = 5
+_CURVE_DEGREE = 7
 
 
 @dataclass(frozen=True)
@@ -143,8 +143,8 @@ def _slopes(image: Array, points: Array, normals: Array, reach: float) -> Array:
 
 
 def _shifts(source: Array, target: Array, points: Array, normals: Array) -> tuple[Array, Found, Found]:
-    """(N,) signed distance in pixels along the normal to the best likeness in the target, whether there is one, and whether the place of the
-    edge is sharp enough in the source for the distance to mean anything.
+    """For each point (N,): the signed distance in pixels along the normal to the best likeness in the target, whether
+    there is one, and whether the edge is also sharp enough in the source for the distance to mean anything.
     """
     near, far = (_slopes(image, points, normals, _REACH) for image in (source, target))
     count = round(2 * _REACH / _STEP) + 1

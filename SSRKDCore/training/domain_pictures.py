@@ -22,7 +22,7 @@ _LOW, _HIGH, _LIMIT = 5.0, 95.0, 4.0
 
 def quiet_room() -> DomainRandomisation:
     """An exposure in which nothing happens but a spectrum of 70 kV."""
-    shares = {item.name: 0.0 for item in fields(DomainRandomisation) if item.name.endswith("_share")}
+    shares: dict[str, Any] = {item.name: 0.0 for item in fields(DomainRandomisation) if item.name.endswith("_share")}
     display = replace(DomainRandomisation().display, curve_share=0.0, contrast_share=0.0)
     return replace(
         DomainRandomisation(), **shares, kilovolts=(70.0, 70.0), scatter_per_cm=(0.0, 0.0), half_per_mm=(50.0, 50.0),

@@ -26,7 +26,7 @@ from SSRKDCore.trust.bone_sizes import SIZE_NAMES, WIDTHS
 from SSRKDCore.trust.domain_distance import fit_domain
 from SSRKDCore.trust.error_model import COVERAGE, fit_error_model
 from SSRKDCore.trust.limits import fit_limit, quantile_limit
-from SSRKDCore.trust.reference import FILE_NAME, TrustReference, save_reference
+from SSRKDCore.trust.reference import FILE_NAME, TrustReference, model_identity, save_reference
 from SSRKDCore.trust.training_observation import RESOLUTION, observation
 from SSRKDCore.trust.vertex_terms import TERM_NAMES
 
@@ -63,8 +63,8 @@ def fit_reference(
     """
     if len(folders) < FEWEST_CASES:
         raise InputError(f"{len(folders)} cases are too few to say what is usual: give at least {FEWEST_CASES}.")
-    sha256 = str(model.card.get("weights", {}).get("sha256"))
-    settings = {"model": sha256, "cases": [folder.name for folder in folders], "seed": seed, "terms": TERM_NAMES}
+    identity = model_identity(model)
+    settings = {"model": identity, "cases": [folder.name for folder in folders], "seed": seed, "terms": TERM_NAMES}
     log = ResultLog(work, settings)
     for index in range(len(log.records), len(folders)):
         if cancelled is not None and cancelled():
@@ -81,10 +81,10 @@ def fit_reference(
         "resolution": RESOLUTION,
         "coverage": COVERAGE,
     }
-    return reference_from(log.records, sha256, provenance)
+    return reference_from(log.records, identity, provenance)
 
 
-def reference_from(records: Sequence[Observation], sha256: str, provenance: Mapping[str, Any]) -> TrustReference:
+def reference_from(records: Sequence[Observation], identity: str, provenance: Mapping[str, Any]) -> TrustReference:
     """The reference from what `observation` kept of each case, in order."""
     # Pairs of neighbours hold one plain and one changed exposure; every third pair is held out.
     held = [index // 2 % _HELD_OUT == _HELD_OUT - 1 for index in range(len(records))]
@@ -95,7 +95,7 @@ def reference_from(records: Sequence[Observation], sha256: str, provenance: Mapp
     sizes = np.where(np.isfinite(sizes), sizes, np.nanmean(sizes, axis=0))
     widths = [SIZE_NAMES.index(name) for name in WIDTHS]
     reference = TrustReference(
-        model_sha256=sha256,
+        model_sha256=identity,
         images=images,
         sizes=fit_domain(sizes),
         size_spread=float(sizes[:, widths].mean(axis=1).std(ddof=1)),

@@ -39,6 +39,7 @@ _IMPLANT_CM2 = (1.0, 5.0)
 _SIZE_SPREADS = (2.6, 4.0)
 # Share of a bone's volume in pieces apart from it: knees of the training stay below 0.1.
 _PIECES = (0.2, 0.5)
+_TOO_MANY = 3
 # Without a reference: no reconstruction whose outlines lie this far off has been seen to be right (mm).
 _OUTLINE_WITHOUT_REFERENCE = (2.5, 3.5)
 
@@ -53,7 +54,9 @@ class Flag:
 
 
 def light_of(flags: Sequence[Flag]) -> str:
-    """The worst light of the flags; green without any."""
+    """The worst light of the flags, and red for three ambers: so much that is unusual at once is no chance. Green without any."""
+    if len(flags) >= _TOO_MANY:
+        return "red"
     return max((flag.light for flag in flags), key=LIGHTS.index, default="green")
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from SSRKDCore.errors import InputError
 from SSRKDCore.json_files import to_json_text
-from SSRKDCore.networks.model_folder import Model
+from SSRKDCore.networks.model_folder import SHAPE_PRIOR_ENTRY, Model
 from SSRKDCore.trust.bone_sizes import SIZE_NAMES, WIDTHS
 from SSRKDCore.trust.domain_distance import DomainDistance
 from SSRKDCore.trust.error_model import ErrorModel
@@ -37,7 +37,7 @@ class TrustReference:
 
     Attributes
     ----------
-    model_sha256: of the weights whose features these are.
+    model_sha256: `model_identity` of the model whose features and errors these are.
     images: distribution of `image_features`. sizes: of the logarithms of `bone_sizes` (12).
     size_spread: standard deviation, over training cases, of the mean logarithm of the six widths.
     limits: by LIMIT_NAMES, from cases held out of the distributions.
@@ -149,12 +149,20 @@ def load_reference(path: str | Path) -> TrustReference:
         raise InputError(f"{path} is damaged ({type(error).__name__}): {_AGAIN}.") from error
 
 
+def model_identity(model: Model) -> str:
+    """What a reference belongs to: SHA-256 of the weights, and of the shape prior where the model brings one, as both make surfaces."""
+    parts = [model.card.get("weights", {}).get("sha256"), (model.card.get(SHAPE_PRIOR_ENTRY) or {}).get("sha256")]
+    return "+".join(str(part) for part in parts if part)
+
+
 def reference_of(model: Model) -> TrustReference:
-    """The reference beside a model. Raises InputError when there is none, or it belongs to other weights."""
+    """The reference beside a model. Raises InputError when there is none, or it belongs to other weights or another shape prior."""
     path = Path(model.path) / FILE_NAME
     if not path.is_file():
         raise InputError(f"The model '{model.name}' brings no {FILE_NAME}: {_AGAIN}.")
     reference = load_reference(path)
-    if reference.model_sha256 != model.card.get("weights", {}).get("sha256"):
-        raise InputError(f"The {FILE_NAME} beside the model '{model.name}' belongs to other weights: {_AGAIN}.")
+    if reference.model_sha256 != model_identity(model):
+        raise InputError(
+            f"The {FILE_NAME} beside the model '{model.name}' belongs to other weights or another shape prior: {_AGAIN}."
+        )
     return reference

@@ -216,18 +216,16 @@ def test_a_model_is_started_from_as_it_is_or_with_a_silent_second_channel(untrai
 
 
 def test_persons_stay_together_and_the_three_uses_apart(tmp_path: Path) -> None:
+    write_knee_case(tmp_path / "first")
+    case = load_case(tmp_path / "first")
+    names = {name: path.name for name, path in case.radiographs.items()}
+    references = {name: path.name for name, path in case.reference.items()}
     folders = []
     for index in range(8):
-        folders.append(write_knee_case(tmp_path / f"c{index}", provenance={"subject": f"p{index // 2}"}, size=1.0)) if (
-            index < 2
-        ) else folders.append(tmp_path / f"c{index}")
-        if index >= 2:
-            shutil.copytree(tmp_path / "c0", folders[-1])
-            case = load_case(folders[-1])
-            names = {name: path.name for name, path in case.radiographs.items()}
-            references = {name: path.name for name, path in case.reference.items()}
-            save_case(folders[-1], f"c{index}", case.side, case.rig, names, "line_integral", references, "ct.nrrd",
-                      {"subject": f"p{index // 2}"})  # fmt: skip
+        folder = shutil.copytree(tmp_path / "first", tmp_path / f"c{index}")
+        person = {"subject": f"p{index // 2}"}
+        save_case(folder, f"c{index}", case.side, case.rig, names, "line_integral", references, "ct.nrrd", person)
+        folders.append(folder)
     split = split_for_finetuning(folders, seed=3)
     uses = [split.training, split.stopping, split.held_out]
     assert sorted(folder for use in uses for folder in use) == sorted(folders)

@@ -134,10 +134,16 @@ def test_clipped_bone_is_known_and_said() -> None:
 
 
 def test_exchanged_black_and_white_is_seen() -> None:
-    clean = leg()
+    clean = read_radiograph(SAMPLE / "ap.dcm", "ap").pixels
     made = prepared_for_network(Radiograph((3.0 - clean).astype(np.float32)))
     assert "black and white" in made.remarks[0] and made.warnings
     assert np.corrcoef(made.image.ravel(), clean.ravel())[0, 1] > 0.999
+
+
+def test_what_may_be_air_or_a_blade_is_left_alone_and_said() -> None:
+    image = (3.0 - leg()).astype(np.float32)
+    made = prepared_for_network(Radiograph(image))
+    assert made.image is image and made.coverage.all() and "look at it" in made.warnings[0]
 
 
 @pytest.mark.parametrize("inverted", [False, True])

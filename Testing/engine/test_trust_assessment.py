@@ -16,6 +16,7 @@ from synthetic_knee import synthetic_knee
 from trust_scenes import FEATURES, USUAL_SIZES, outlines, usual_measures, usual_reference
 from vtkmodules.util.numpy_support import vtk_to_numpy
 
+from SSRKDCore import cli
 from SSRKDCore.anatomy import BONE_NAMES
 from SSRKDCore.cases import load_case
 from SSRKDCore.errors import InputError
@@ -27,7 +28,7 @@ from SSRKDCore.trust import assessment, fit_reference
 from SSRKDCore.trust.assessment import NOTHING, Assessment, assess, judged, write_uncertainty
 from SSRKDCore.trust.bone_sizes import SIZE_NAMES
 from SSRKDCore.trust.case_measures import Encoded
-from SSRKDCore.trust.flags import FLAG_NAMES, flags_of, light_of
+from SSRKDCore.trust.flags import FLAG_NAMES, Flag, flags_of, light_of
 from SSRKDCore.trust.measured_page import page
 from SSRKDCore.trust.measured_tables import tables
 from SSRKDCore.trust.reference import LIMIT_NAMES, load_reference, reference_of, save_reference
@@ -90,6 +91,8 @@ def test_the_worst_flag_gives_the_light_and_comes_first() -> None:
     flags = flags_of(usual_measures(other_side=True, swapped=True), usual_reference())
     assert light_of(flags) == "red" and [flag.name for flag in flags] == ["swapped_views", "other_side"]
     assert light_of([]) == "green"
+    amber = Flag("outline", "amber", "Something.")
+    assert [light_of([amber] * count) for count in (1, 2, 3)] == ["amber", "amber", "red"]
 
 
 def test_a_scale_that_the_images_cannot_tell_is_not_judged() -> None:
@@ -139,6 +142,10 @@ def test_a_reference_of_other_weights_is_refused(tmp_path: Path) -> None:
         reference_of(model)
     save_reference(tmp_path / "trust.safetensors", usual_reference())
     assert reference_of(model).provenance == {"command": "a test"}
+    # A shape prior changes the surfaces, so what was fitted without it no longer holds.
+    refined = replace(model, card={**model.card, "shape_prior": {"sha256": "2" * 64}})
+    with pytest.raises(InputError, match="shape prior"):
+        reference_of(refined)
 
 
 def test_without_a_reference_it_is_amber_at_best_and_a_failure_is_red(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,3 +268,24 @@ def test_the_bundled_model_brings_a_reference_that_knows_the_sample(repository: 
     assert "failed" not in found[0].figures and found[0].light != "red", found[0].reasons
     assert set(found[0].interval) == set(BONE_NAMES)
     assert found[1].light == "red" and found[1].figures["flags"]["swapped_views"] == "red"
+
+
+def test_the_command_tells_its_trust_unless_told_not_to(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sample = repository / "Resources" / "SampleCase"
+    words = ["reconstruct", "--ap", sample / "ap.dcm", "--lateral", sample / "lateral.dcm", "--resolution", 48]
+    assert cli.main([*map(str, words), "--triangles", "2000", "--out", str(tmp_path / "judged")]) == 0
+    report = json.loads((tmp_path / "judged" / "report.json").read_text(encoding="utf-8"))
+    trust = report["trust"]
+    assert trust["light"] in ("green", "amber", "red") and trust["reasons"] and report["timings_s"]["trust"] > 0
+    assert f"Trust: {trust['light']}" in capsys.readouterr().out
+    assert all((tmp_path / "judged" / name).is_file() for name in trust["uncertainty_files"].values())
+    # The files' surfaces are the ones that were written, of as many triangles as asked for.
+    reader = vtk.vtkXMLPolyDataReader()
+    reader.SetFileName(str(tmp_path / "judged" / "femur_uncertainty.vtp"))
+    reader.Update()
+    assert reader.GetOutput().GetNumberOfPolys() == report["bones"]["femur"]["triangles"] <= 2000
+    assert cli.main([*map(str, words), "--no-trust", "--out", str(tmp_path / "plain")]) == 0
+    assert "trust" not in json.loads((tmp_path / "plain" / "report.json").read_text(encoding="utf-8"))
+    assert not list((tmp_path / "plain").glob("*_uncertainty.vtp"))

@@ -16,7 +16,6 @@ from SSRKDCore.drr.siddon import line_integrals
 from SSRKDCore.drr.volume_reader import read_ct
 from SSRKDCore.geometry.presets import preset
 from SSRKDCore.geometry.rig import Rig
-from SSRKDCore.surface_files import write_surface
 
 Image = NDArray[np.float32]
 PIXELS = 72
@@ -56,8 +55,3 @@ def expose(folder: Path, look: Callable[[Image], Image]) -> None:
     names = {view.name: f"{view.name}.nrrd" for view in rig.views}
     surfaces = {name: f"{name}.ply" for name in knee_surfaces(case.side)} if case.reference else None
     save_case(folder, case.id, case.side, rig, names, "line_integral", surfaces, "ct.nrrd", case.provenance)
-
-
-def rewrite_reference(folder: Path, bone: str, surface: object) -> None:
-    """Another surface as the truth of a bone."""
-    write_surface(folder / f"{bone}.ply", surface)
