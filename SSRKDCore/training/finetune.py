@@ -10,7 +10,7 @@ from typing import Any
 from SSRKDCore.cases import load_case
 from SSRKDCore.errors import InputError
 from SSRKDCore.json_files import write_json
-from SSRKDCore.networks.model_folder import Model
+from SSRKDCore.networks.model_folder import Model, shape_prior_path
 from SSRKDCore.training.accepted_model import put_in_place
 from SSRKDCore.training.finetune_batches import RadiographBatches, StoppingPoints
 from SSRKDCore.training.finetune_comparison import WORSE, compared
@@ -193,6 +193,7 @@ def _written(
         model_input=job.model.input,
         licence=job.licence or str(job.model.card.get("licence", "see the model that it was made from")),
         segmenter=job.model.segmenter if settings.enhancement else None,
+        shape_prior=shape_prior_path(job.model),
         extra={"finetuning": finetuned},
         folder=folder,
     )
