@@ -8,16 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from baseline_knee import MIRROR, baseline_model, baseline_rig, bone_radiographs
 from knee_model import knee_model
 from safetensors.numpy import load_file, save_file
 
 from SSRKDCore.anatomy import BONES
+from SSRKDCore.cases import save_case
+from SSRKDCore.cli import main
 from SSRKDCore.errors import InputError
 from SSRKDCore.evaluation.exact_distances import surface_distances
+from SSRKDCore.evaluation.methods import load_method
 from SSRKDCore.geometry.field_of_view import FieldOfView
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.grid import Grid
+from SSRKDCore.json_files import read_json
+from SSRKDCore.networks import model_folder
 from SSRKDCore.networks.model_folder import load_model, save_model
 from SSRKDCore.population.closest_points import vertex_normals
 from SSRKDCore.radiographs.radiograph import Radiograph
@@ -30,6 +36,7 @@ from SSRKDCore.refinement.shape_prior import SCHEMA, read_shape_prior, shape_pri
 from SSRKDCore.shape_fit.contour_match import mesh_edges
 from SSRKDCore.shape_fit.fitted_knee import FittedKnee
 from SSRKDCore.surface import Surface
+from SSRKDCore.surface_files import write_surface
 
 _MODEL = baseline_model()
 _GRID = Grid.cube((0.0, 0.0, 0.0), 160.0, 96)
@@ -281,3 +288,35 @@ def test_the_whole_chain_refines_only_when_asked(tmp_path: Path) -> None:
         assert len(asked.moved_mm) + len(told) == len(found)
         for name in asked.moved_mm:
             assert not np.array_equal(asked.surfaces[name].vertices, asked.network_surfaces[name].vertices)
+
+
+def test_methods_and_reports_say_whether_bones_were_refined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = _model_folder(tmp_path, prior=True)
+    refined, alone = (load_method(kind, str(folder), 64, "cpu") for kind in ("model", "network"))
+    assert refined.settings["shape_prior"] == load_model(folder).card["shape_prior"]
+    assert "shape_prior" not in alone.settings and alone.name == f"{refined.name}, network alone"
+
+    rig = baseline_rig()
+    network = knee_model(rig)
+    seeing = replace(network, path=folder, card=load_model(folder).card)
+    monkeypatch.setattr(model_folder, "load_model", lambda name=None: seeing)
+    truth = _true_knee()
+    case = tmp_path / "cases" / "knee"
+    case.mkdir(parents=True)
+    for view, image in zip(rig.views, bone_radiographs(truth, rig), strict=True):
+        sitk.WriteImage(sitk.GetImageFromArray(image), str(case / f"{view.name}.nrrd"))
+    for name, bone in truth.items():
+        write_surface(case / f"{name}.ply", bone)
+    names = {view.name: f"{view.name}.nrrd" for view in rig.views}
+    save_case(case, "knee", "right", rig, names, "line_integral", {name: f"{name}.ply" for name in truth})
+
+    reports = {}
+    for choice in ("--refine", "--no-refine"):
+        out = tmp_path / choice
+        words = ["evaluate", "--cases", str(case.parent), "--out", str(out), "--resolution", "64", "--device", "cpu"]
+        assert main([*words, choice]) == 0
+        reports[choice] = read_json(out / "report.json", "a report")
+    assert [reports[choice]["model"]["refined"] for choice in reports] == [True, False]
+    assert "--no-refine" in reports["--no-refine"]["command"]
+    errors = [report["cases"]["knee"]["bones"]["femur"]["exact_assd_mm"] for report in reports.values()]
+    assert errors[0] != errors[1]
