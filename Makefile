@@ -14,7 +14,7 @@ CURVE_HELPER_STEPS ?= 100
 VOLUME_STEPS ?= 1200
 KNEES ?= 4
 
-.PHONY: help demo test lint engine-tests module-tests screenshots bench measurements real-input model ablation baselines table experiments curves trust realism sample-case clean
+.PHONY: help demo test lint engine-tests module-tests screenshots bench measurements real-input model ablation baselines table experiments curves keep trust realism sample-case clean
 
 help:
 	@echo "make demo         set up, and reconstruct the bundled sample into demo/"
@@ -29,6 +29,7 @@ help:
 	@echo "make table        Table 1: our model, its network alone, and the three baselines on the same knees"
 	@echo "make experiments  the paper's figures and the tests beyond them, on KNEES=$(KNEES) knees each (half an hour)"
 	@echo "make curves       learning curves and numbers of views, by many small trainings (hours)"
+	@echo "make keep         tables and pictures of these, written to docs/measured/experiments"
 	@echo "make trust        what the traffic light is judged by, and how well it judges, written to docs/measured/trust"
 	@echo "make realism      synthetic CT beside the real one (needs DATA=$(DATA) and make model's shape model)"
 	@echo "make sample-case  make the bundled sample case again (needs DATA=$(DATA))"
@@ -123,6 +124,10 @@ experiments: $(VENV)/tests
 	$(EXPERIMENT) external --data $(DATA) --out $(RESULTS)/external
 	$(EXPERIMENT) error-map --cases $(SYNTHETIC) --limit 20 --shape-model $(WORK)/shape_model.npz --out $(RESULTS)/error-map
 	$(EXPERIMENT) self-assessment --cases $(SYNTHETIC) --limit 20 --out $(RESULTS)/self-assessment
+
+# Tables and pictures of whatever experiment has finished go with the project.
+keep: $(VENV)/tests
+	$(BIN)/python -m SSRKDCore.evaluation.experiments.keep $(RESULTS) --out docs/measured/experiments
 
 curves: $(VENV)/tests
 	set -e; for name in learning-curve-labelled learning-curve-unlabelled views; do \

@@ -15,6 +15,7 @@ from SSRKDCore.evaluation.experiments.registry import EXPERIMENTS, Finish, Reque
 from SSRKDCore.evaluation.table_one import TABLE_WORDS, differences_to_first, table_one
 from SSRKDCore.evaluation.tables import write_differences, write_measures, write_table_one
 from SSRKDCore.json_files import write_json
+from SSRKDCore.training.code_version import commit, today
 
 
 def result_rows(results: Sequence[CaseResult]) -> list[tuple[dict[str, str], BoneComparison]]:
@@ -79,6 +80,8 @@ def write_experiment(
         "experiment": name,
         "title": title,
         "command": command,
+        "commit": commit(),
+        "date": today(),
         "unit": "mm",
         "budget": budget,
         "notes": list(plan.notes),

@@ -1,0 +1,95 @@
+"""Keep the results of experiments with the project: `python -m SSRKDCore.evaluation.experiments.keep RESULTS --out DIR`.
+
+Of each experiment its table and its pictures, and one page that names the command, the commit and the budget of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from SSRKDCore.errors import InputError
+from SSRKDCore.json_files import read_json
+from SSRKDCore.output_folder import complete_folder
+from SSRKDCore.training.code_version import today
+from SSRKDCore.training.program import exit_code_of
+
+TABLES = ("table.csv", "differences.csv")
+#: A picture that is larger is not kept: histories of repositories never forget.
+MAXIMUM_PICTURE_BYTES = 600_000
+_REPORT = "report.json"
+
+
+def kept_experiments(results: Path) -> dict[str, Path]:
+    """Folder name -> folder of every finished experiment in `results`. Raises InputError where there is none."""
+    found = {path.parent.name: path.parent for path in sorted(results.glob(f"*/{_REPORT}"))}
+    if not found:
+        raise InputError(
+            f"{results} holds no finished experiment: run `ssrkd experiment NAME --out {results}/NAME` first."
+        )
+    return found
+
+
+def keep(results: Path, out: Path, commit: str) -> None:
+    """Write OUT anew; `commit` is what experiments ran at that do not say it themselves."""
+    found = kept_experiments(results)
+    sections = []
+    with complete_folder(out, overwrite=True) as folder:
+        for name, source in found.items():
+            report = read_json(source / _REPORT, "the report of an experiment")
+            target = folder / name
+            target.mkdir()
+            for table in TABLES:
+                if (source / table).is_file():
+                    shutil.copyfile(source / table, target / table)
+            pictures = [str(picture) for picture in report.get("pictures", []) if Path(str(picture)).suffix == ".png"]
+            shown = [picture for picture in pictures if _small_enough(source / picture)]
+            for picture in shown:
+                (target / picture).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source / picture, target / picture)
+            sections.append(_section(name, report, shown, commit))
+        text = f"# Experiments\n\nWritten by `python -m SSRKDCore.evaluation.experiments.keep`, {today()}. Distances are exact, in mm.\n\n"
+        (folder / "README.md").write_text(text + "\n".join(sections), encoding="utf-8")
+
+
+def _small_enough(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size <= MAXIMUM_PICTURE_BYTES
+
+
+def _section(name: str, report: Mapping[str, Any], pictures: list[str], commit: str) -> str:
+    lines = [
+        f"## {name}: {report.get('title', name)}",
+        "",
+        f"`{report.get('command', '')}`, commit {report.get('commit', commit)}. {report.get('budget', '')}",
+        "",
+        *(f"{note}\n" for note in report.get("notes", [])),
+        "| point | exact ASSD, mean over the bones | worst bone | bones not found |",
+        "|---|---|---|---|",
+    ]
+    for point, bones in report.get("tables", {}).items():
+        row = bones.get("all", {})
+        lines.append(f"| {point} | {_figure(row, 'mean')} | {_figure(row, 'worst')} | {row.get('failed', 0)} |")
+    return "\n".join([*lines, "", *(f"![{report.get('title', name)}]({name}/{picture})\n" for picture in pictures)])
+
+
+def _figure(row: Mapping[str, Any], kind: str) -> str:
+    value = (row.get("exact_assd_mm") or {}).get(kind)
+    return "-" if value is None else f"{float(value):.2f}"
+
+
+def main() -> int:
+    """Copy tables and pictures of finished experiments, with a page that names their commands."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("results", type=Path, help="folder of experiments' folders")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write, replaced if it is there")
+    parser.add_argument("--commit", default="unknown", help="that the experiments ran at, where they do not say")
+    arguments = parser.parse_args()
+    return exit_code_of("keep", lambda: keep(arguments.results, arguments.out, arguments.commit))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
