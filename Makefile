@@ -134,8 +134,10 @@ curves: $(VENV)/tests
 	  $(EXPERIMENT) $$name --cases $(SYNTHETIC) --limit 8 --config configs/compact.json --work $(WORK) \
 	  --steps $(CURVE_STEPS) --helper-steps $(CURVE_HELPER_STEPS) --out $(RESULTS)/$$name; done
 
+# Fitted on knees of another seed: on those that the network learnt from it is surer than it should be.
 trust: $(VENV)/tests
-	$(BIN)/python -m SSRKDCore.trust.fit_reference --model Resources/Models/compact --cases $(WORK)/population
+	$(BIN)/ssrkd population --shape-model $(WORK)/shape_model.npz --cases 48 --seed 515 --voxel 0.9 --metal-share 0.08 --no-radiographs --out $(WORK)/trust-population
+	$(BIN)/python -m SSRKDCore.trust.fit_reference --model Resources/Models/compact --cases $(WORK)/trust-population
 	$(BIN)/python -m SSRKDCore.trust.measure --model Resources/Models/compact $(foreach set,synthetic-room unseen-room unseen-c_arm unseen-paper,--cases $(WORK)/test-cases/$(set)) --count 14 --stand-ins 4 --spoiled 4 --data $(DATA) --out docs/measured/trust --overwrite
 
 realism: $(VENV)/tests

@@ -10,20 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from SSRKDCore.anatomy import BONE_NAMES
+from SSRKDCore.errors import InputError
 from SSRKDCore.evaluation.exact_distances import signed_distances
 from SSRKDCore.evaluation.field_of_view import DEFAULT_MARGIN_MM, inside_by, scoring_box, without_cut_faces
 from SSRKDCore.networks.model_folder import Model
+from SSRKDCore.reconstruction.network_input import prepare_network_input
 from SSRKDCore.reconstruction.pipeline import Reconstruction, reconstruct
 from SSRKDCore.surface import Surface
-from SSRKDCore.training.case_volume import load_case_volume
+from SSRKDCore.training.case_volume import CaseVolume, load_case_volume
 from SSRKDCore.trust.bone_sizes import size_vector
 from SSRKDCore.trust.case_measures import CaseMeasures, Encoded, case_measures
-from SSRKDCore.trust.training_images import exposure_of_volume
+from SSRKDCore.trust.training_images import TrainingExposure, exposure_of_volume
 
 Array = NDArray[np.float64]
 
 SAMPLES_A_BONE = 500
 RESOLUTION = 128
+_ATTEMPTS = 5
 
 
 def observation(folder: Path, model: Model, seed: int, index: int, device: str = "cpu") -> dict[str, Any]:
@@ -41,7 +44,7 @@ def observation(folder: Path, model: Model, seed: int, index: int, device: str =
     features = []
     kept: list[Encoded] = []
     for changed in (index % 2 == 1, True, False):
-        exposure = exposure_of_volume(volume, generator, changed)
+        exposure = _readable_exposure(volume, generator, changed, model)
         if not kept:
             result = reconstruct(
                 exposure.radiographs, exposure.rig, model, RESOLUTION, device, side=exposure.side,
@@ -68,6 +71,22 @@ def observation(folder: Path, model: Model, seed: int, index: int, device: str =
     }
 
 
+def _readable_exposure(
+    volume: CaseVolume, generator: np.random.Generator, changed: bool, model: Model
+) -> TrainingExposure:
+    """An exposure that a model reads: now and then training's changes leave nothing of an image, which a user would be refused."""
+    left = _ATTEMPTS
+    while True:
+        exposure, left = exposure_of_volume(volume, generator, changed), left - 1
+        try:
+            prepare_network_input(exposure.radiographs, exposure.rig, model)
+        except InputError:
+            if not left:
+                raise
+        else:
+            return exposure
+
+
 def _metal(provenance: Mapping[str, Any]) -> str:
     """Which metal a synthetic case was given; "none" where it does not say."""
     tissue = provenance.get("tissue")
@@ -81,7 +100,6 @@ def described(radiographs: Any, rig: Any, model: Model, device: str) -> Array:
     from SSRKDCore.networks.xray_network import XrayReconstructionNetwork
     from SSRKDCore.reconstruction.devices import choose_device
     from SSRKDCore.reconstruction.encoding import encode_images
-    from SSRKDCore.reconstruction.network_input import prepare_network_input
     from SSRKDCore.trust.image_features import image_features
 
     given = prepare_network_input(radiographs, rig, model)
