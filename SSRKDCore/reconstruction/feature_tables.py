@@ -15,6 +15,8 @@ from torch import Tensor
 
 from SSRKDCore.networks.point_classifier import PointClassifier
 
+_PIXELS_AT_ONCE = 2048
+
 
 @dataclass(frozen=True)
 class FeatureTables:
@@ -26,9 +28,11 @@ class FeatureTables:
         ...; then one row a depth input (the weights of that depth); last the biases. C is the summed width of all
         layers.
     widths: outputs of every layer, in order; their sum is C.
-    hidden_weights: for every layer after the first, [in, out]: the transposed weights on the hidden features.
+    hidden_weights: for every layer after the first, [in, out]: the transposed weights on the hidden features, in
+        `precision`, but the last layer's in float32.
     map_sizes: (h, w) of the feature map of every view.
     has_depth: whether the classifier takes a depth per view.
+    precision: type of the factors of the hidden layers' products.
     """
 
     rows: Tensor
@@ -36,6 +40,7 @@ class FeatureTables:
     hidden_weights: tuple[Tensor, ...]
     map_sizes: tuple[tuple[int, int], ...]
     has_depth: bool
+    precision: torch.dtype
 
     @property
     def first_rows(self) -> tuple[int, ...]:
@@ -64,7 +69,8 @@ def feature_tables(classifier: PointClassifier, view_features: list[Tensor], has
     ----------
     classifier: the point classifier; its features are those of view 0, view 1, ..., then the depths in view 0, view 1,
         ...
-    view_features: feature map [1, F, h, w] of every view, on the device on which the tables shall live.
+    view_features: feature map [1, F, h, w] of every view, on the device on which the tables shall live. Their type is
+        that of the products' factors.
     has_depth: whether the features end with one depth a view.
     """
     parts = classifier.layer_parts()
@@ -80,10 +86,24 @@ def feature_tables(classifier: PointClassifier, view_features: list[Tensor], has
     for features, (height, width) in zip(view_features, map_sizes, strict=True):
         channels = features.shape[1]
         pixels = features[0].permute(1, 2, 0).reshape(height * width, channels)
-        torch.mm(pixels, weights[column : column + channels], out=rows[row : row + height * width])
+        factors = weights[column : column + channels].to(pixels.dtype)
+        _products(pixels, factors, rows[row : row + height * width])
         row += height * width
         column += channels
     rows[row : row + depth_count] = weights[column:]
     rows[-1] = biases
-    hidden_weights = tuple(part.hidden_weight.t().contiguous() for part in parts[1:] if part.hidden_weight is not None)
-    return FeatureTables(rows, widths, hidden_weights, map_sizes, has_depth)
+    precision = view_features[0].dtype
+    hidden = [part.hidden_weight.t().contiguous() for part in parts if part.hidden_weight is not None]
+    # The last layer is small, and its rounding would be that of the logits.
+    hidden_weights = (*(weight.to(precision) for weight in hidden[:-1]), *hidden[-1:])
+    return FeatureTables(rows, widths, hidden_weights, map_sizes, has_depth, precision)
+
+
+def _products(pixels: Tensor, factors: Tensor, out: Tensor) -> None:
+    """pixels [N, F] times factors [F, C] into the float32 `out` [N, C]."""
+    if pixels.dtype == out.dtype:
+        torch.mm(pixels, factors, out=out)
+        return
+    # In parts: a whole rounded table beside the other would cost more time in memory than the product itself.
+    for part, target in zip(pixels.split(_PIXELS_AT_ONCE), out.split(_PIXELS_AT_ONCE), strict=True):
+        target.copy_(torch.mm(part, factors))

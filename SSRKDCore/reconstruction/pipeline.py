@@ -26,6 +26,7 @@ from SSRKDCore.reconstruction.devices import choose_device, with_less_memory
 from SSRKDCore.reconstruction.encoding import encode_images
 from SSRKDCore.reconstruction.network_input import NetworkInput, prepare_network_input, xray_config_of
 from SSRKDCore.reconstruction.octree import SparseOccupancy, evaluate_dense, evaluate_sparse
+from SSRKDCore.reconstruction.precision import DEFAULT_PRECISION, choose_precision, precision_after_move
 from SSRKDCore.reconstruction.refined_bones import refined_bones
 from SSRKDCore.reconstruction.sampler import PointSampler
 from SSRKDCore.reconstruction.swapped_views import WARNING, views_look_swapped
@@ -111,6 +112,7 @@ def reconstruct(
     encoded: Callable[[NetworkInput, list[torch.Tensor]], None] | None = None,
     style: Model | None = None,
     refine: bool = True,
+    precision: str = DEFAULT_PRECISION,
 ) -> Reconstruction:
     """Reconstruct patella, femur, fibula and tibia from calibrated radiographs.
 
@@ -130,6 +132,7 @@ def reconstruct(
     encoded: receives what the network was given and its feature maps, for whoever assesses the result (see trust).
     style: a style model that gives the radiographs the look of simulated ones first (see style_transfer); None does not.
     refine: fit the shape prior that the model brings, if any, to the network's bones and the radiographs' edges (see refinement).
+    precision: "float32", or "bfloat16" on a device that computes in it (see precision).
 
     Raises InputError for unusable input, for "no bone found", and when memory is short everywhere; Cancelled.
     """
@@ -143,6 +146,7 @@ def reconstruct(
         )
     prior = shape_prior_of(model) if refine else None
     place = choose_device(device)
+    choose_precision(precision, place)
     stages, warnings = _Stages(), list(rig.check())
     _ask(cancelled)
     _tell(progress, 0.0, "preparing the radiographs")
@@ -175,6 +179,7 @@ def reconstruct(
             cancelled,
             order_warning if check_view_order else None,
             encoded,
+            precision_after_move(precision, place, say),
         )
 
     occupancy, used = with_less_memory(classify, place, say)
@@ -235,6 +240,7 @@ def _classify(
     cancelled: Callable[[], bool] | None,
     order_warning: Callable[[], None] | None,
     encoded: Callable[[NetworkInput, list[torch.Tensor]], None] | None,
+    precision: torch.dtype,
 ) -> SparseOccupancy:
     """Labels and logits on the grid, with the network on a device; it goes back to where it was afterwards.
 
@@ -247,7 +253,7 @@ def _classify(
         network.to(device)
         _tell(progress, 0.02, "reading the radiographs")
         with stages.stage("encode"):
-            features = encode_images(network, network_input.images, device)
+            features = encode_images(network, network_input.images, device, precision)
         if encoded is not None:
             encoded(network_input, features)
         _ask(cancelled)

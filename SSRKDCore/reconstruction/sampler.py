@@ -44,7 +44,8 @@ def feature_map_projection(view: View, map_size: tuple[int, int], align_corners:
 class PointSampler:
     """The network's logits at any point, from tables that are computed once.
 
-    Equal to `network.query` at the projections of the points, up to rounding (1e-4 in the logits).
+    Equal to `network.query` at the projections of the points, up to rounding (1e-4 in the logits of float32 feature
+    maps). With bfloat16 maps the hidden layers compute in that; positions, interpolation and last layer are float32.
 
     Parameters
     ----------
@@ -148,11 +149,15 @@ class PointSampler:
     def _classify(self, rows: Tensor, weights: Tensor) -> Tensor:
         """Logits [N, classes] of the points with these table rows and weights."""
         tables = self.tables
-        from_features = _weighted_sums(tables.rows, rows, weights).split(tables.widths, dim=1)
-        hidden = from_features[0]
-        for weight, skip in zip(tables.hidden_weights, from_features[1:], strict=True):
+        sums = _weighted_sums(tables.rows, rows, weights)
+        *inner, last = tables.widths
+        # One conversion for all hidden layers; none in float32.
+        skips = sums[:, :-last].to(tables.precision).split(inner, dim=1)
+        hidden = skips[0]
+        for weight, skip in zip(tables.hidden_weights[:-1], skips[1:], strict=True):
             hidden = torch.addmm(skip, functional.leaky_relu_(hidden, NEGATIVE_SLOPE), weight)
-        return hidden
+        hidden = functional.leaky_relu_(hidden.to(sums.dtype), NEGATIVE_SLOPE)
+        return torch.addmm(sums[:, -last:], hidden, tables.hidden_weights[-1])
 
 
 def _weighted_sums(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:

@@ -46,7 +46,7 @@ def views_look_swapped(
     margin = _MARGIN_OF_CUBE * field_of_view.size
     axes = [np.linspace(low[i] + margin, high[i] - margin, _SAMPLES_A_SIDE) for i in range(3)]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    exchanged = encode_images(network, given.images.flip(1), features[0].device)
+    exchanged = encode_images(network, given.images.flip(1), features[0].device, features[0].dtype)
 
     def entropy(maps: list[Tensor]) -> float:
         logits = torch.from_numpy(PointSampler(network, maps, given.views, field_of_view).logits(points))

@@ -141,8 +141,8 @@ Without refinement.
 ## Known failures
 
 - Trained on simulated radiographs only: on real ones expect much larger errors (see the README for what it gives on a real pair).
-- Geometry is taken as told: a wrong magnification or angle gives a wrong bone. The traffic light (docs/trust.md) sees views that contradict one
-  another, and not a scale that is wrong in both.
+- Geometry is taken as told: a wrong magnification or angle gives a wrong bone. The traffic light (docs/trust.md) sees views that
+  contradict one another, and not a scale that is wrong in both.
 - Children, casts, severe deformity, fractures, flexion beyond 40 degrees, one view missing: never seen.
 - The fibula and the back of the patella are seen by few rays and are the least certain.
 """

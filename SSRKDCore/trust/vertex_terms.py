@@ -98,7 +98,7 @@ def vertex_terms(
     changed = []
     for gamma in _GAMMAS:
         images = _exposed(given.images, gamma, generator)
-        maps = encode_images(network, images, features[0].device)
+        maps = encode_images(network, images, features[0].device, features[0].dtype)
         changed.append(margins(PointSampler(network, maps, given.views, field_of_view), everything))
     low, high = field_of_view.bounds
     depth = np.minimum(everything - low, high - everything).min(axis=1)

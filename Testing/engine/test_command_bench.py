@@ -6,11 +6,13 @@ import argparse
 import json
 
 import pytest
+import torch
 
 from SSRKDCore.commands import bench
 from SSRKDCore.errors import InputError
 from SSRKDCore.json_files import to_json_text
-from SSRKDCore.reconstruction import benchmark
+from SSRKDCore.reconstruction import benchmark, speed
+from SSRKDCore.reconstruction.precision import supported_precisions
 
 
 def _arguments(*words: str) -> argparse.Namespace:
@@ -22,7 +24,9 @@ def _arguments(*words: str) -> argparse.Namespace:
 def test_figures_of_the_compact_network(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(benchmark, "NAIVE_SLICE", 3000)
     monkeypatch.setattr(benchmark, "REPETITIONS", 1)
-    result = bench.run(_arguments("--architecture", "compact", "--resolution", "64"))
+    result = bench.run(
+        _arguments("--architecture", "compact", "--resolution", "64", "--repeats", "2", "--warm-up", "0")
+    )
     assert result["labels_identical"] is True
     assert result["max_logit_difference"] < 1e-4
     assert result["speedup"] > 1
@@ -52,7 +56,9 @@ def test_wrong_labels_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
         return occupancy
 
     monkeypatch.setattr(benchmark, "evaluate_sparse", careless)
-    result = bench.run(_arguments("--architecture", "compact", "--resolution", "48"))
+    result = bench.run(
+        _arguments("--architecture", "compact", "--resolution", "48", "--repeats", "1", "--warm-up", "0")
+    )
     assert result["labels_identical"] is False
     assert result["exit_code"] == 1
 
@@ -60,3 +66,58 @@ def test_wrong_labels_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_resolution_out_of_range() -> None:
     with pytest.raises(InputError, match="resolution"):
         bench.run(_arguments("--resolution", "7"))
+
+
+def test_speed_of_every_precision_without_the_published_path(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--architecture", "compact", "--resolution", "48", "--repeats", "3", "--warm-up", "1", "--no-naive")
+    result = bench.run(_arguments(*words))
+    assert result["exit_code"] == 0 and "speedup" not in result
+    measured = result["speed"]["compact"]
+    assert (measured["device"], measured["repeats"], measured["warm_up"]) == ("cpu", 3, 1)
+    supported = supported_precisions(torch.device("cpu"))
+    assert tuple(measured["precisions"]) == supported
+    for name in supported:
+        figures = measured["precisions"][name]
+        for values in figures["seconds"].values():
+            assert 0 < values["lowest"] <= values["median"] <= values["highest"]
+        assert figures["peak_memory_bytes"] > 50e6
+        assert figures["labels_differing_share"] == figures["labels_differing"] / 48**3
+    exact = measured["precisions"]["float32"]
+    assert (exact["ratio_to_float32"], exact["labels_differing"], exact["largest_displacement_mm"]) == (1.0, 0, 0.0)
+    shown = capsys.readouterr().out
+    assert "median of 3 turns after 1 of warm-up" in shown
+    assert json.loads(to_json_text(result))["speed"]["compact"]["threads"] == torch.get_num_threads()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_a_gpu_that_was_not_measured_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--architecture", "compact", "--resolution", "32", "--repeats", "1", "--warm-up", "0", "--no-naive")
+    result = bench.run(_arguments(*words))
+    assert "this machine has none" in result["not_run"]["cuda"]
+    assert "No CUDA device was measured" in capsys.readouterr().out
+    with pytest.raises(InputError, match="'cuda' is not available"):
+        bench.run(_arguments("--device", "cuda"))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--repeats", "0"), "repeats"),
+        (("--warm-up", "-1"), "warm-up"),
+        (("--no-naive", "--full-naive"), "contradict"),
+    ],
+)
+def test_turns_that_make_no_sense(words: tuple[str, ...], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        bench.run(_arguments(*words))
+
+
+def test_every_stage_begins_and_ends_with_an_idle_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without waiting, a GPU's work would be counted in the stage that first reads its result, or in none."""
+    order: list[str] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: order.append("wait"))
+    clock = speed.StageClock(torch.device("cuda"))
+    with clock.stage("encode"):
+        order.append("work")
+    assert order == ["wait", "work", "wait"]
+    assert clock.seconds["encode"] > 0

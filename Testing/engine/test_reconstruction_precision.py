@@ -1,0 +1,127 @@
+"""Rounded factors: where they are allowed, how far they may move a logit, and what stays as exact as it was."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from knee_model import knee_model, shadow_radiographs
+from test_reconstruction_sampler import FIELD_OF_VIEW, SIZE, VIEWS, _features, _network, _points
+
+from SSRKDCore.errors import InputError
+from SSRKDCore.geometry.presets import preset
+from SSRKDCore.reconstruction import precision
+from SSRKDCore.reconstruction.encoding import encode_images
+from SSRKDCore.reconstruction.pipeline import reconstruct
+from SSRKDCore.reconstruction.precision import (
+    choose_precision,
+    precision_after_move,
+    supported_precisions,
+    with_encoders_in,
+)
+from SSRKDCore.reconstruction.sampler import PointSampler
+
+CPU = torch.device("cpu")
+#: bfloat16 has 8 bits of mantissa: rounding to nearest is off by at most this share.
+ROUNDING = 2.0**-8
+
+
+def test_float32_is_everywhere_and_bfloat16_where_it_is_native() -> None:
+    assert choose_precision("float32", CPU) is torch.float32
+    for name in ("cpu", "cuda", "mps"):
+        device = torch.device(name)
+        assert supported_precisions(device)[0] == "float32"
+        if "bfloat16" not in supported_precisions(device):
+            with pytest.raises(InputError, match=f"{name} device .* not compute in bfloat16 natively"):
+                choose_precision("bfloat16", device)
+    assert supported_precisions(torch.device("mps")) == ("float32",)
+    with pytest.raises(InputError, match="no precision 'float16'"):
+        choose_precision("float16", CPU)
+
+
+def test_a_reconstruction_refuses_what_its_device_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "_has_bfloat16", lambda device: False)
+    rig = preset("room")
+    with pytest.raises(InputError, match="natively: use --precision float32"):
+        reconstruct(shadow_radiographs(rig), rig, knee_model(rig), 32, "cpu", precision="bfloat16")
+
+
+def test_after_a_move_to_a_device_without_it_float32_goes_on_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(precision, "_has_bfloat16", lambda device: device.type == "cuda")
+    assert precision_after_move("bfloat16", torch.device("cuda"), said.append) is torch.bfloat16
+    assert not said
+    assert precision_after_move("bfloat16", CPU, said.append) is torch.float32
+    assert len(said) == 1 and "going on in float32" in said[0]
+
+
+def test_the_network_itself_is_never_rounded() -> None:
+    network = _network("published", True, 2, (16, 8))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    assert with_encoders_in(network, torch.float32) is network
+    rounded = with_encoders_in(network, torch.bfloat16)
+    assert {value.dtype for value in rounded.encoders.parameters()} == {torch.bfloat16}
+    assert rounded.classifier.layers[0].weight is network.classifier.layers[0].weight
+    for name, value in network.state_dict().items():
+        assert value.dtype == torch.float32 and torch.equal(value, before[name])
+
+
+def test_rounded_maps_are_near_the_exact_ones() -> None:
+    network = _network("pixel_centres", True, 2, (16, 8))
+    images = torch.randn(1, 2, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    exact = encode_images(network, images, CPU)
+    rounded = encode_images(network, images, CPU, torch.bfloat16)
+    for a, b in zip(exact, rounded, strict=True):
+        assert (a.dtype, b.dtype) == (torch.float32, torch.bfloat16)
+        # Some twenty roundings in a row, whose errors add up like a random walk.
+        assert 0 < float((a - b.float()).std() / a.std()) < 5 * ROUNDING
+
+
+@pytest.mark.parametrize("hidden", [(6,), (16, 8), (16, 12, 8)])
+def test_logits_of_rounded_maps(hidden: tuple[int, ...]) -> None:
+    network = _network("published", True, 2, hidden)
+    features = _features(network)
+    exact = PointSampler(network, features, VIEWS[:2], FIELD_OF_VIEW).logits(_points())
+    rounded = [maps.bfloat16() for maps in features]
+    found = PointSampler(network, rounded, VIEWS[:2], FIELD_OF_VIEW).logits(_points())
+    assert found.dtype == np.float32
+    assert 0 < np.abs(found - exact).max() < 4 * ROUNDING * np.abs(exact).max()
+
+
+def test_positions_and_depths_are_not_rounded() -> None:
+    """Maps that say their own column, and a depth: rounded positions would give steps of a quarter of a pixel and more."""
+    network = _network("published", True, 2, (6,))
+    last = network.classifier.layers[-1]
+    with torch.no_grad():
+        for parameter in network.classifier.parameters():
+            parameter.zero_()
+        features = network.config.features
+        last.weight[1, 6, 0] = 1.0  # the first channel of the first view
+        last.weight[2, 6 + 2 * features, 0] = 1.0  # the depth in the first view
+    side = network.config.feature_map_size
+    column = torch.zeros(1, features, side, side)
+    column[0, 0] = torch.arange(side)  # small whole numbers are exact in bfloat16
+    maps = [column, torch.zeros_like(column)]
+    inside = _points(500) * 0.2 + 0.8 * np.array(FIELD_OF_VIEW.center)
+    exact = PointSampler(network, maps, VIEWS[:2], FIELD_OF_VIEW).logits(inside)
+    rounded = PointSampler(network, [m.bfloat16() for m in maps], VIEWS[:2], FIELD_OF_VIEW).logits(inside)
+    assert np.ptp(exact[:, 1]) > 0.5 and np.ptp(exact[:, 2]) > 0.1
+    np.testing.assert_array_equal(rounded, exact)
+
+
+@pytest.mark.skipif("bfloat16" not in supported_precisions(CPU), reason="this processor has no bfloat16")
+def test_a_reconstruction_in_bfloat16_is_the_same_knee_within_a_voxel_at_its_rim() -> None:
+    rig = preset("room")
+    model, radiographs = knee_model(rig), shadow_radiographs(rig)
+    by_name = {
+        name: reconstruct(radiographs, rig, model, 64, "cpu", check_view_order=False, precision=name)
+        for name in ("float32", "bfloat16")
+    }
+    exact, rounded = by_name["float32"].labels, by_name["bfloat16"].labels
+    different = exact != rounded
+    assert different.mean() < 1e-3
+    rim = np.zeros(exact.shape, dtype=bool)
+    for axis in range(3):
+        for step in (-1, 1):
+            rim |= np.roll(exact, step, axis) != exact
+    assert rim[different].all()
