@@ -43,7 +43,7 @@ def test_each_radiograph_with_its_own_edges(views: Any) -> None:
 
 def test_colours_of_distance_in_their_views_only(views: Any) -> None:
     import slicer
-    from BiplanarBoneReconLib.scene_comparison import showComparison, summaries
+    from BiplanarBoneReconLib.scene_comparison import coloredModels, showComparison, summaries
     from slicer_host.views import ThreeDView
 
     nodes = [
@@ -64,6 +64,9 @@ def test_colours_of_distance_in_their_views_only(views: Any) -> None:
         assert len(shown) == 4
         for segmentation in nodes:
             assert not segmentation.GetDisplayNode().IsDisplayableInView(node.GetID())
+    # A range of 1 mm: at the panel's 3 mm a good reconstruction is nearly white.
+    for model in coloredModels():
+        model.GetDisplayNode().SetScalarRange(-1.0, 1.0)
     view = ThreeDView(views.viewNode(views.RECONSTRUCTION_VIEW), 200, 200)
     view.look((0.5, -1.0, 0.0))
     picture = view.picture().astype(int)
