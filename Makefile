@@ -14,7 +14,7 @@ CURVE_HELPER_STEPS ?= 100
 VOLUME_STEPS ?= 1200
 KNEES ?= 4
 
-.PHONY: help demo test lint engine-tests module-tests screenshots bench measurements real-input model ablation baselines table experiments curves keep trust realism sample-case clean
+.PHONY: help demo test lint engine-tests module-tests screenshots bench measurements real-input model ablation baselines table experiments curves keep guides trust realism sample-case clean
 
 help:
 	@echo "make demo         set up, and reconstruct the bundled sample into demo/"
@@ -30,6 +30,7 @@ help:
 	@echo "make experiments  the paper's figures and the tests beyond them, on KNEES=$(KNEES) knees each (half an hour)"
 	@echo "make curves       learning curves and numbers of views, by many small trainings (hours)"
 	@echo "make keep         tables and pictures of these, written to docs/measured/experiments"
+	@echo "make guides       cutting guides made on reconstructions, seated on the true bones; errors of measurements"
 	@echo "make trust        what the traffic light is judged by, and how well it judges, written to docs/measured/trust"
 	@echo "make realism      synthetic CT beside the real one (needs DATA=$(DATA) and make model's shape model)"
 	@echo "make sample-case  make the bundled sample case again (needs DATA=$(DATA))"
@@ -133,6 +134,13 @@ curves: $(VENV)/tests
 	set -e; for name in learning-curve-labelled learning-curve-unlabelled views; do \
 	  $(EXPERIMENT) $$name --cases $(SYNTHETIC) --limit 8 --config configs/compact.json --work $(WORK) \
 	  --steps $(CURVE_STEPS) --helper-steps $(CURVE_HELPER_STEPS) --out $(RESULTS)/$$name; done
+
+guides: $(VENV)/tests
+	$(BIN)/python -m SSRKDCore.planning.guide_study --cases $(WORK)/test-cases/unseen-room $(SYNTHETIC) --limit 5 --model Resources/Models/compact --out $(RUNS)/guides
+	mkdir -p docs/measured/guides
+	cp $(addprefix $(RUNS)/guides/,study.json cases.csv guides.png table/table.csv) docs/measured/guides/
+	$(BIN)/python -m SSRKDCore.planning.measurement_errors --cases $(WORK)/test-cases/unseen-room --model Resources/Models/compact --out docs/measured/measurement_errors/unseen-room --overwrite
+	$(BIN)/python -m SSRKDCore.planning.measurement_errors --cases $(SYNTHETIC) --limit 12 --model Resources/Models/compact --out docs/measured/measurement_errors/synthetic-room --overwrite
 
 # Fitted on knees of another seed: on those that the network learnt from it is surer than it should be.
 trust: $(VENV)/tests

@@ -1,12 +1,13 @@
 """How far measurements on reconstructions lie from the same measurements on the reference bones, over cases.
 
-`python -m SSRKDCore.planning.measurement_errors --model MODEL --cases CASES --out DIR`
+`python -m SSRKDCore.planning.measurement_errors --model MODEL --cases CASES --out DIR [--limit N]`
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -134,17 +135,21 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     from SSRKDCore.json_files import write_json
     from SSRKDCore.networks.model_folder import load_model
     from SSRKDCore.output_folder import check_output_folder, complete_folder
+    from SSRKDCore.training.code_version import commit, today
 
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--model", required=True, help="folder of a model")
     parser.add_argument("--cases", required=True, help="folder of cases with references")
     parser.add_argument("--out", required=True, help="new folder for errors.json and errors.csv")
+    parser.add_argument("--limit", type=int, metavar="N", help="only the first N cases (all)")
     parser.add_argument("--resolution", type=int, default=256, help="samples along the field of view (256)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output folder")
     arguments = parser.parse_args(words)
+    if arguments.limit is not None and arguments.limit < 1:
+        parser.error(f"--limit is {arguments.limit}: give at least one case.")
     check_output_folder(arguments.out, arguments.overwrite)
-    folders = find_cases(arguments.cases)
+    folders = find_cases(arguments.cases)[: arguments.limit]
     model = load_model(arguments.model)
     with progress_bar("measurement errors") as progress:
         results = errors_over_cases(
@@ -153,7 +158,12 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     summary = summarised(results)
     report: dict[str, Any] = {
         "schema": SCHEMA,
-        "model": {"name": model.name, "path": str(model.path)},
+        "command": " ".join(
+            ["python -m SSRKDCore.planning.measurement_errors", *(sys.argv[1:] if words is None else words)]
+        ),
+        "commit": commit(),
+        "date": today(),
+        "model": {"name": model.name, "path": str(model.path), "weights_sha256": model.card["weights"]["sha256"]},
         "cases": str(arguments.cases),
         "resolution": arguments.resolution,
         "error_is": "value on the reconstruction minus value on the reference",

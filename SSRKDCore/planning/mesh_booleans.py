@@ -48,7 +48,8 @@ def solid(surface: Surface, what: str) -> Manifold:
 def surface_of(manifold: Manifold) -> Surface:
     """The surface of a solid."""
     mesh = manifold.to_mesh64()
-    return Surface(np.asarray(mesh.vert_properties)[:, :3], np.asarray(mesh.tri_verts).astype(np.int64))
+    # The library's own array is read-only, and it would not take it back for another solid.
+    return Surface(np.array(mesh.vert_properties)[:, :3], np.asarray(mesh.tri_verts).astype(np.int64))
 
 
 def box(centre: Array, axes: Array, half_sizes: Array) -> Manifold:
