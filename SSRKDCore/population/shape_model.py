@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from SSRKDCore.anatomy import BONE_NAMES
 from SSRKDCore.errors import InputError
+from SSRKDCore.npz_files import read_arrays, write_arrays
 from SSRKDCore.population.completion import completed
 from SSRKDCore.population.gaussian_process import Scale, low_rank_basis
 from SSRKDCore.population.joint_features import JointFeatures
@@ -164,36 +164,22 @@ class KneeShapeModel:
             arrays[f"{name}_basis"] = self.basis[name].astype(np.float32)
         arrays["mean"], arrays["modes"] = self.pca.mean, self.pca.modes.astype(np.float32)
         arrays["noise"] = np.array(self.pca.noise)
-        beside = path.with_name(f".{path.name}.part{os.getpid()}.npz")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(beside, **arrays)  # type: ignore[arg-type]
-            beside.replace(path)
-        except OSError as error:
-            raise InputError(f"{path} cannot be written ({error.strerror}): choose another file.") from error
-        finally:
-            beside.unlink(missing_ok=True)
+        write_arrays(path, arrays)
 
     @classmethod
     def load(cls, path: str | Path) -> KneeShapeModel:
         """Read a model file. Raises InputError when it is missing, damaged or something else."""
         path = Path(path)
         advice = "make one with `ssrkd shape-model`"
-        if not path.is_file():
-            raise InputError(f"{path} does not exist: {advice}.")
-        if path.stat().st_size > _MAXIMUM_BYTES:
-            raise InputError(f"{path} is larger than 1 GiB, too large for a shape model: {advice}.")
+        arrays = read_arrays(path, "a shape model", advice, _MAXIMUM_BYTES)
         try:
-            with np.load(path, allow_pickle=False) as file:
-                card = json.loads(str(file["card"]))
-                if card.get("schema") != SCHEMA:
-                    raise InputError(f"{path} is a shape model of another version ({card.get('schema')}): {advice}.")
-                return cls._of_file(file, card)
+            card = json.loads(str(arrays["card"]))
+            if card.get("schema") != SCHEMA:
+                raise InputError(f"{path} is a shape model of another version ({card.get('schema')}): {advice}.")
+            return cls._of_file(arrays, card)
         except InputError:
             raise
-        except (
-            Exception
-        ) as error:  # A damaged archive fails in any way that reading can fail; each means the same here.
+        except Exception as error:  # Arrays that do not belong together fail in many ways; each means the same here.
             raise InputError(f"{path} is damaged or not a shape model: {advice}.") from error
 
     @classmethod

@@ -8,7 +8,6 @@ have a mean and principal components. Klima et al. 2016 use polynomials in tetra
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from SSRKDCore.anatomy import BONE_NAMES
 from SSRKDCore.errors import InputError
+from SSRKDCore.npz_files import read_arrays, write_arrays
 from SSRKDCore.pictures.contour_generator import vertex_normals
 from SSRKDCore.population.shape_model import KneeShapeModel
 from SSRKDCore.surface import Surface
@@ -122,31 +122,17 @@ class IntensityModel:
 
     def save(self, path: Path) -> None:
         """Write .npz: arrays and JSON text only, beside first, then renamed. Raises InputError where that is not possible."""
-        beside = path.with_name(f".{path.name}.part{os.getpid()}.npz")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(beside, card=np.array(json.dumps(self.card)), mean=self.mean, modes=self.modes)
-            beside.replace(path)
-        except OSError as error:
-            raise InputError(f"{path} cannot be written ({error.strerror}): choose another file.") from error
-        finally:
-            beside.unlink(missing_ok=True)
+        write_arrays(path, {"card": np.array(json.dumps(self.card)), "mean": self.mean, "modes": self.modes})
 
     @classmethod
     def load(cls, path: Path) -> IntensityModel:
         """Read a file of `save`. Raises InputError when it is missing, too large, damaged or something else."""
         advice = "make one with `python -m SSRKDCore.evaluation.baselines.fit_intensity_model`"
-        if not path.is_file():
-            raise InputError(f"{path} does not exist: {advice}.")
-        if path.stat().st_size > _MAXIMUM_BYTES:
-            raise InputError(f"{path} is larger than 64 MiB, too large for an intensity model: {advice}.")
+        arrays = read_arrays(path, "an intensity model", advice, _MAXIMUM_BYTES)
         try:
-            with np.load(path, allow_pickle=False) as file:
-                card = json.loads(str(file["card"]))
-                mean, modes = file["mean"].astype(np.float64), file["modes"].astype(np.float64)
-        except (
-            Exception
-        ) as error:  # A damaged archive fails in any way that reading can fail; each means the same here.
+            card = json.loads(str(arrays["card"]))
+            mean, modes = arrays["mean"].astype(np.float64), arrays["modes"].astype(np.float64)
+        except (KeyError, ValueError) as error:
             raise InputError(f"{path} is damaged or not an intensity model: {advice}.") from error
         fitting = mean.shape == (VALUE_COUNT,) and modes.ndim == 2 and modes.shape[1] == VALUE_COUNT
         if not isinstance(card, dict) or card.get("schema") != SCHEMA or not fitting:
