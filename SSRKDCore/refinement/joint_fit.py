@@ -132,6 +132,8 @@ def _run(
         normal += np.diag(inverse[free] ** 2)
         right -= (inverse * offset)[free]
         step = np.asarray(np.linalg.solve(normal, right), dtype=np.float64)
+        if not np.isfinite(step).all():
+            raise InputError("The shape model could not be fitted to the network's bones.")
         state = only(state, free, step)
         if np.abs(rows @ step).max() < _CONVERGED_MM:
             break
