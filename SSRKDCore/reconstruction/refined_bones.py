@@ -27,13 +27,15 @@ class RefinedBones:
     ----------
     surfaces: bone -> closed surface, LPS mm, as `bone_surfaces` makes them. labels: (nz, ny, nx); None where nothing was refined.
     moved_mm: bone -> mean distance in mm from the network's surface.
-    warnings: which bones, or that all of them, are as the network saw them, and why.
+    warnings: which bones, or that all of them, are as the network saw them, and why; which are fitted without the network.
+    overruled: bones fitted to the radiographs' edges against the network (see `refinement.doubted_network`).
     """
 
     surfaces: dict[str, Surface] = field(default_factory=dict)
     labels: NDArray[np.uint8] | None = None
     moved_mm: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    overruled: tuple[str, ...] = ()
 
 
 def refined_bones(
@@ -54,6 +56,12 @@ def refined_bones(
         reason = str(error)[0].lower() + str(error)[1:]
         return RefinedBones(warnings=(f"The bones are the network's own, without refinement: {reason}",))
     warnings = tuple(result.kept.values())
+    if result.overruled:
+        moves = ", ".join(f"{name} by {result.moved_mm[name]:.1f} mm" for name in result.overruled)
+        warnings += (
+            "The network's bones lie beside the edges in the radiographs, so the shape model was fitted to these edges without it, which "
+            f"moved {moves}: look at the outlines before using the result.",
+        )
     if len(result.kept) == len(result.moved_mm):
         return RefinedBones(warnings=warnings)
     labels, _ = keep_one_piece(result.occupancy.labels)
@@ -62,4 +70,5 @@ def refined_bones(
         labels,
         {name: value for name, value in result.moved_mm.items() if name not in result.kept},
         warnings,
+        result.overruled,
     )

@@ -48,9 +48,11 @@ _FEWEST_MATCHES = 50
 
 @dataclass(frozen=True)
 class JointFit:
-    """The knee's parameters, and the mean distance in mm of its surface from the network's before edges counted."""
+    """The knee's parameters, the start that its pose is about, and the mean distance in mm of its surface from the network's before edges
+    counted."""
 
     state: KneeState
+    start: KneeState
     network_distance_mm: float
 
 
@@ -98,7 +100,7 @@ def fit_jointly(
     for index, stage in enumerate(WITH_EDGES):
         progress(0.4 + 0.6 * index / len(WITH_EDGES))
         state, _ = _run(knee, state, start, stage, bones, vertices, images[stage.blur_mm], edges, field_of_view)
-    return JointFit(state, distance)
+    return JointFit(state, start, distance)
 
 
 def _run(

@@ -39,7 +39,7 @@ def deformed(
     surface: Surface,
     chosen: Indices,
     edges: Indices,
-    bone: NetworkBone,
+    bone: NetworkBone | None,
     images: Sequence[EdgeImage],
     field_of_view: FieldOfView,
 ) -> Surface:
@@ -50,7 +50,7 @@ def deformed(
     surface: of the fitted shape model, LPS mm.
     chosen: (n,) vertices that are compared with the network's surface.
     edges: (E, 2) of the mesh, see `mesh_edges`.
-    bone: what the network saw.
+    bone: what the network saw; None leaves it to the edges.
     images: edges of all views at the finest scale.
     field_of_view: LPS mm.
     """
@@ -75,7 +75,7 @@ def _observed(
     outward: Array,
     chosen: Indices,
     edges: Indices,
-    bone: NetworkBone,
+    bone: NetworkBone | None,
     images: Sequence[EdgeImage],
     field_of_view: FieldOfView,
 ) -> tuple[Array, Array, Array]:
@@ -83,14 +83,16 @@ def _observed(
 
     outward: (V, 3) normals along which the process moves vertices.
     """
-    normals = vertex_normals(surface.vertices, surface.faces)[chosen]
-    matched, distance = distances_along_normals(
-        bone, surface.vertices[chosen], normals, field_of_view, _SURFACE_REACH_MM
-    )
-    own = chosen[matched]
-    rows = [basis[own] * np.einsum("ij,ij->i", outward[own], normals[matched])[:, None]]
-    distances = [distance]
-    weights = [cauchy_weights(distance, _SURFACE_NOISE_MM, DEPENDENT_SURFACE_POINTS)]
+    rows, distances, weights = [], [], []
+    if bone is not None:
+        normals = vertex_normals(surface.vertices, surface.faces)[chosen]
+        matched, distance = distances_along_normals(
+            bone, surface.vertices[chosen], normals, field_of_view, _SURFACE_REACH_MM
+        )
+        own = chosen[matched]
+        rows.append(basis[own] * np.einsum("ij,ij->i", outward[own], normals[matched])[:, None])
+        distances.append(distance)
+        weights.append(cauchy_weights(distance, _SURFACE_NOISE_MM, DEPENDENT_SURFACE_POINTS))
     for image in images:
         points = grazed_points(surface, edges, np.array(image.view.source), field_of_view)
         distance, strength = image.along_normals(points.positions, points.normals, _EDGE_REACH_MM)

@@ -16,10 +16,12 @@ from SSRKDCore.grid import Grid
 from SSRKDCore.population.shape_model import KneeShapeModel
 from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.reconstruction.octree import SparseOccupancy
+from SSRKDCore.refinement.doubted_network import DOUBTED_MM, Evidence, fit_on_edges
 from SSRKDCore.refinement.joint_fit import WITH_EDGES, chosen_vertices, fit_jointly
 from SSRKDCore.refinement.local_deformation import deformed
 from SSRKDCore.refinement.network_bones import NetworkBone, network_bones
 from SSRKDCore.refinement.refined_volume import RefinedBone, refined_occupancy
+from SSRKDCore.shape_fit.contour_fit import FINE
 from SSRKDCore.shape_fit.contour_match import template_edges
 from SSRKDCore.shape_fit.fitted_knee import FittedKnee
 from SSRKDCore.shape_fit.silhouette_edges import EdgeImage
@@ -36,8 +38,8 @@ LEAST_SHARE_NEAR = 0.75
 _NEAR_MM = 6.0
 _PIXELS = 400
 _MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
-#: The fibula takes part in the fit and stays as the network saw it: too few are in the shape model, which made the fibulae of legs that it
-#: had not seen worse.
+#: The fibula takes part in the fit and stays as the network saw it, unless the radiographs speak against the network's: too few are in the
+#: shape model, which made the fibulae of legs that it had not seen worse.
 REFINED = ("patella", "femur", "tibia")
 # Shafts run along z: where each bone with one goes on, away from the joint.
 _AWAY = {"femur": 1.0, "tibia": -1.0, "fibula": -1.0}
@@ -52,11 +54,13 @@ class Refinement:
     occupancy: labels and depths on the grid, of which surfaces are made.
     moved_mm: bone -> mean distance of the network's surface from the refined one.
     kept: bone -> why the network's own bone stays, in words.
+    overruled: bones that are fitted to the radiographs' edges, because the network's lie beside these (see `doubted_network`).
     """
 
     occupancy: SparseOccupancy
     moved_mm: Mapping[str, float]
     kept: Mapping[str, str]
+    overruled: tuple[str, ...] = ()
 
 
 def refine(
@@ -90,26 +94,42 @@ def refine(
     images = _edges(radiographs, right_rig)
     edges = template_edges(prior)
     field_of_view = right_rig.field_of_view
-    fit = fit_jointly(knee, bones, images, edges, field_of_view, lambda done: progress(0.6 * done))
+    fit = fit_jointly(knee, bones, images, edges, field_of_view, lambda done: progress(0.4 * done))
     fitted, chosen = knee.surfaces(fit.state), chosen_vertices(knee)
     finest = images[WITH_EDGES[-1].blur_mm]
+    evidence = None
+    if fit.network_distance_mm > DOUBTED_MM:
+        on_edges = fit_on_edges(knee, fit, images, edges, field_of_view, lambda done: progress(0.4 + 0.2 * done))
+        fitted = knee.surfaces(on_edges)
+        seen = {n: s.transformed(_MIRROR) if mirrored else s for n, s in found.items()}
+        evidence = Evidence.of(seen, fitted, edges, finest, field_of_view)
     volumes: dict[str, RefinedBone] = {}
     moved: dict[str, float] = {}
     kept: dict[str, str] = {}
+    overruled = []
     for index, name in enumerate(BONE_NAMES):
         progress(0.6 + 0.08 * index)
         if name not in bones:
             continue
-        if name not in REFINED:
-            volumes[name] = _ended(name, found[name], found[name])
-            continue
-        surface = deformed(fitted[name], chosen[name], edges[name], bones[name], finest, field_of_view)
-        moved[name], reason = _judged(surface, bones[name])
-        if reason:
-            kept[name] = f"The {name} is the network's own, without refinement: {reason}."
-        refined = found[name] if reason else (surface.transformed(_MIRROR) if mirrored else surface)
+        surface = fitted[name]
+        if name in REFINED:
+            surface = deformed(surface, chosen[name], edges[name], bones[name], finest, field_of_view)
+        move, reason = _judged(surface, bones[name])
+        doubted = evidence is not None and (bool(reason) or evidence.knee_is_better)
+        if doubted and evidence is not None and evidence.speaks_for(name):
+            # What the radiographs contradict is no data for the bone that replaces it.
+            surface = deformed(fitted[name], chosen[name], edges[name], None, finest, field_of_view)
+            if np.isfinite(surface.vertices).all():
+                overruled.append(name)
+                move, reason = _mean_gap(surface, bones[name]), ""
+        if name in REFINED or name in overruled:
+            moved[name] = move
+            if reason:
+                kept[name] = f"The {name} is the network's own, without refinement: {reason}."
+        taken = name in moved and name not in kept
+        refined = (surface.transformed(_MIRROR) if mirrored else surface) if taken else found[name]
         volumes[name] = _ended(name, refined, found[name])
-    return Refinement(refined_occupancy(volumes, grid), moved, kept)
+    return Refinement(refined_occupancy(volumes, grid), moved, kept, tuple(overruled))
 
 
 def _edges(radiographs: Sequence[Radiograph], rig: Rig) -> dict[float, list[EdgeImage]]:
@@ -122,12 +142,18 @@ def _edges(radiographs: Sequence[Radiograph], rig: Rig) -> dict[float, list[Edge
             coverage, _ = resample_to_view(radiograph.coverage.astype(np.float32), view, target)
         seen.append((image, coverage, target))
     images = {
-        stage.blur_mm: [EdgeImage.of(image, coverage, view, stage.blur_mm) for image, coverage, view in seen]
-        for stage in WITH_EDGES
+        blur: [EdgeImage.of(image, coverage, view, blur) for image, coverage, view in seen]
+        for blur in {stage.blur_mm for stage in (*WITH_EDGES, *FINE)}
     }
     if any(image.strong <= 0 for of_scale in images.values() for image in of_scale):
         raise InputError("A radiograph shows no edges inside the field of view.")
     return images
+
+
+def _mean_gap(surface: Surface, bone: NetworkBone) -> float:
+    """Mean distance (mm) of the network's surface from the nearest point of the refined one, however far."""
+    gap, _ = NetworkBone.of(surface).tree.query(bone.vertices[:: max(1, len(bone.vertices) // 4000)])
+    return float(gap.mean())
 
 
 def _judged(surface: Surface, bone: NetworkBone) -> tuple[float, str]:

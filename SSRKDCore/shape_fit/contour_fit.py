@@ -6,7 +6,7 @@ Medical Image Analysis 15, 2011, and the same group's biplane work of 2012; see 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,17 +95,22 @@ def fit_contours(
         state = start
         for stage in coarse:
             state = _run(knee, state, start, stage, images[stage.blur_mm], network, field_of_view)
-        cost = _judged(knee, state, start, images[coarse[-1].blur_mm], network, field_of_view, coarse[-1]).cost
+        cost = judged_contours(knee, state, start, images[coarse[-1].blur_mm], network, field_of_view, coarse[-1]).cost
         if best is None or cost < best[0]:
             best = cost, state, start
     if best is None:
         raise ValueError("a fit needs at least one start")
     _, state, start = best
-    for index, stage in enumerate(fine):
-        progress(0.6 + 0.4 * index / len(fine), "matching contours")
-        state = _run(knee, state, start, stage, images[stage.blur_mm], network, field_of_view)
-    last = (*coarse, *fine)[-1]
-    result = _judged(knee, state, start, images[last.blur_mm], network, field_of_view, last)
+    result = fit_finely(
+        knee,
+        state,
+        start,
+        images,
+        network,
+        field_of_view,
+        fine,
+        lambda done: progress(0.6 + 0.4 * done, "matching contours"),
+    )
     if result.matched_share < _LEAST_MATCHED:
         raise InputError(
             f"Only {100 * result.matched_share:.0f} % of the fitted knee's contours lie on edges of the radiographs: "
@@ -114,13 +119,39 @@ def fit_contours(
     return result
 
 
+def fit_finely(
+    knee: FittedKnee,
+    state: KneeState,
+    start: KneeState,
+    images: Mapping[float, Sequence[EdgeImage]],
+    edges: Mapping[str, NDArray[np.int64]],
+    field_of_view: FieldOfView,
+    stages: Sequence[Stage] = FINE,
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> ContourFit:
+    """The fit from a state that is near already, and how well it lies on edges; a poor one is the caller's to refuse.
+
+    Parameters
+    ----------
+    state: where it goes on from. start: whose pose the prior is about.
+    images: EdgeImages of all views by the scale of each stage.
+    edges: of the templates, see `template_edges`.
+    progress: receives a fraction 0..1.
+    """
+    for index, stage in enumerate(stages):
+        progress(index / len(stages))
+        state = _run(knee, state, start, stage, images[stage.blur_mm], edges, field_of_view)
+    last = stages[-1]
+    return judged_contours(knee, state, start, images[last.blur_mm], edges, field_of_view, last)
+
+
 def _run(
     knee: FittedKnee,
     state: KneeState,
     start: KneeState,
     stage: Stage,
     images: Sequence[EdgeImage],
-    network: dict[str, NDArray[np.int64]],
+    network: Mapping[str, NDArray[np.int64]],
     field_of_view: FieldOfView,
 ) -> KneeState:
     free = free_parameters(knee, stage)
@@ -160,22 +191,33 @@ def cauchy_weights(distances: Array, noise_mm: float, dependent: float) -> Array
     return 1.0 / ((1.0 + (distances / (_ROBUST * noise_mm)) ** 2) * noise_mm**2 * dependent)
 
 
-def _judged(
+def contour_costs(distances: Array, weights: Array, reach_mm: float) -> Array:
+    """(N,) 0..1 of contour points: how far their edge lies, as a share of the reach; a point without an edge costs as much as one there.
+
+    distances, weights: (N,) as `EdgeImage.along_normals` gives them.
+    """
+    scaled = np.where(weights > 0, np.minimum(np.abs(distances) / reach_mm, 1.0), 1.0)
+    return np.asarray(weights * scaled + (1.0 - weights))
+
+
+def judged_contours(
     knee: FittedKnee,
     state: KneeState,
     start: KneeState,
     images: Sequence[EdgeImage],
-    network: dict[str, NDArray[np.int64]],
+    network: Mapping[str, NDArray[np.int64]],
     field_of_view: FieldOfView,
     stage: Stage,
 ) -> ContourFit:
-    """How well a state's contours lie on edges. A point without an edge costs as much as one at the reach; the cost is the mean over
-    the bones, so that a long contour does not drown the patella's."""
+    """How well a state's contours lie on edges within the reach of a stage.
+
+    The cost is the mean over the bones of `contour_costs`, so that a long contour does not drown the patella's. Raises InputError for a
+    knee outside the field of view.
+    """
     matches = matched_contours(knee, state, images, network, field_of_view, stage.reach_mm)
     if not len(matches.weights):
         raise InputError("The fitted knee lies outside the field of view: the fit failed; check images and rig.")
-    scaled = np.where(matches.weights > 0, np.minimum(np.abs(matches.distances) / stage.reach_mm, 1.0), 1.0)
-    costs = matches.weights * scaled + (1.0 - matches.weights)
+    costs = contour_costs(matches.distances, matches.weights, stage.reach_mm)
     cost = float(
         np.mean([costs[matches.bones == i].mean() for i in range(len(BONE_NAMES)) if (matches.bones == i).any()])
     )
