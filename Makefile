@@ -113,9 +113,18 @@ baselines: $(VENV)/tests
 METHODS := --method model --method network --method ssm=$(WORK)/shape_model.npz \
 	--method ssim=$(WORK)/shape_model.npz,$(WORK)/intensity_model.npz --method volume-cnn=$(WORK)/volume-cnn/model
 
+# The rows of SSR-KD without its parts: the students of `make ablation`, which comes first.
+ABLATED := $(WORK)/ablation-$(ABLATION_STEPS)
+PARTS := --method "without unlabelled cases:network=$(ABLATED)/labelled-only/model" \
+	--method "with pseudo labels:network=$(ABLATED)/with-pseudo-labels/model" \
+	--method "and distillation:network=$(ABLATED)/with-distillation/model" \
+	--method "and enhancement (in full):network=$(ABLATED)/with-enhancement/model"
+
 table: $(VENV)/tests
 	$(EXPERIMENT) table $(METHODS) --cases $(WORK)/test-cases/unseen-room --out $(RESULTS)/table-unseen-legs
 	$(EXPERIMENT) table $(METHODS) --cases $(SYNTHETIC) --limit 12 --out $(RESULTS)/table-synthetic
+	$(EXPERIMENT) table $(PARTS) --cases $(WORK)/test-cases/unseen-room --out $(RESULTS)/table-parts-unseen-legs
+	$(EXPERIMENT) table $(PARTS) --cases $(SYNTHETIC) --limit 12 --out $(RESULTS)/table-parts-synthetic
 
 experiments: $(VENV)/tests
 	set -e; for name in separation metal noise calibration renderer gallery; do \
@@ -142,10 +151,12 @@ guides: $(VENV)/tests
 	$(BIN)/python -m SSRKDCore.planning.measurement_errors --cases $(WORK)/test-cases/unseen-room --model Resources/Models/compact --out docs/measured/measurement_errors/unseen-room --overwrite
 	$(BIN)/python -m SSRKDCore.planning.measurement_errors --cases $(SYNTHETIC) --limit 12 --model Resources/Models/compact --out docs/measured/measurement_errors/synthetic-room --overwrite
 
-# Fitted on knees of another seed: on those that the network learnt from it is surer than it should be.
+# Fitted on knees of another seed: on those that the network learnt from it is surer than it should be. Intervals are calibrated on people
+# left out of the shape prior one at a time.
 trust: $(VENV)/tests
 	$(BIN)/ssrkd population --shape-model $(WORK)/shape_model.npz --cases 48 --seed 515 --voxel 0.9 --metal-share 0.08 --no-radiographs --out $(WORK)/trust-population
 	$(BIN)/python -m SSRKDCore.trust.fit_reference --model Resources/Models/compact --cases $(WORK)/trust-population
+	$(BIN)/python -m SSRKDCore.trust.left_out_people --model Resources/Models/compact --data $(DATA) --work $(WORK)/trust-left-out
 	$(BIN)/python -m SSRKDCore.trust.measure --model Resources/Models/compact $(foreach set,synthetic-room unseen-room unseen-c_arm unseen-paper,--cases $(WORK)/test-cases/$(set)) --count 14 --stand-ins 4 --spoiled 4 --data $(DATA) --out docs/measured/trust --overwrite
 
 realism: $(VENV)/tests

@@ -109,6 +109,10 @@ def test_a_linked_store_reads_the_same_samples_and_keeps_its_own_teacher(work: W
     output = {"logits": np.zeros((count, 5)), "features": np.zeros((2, 64)), "index": np.arange(2)}
     linked.write_teacher(0, {0: output, 1: output}, "mine")
     assert linked.teacher_name(0) == "mine" and store.teacher_name(1) is None
+    again = linked_store(linked, [0], tmp_path / "of part")
+    assert again.teacher_name(0) == "mine"
+    again.write_teacher(0, {0: output, 1: output}, "another's")
+    assert again.teacher_name(0) == "another's" and linked.teacher_name(0) == "mine"
     assert linked_store(store, [1], tmp_path / "part").fingerprint == linked.fingerprint
     with pytest.raises(InputError, match="other samples"):
         linked_store(store, [0], tmp_path / "part")

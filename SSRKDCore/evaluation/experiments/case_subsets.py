@@ -40,7 +40,9 @@ def nested_cases(store: SampleStore, labelled: int, unlabelled: int, seed: int) 
 
 
 def linked_store(store: SampleStore, cases: Sequence[int], folder: Path) -> SampleStore:
-    """The store of some cases, made in a new folder or found there; outputs of a CT teacher stay apart for each store.
+    """The store of some cases, made in a new folder or found there.
+
+    What a CT teacher said of them comes along; another teacher's outputs replace it in the new folder alone.
 
     Raises InputError when the folder holds other cases, or samples that have been made again since.
     """
@@ -54,6 +56,8 @@ def linked_store(store: SampleStore, cases: Sequence[int], folder: Path) -> Samp
     folder.mkdir(parents=True, exist_ok=True)
     for case in cases:
         _link(store.folder / store.cases[case].file, folder / store.cases[case].file)
+        if store.teacher_path(case).is_file():
+            _link(store.teacher_path(case), folder / store.teacher_path(case).name)
     write_json(path, value)
     return SampleStore(folder)
 
