@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from SSRKDCore.geometry.field_of_view import FieldOfView
 from SSRKDCore.refinement.joint_fit import JointFit
-from SSRKDCore.shape_fit.contour_fit import FINE, contour_costs, fit_finely, judged_contours
+from SSRKDCore.shape_fit.contour_fit import FINE, LEAST_MATCHED, contour_costs, fit_finely, judged_contours
 from SSRKDCore.shape_fit.contour_match import grazed_points, mesh_edges
 from SSRKDCore.shape_fit.fitted_knee import FittedKnee, KneeState
 from SSRKDCore.shape_fit.silhouette_edges import EdgeImage
@@ -44,8 +44,9 @@ def fit_on_edges(
     edges: Mapping[str, Indices],
     field_of_view: FieldOfView,
     progress: Callable[[float], None] = lambda fraction: None,
-) -> KneeState:
-    """The knee fitted to edges alone, from where a joint fit ended, or the joint fit's own if its outlines lie nearer to edges.
+) -> KneeState | None:
+    """The knee fitted to edges alone, from where a joint fit ended, or the joint fit's own if its outlines lie nearer to edges; None where
+    too few of its outlines lie on edges to believe them rather than the network.
 
     Parameters
     ----------
@@ -56,7 +57,8 @@ def fit_on_edges(
     last = FINE[-1]
     joint = judged_contours(knee, fit.state, fit.start, images[last.blur_mm], edges, field_of_view, last)
     alone = fit_finely(knee, fit.state, fit.start, images, edges, field_of_view, FINE, progress)
-    return alone.state if alone.cost < joint.cost else fit.state
+    better = alone if alone.cost < joint.cost else joint
+    return better.state if better.matched_share >= LEAST_MATCHED else None
 
 
 def outline_cost(

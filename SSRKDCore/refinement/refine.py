@@ -100,9 +100,10 @@ def refine(
     evidence = None
     if fit.network_distance_mm > DOUBTED_MM:
         on_edges = fit_on_edges(knee, fit, images, edges, field_of_view, lambda done: progress(0.4 + 0.2 * done))
-        fitted = knee.surfaces(on_edges)
-        seen = {n: s.transformed(_MIRROR) if mirrored else s for n, s in found.items()}
-        evidence = Evidence.of(seen, fitted, edges, finest, field_of_view)
+        if on_edges is not None:
+            fitted = knee.surfaces(on_edges)
+            seen = {n: s.transformed(_MIRROR) if mirrored else s for n, s in found.items()}
+            evidence = Evidence.of(seen, fitted, edges, finest, field_of_view)
     volumes: dict[str, RefinedBone] = {}
     moved: dict[str, float] = {}
     kept: dict[str, str] = {}

@@ -56,7 +56,8 @@ FLEXION_STARTS = (0.0, 15.0, 30.0)
 DEPENDENT_POINTS = 20.0
 _ROBUST = 2.0
 _CONVERGED_MM = 0.02
-_LEAST_MATCHED = 0.6
+#: A fit of whose contours a smaller share lies on edges has failed.
+LEAST_MATCHED = 0.6
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def fit_contours(
         fine,
         lambda done: progress(0.6 + 0.4 * done, "matching contours"),
     )
-    if result.matched_share < _LEAST_MATCHED:
+    if result.matched_share < LEAST_MATCHED:
         raise InputError(
             f"Only {100 * result.matched_share:.0f} % of the fitted knee's contours lie on edges of the radiographs: "
             "the fit failed; check images and rig."

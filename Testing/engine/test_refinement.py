@@ -164,6 +164,14 @@ def test_where_the_radiographs_contradict_the_network_the_edges_decide_and_that_
     assert any("lie beside the edges" in words and "femur by" in words for words in result.warnings)
 
 
+def test_radiographs_that_show_little_of_a_knee_do_not_speak_against_the_network() -> None:
+    truth = _true_knee()
+    seen = _as_a_network_sees(truth, 4.0)
+    rig = baseline_rig()
+    images = _radiographs({"patella": truth["patella"]}, rig, "right")
+    assert refined_bones(seen, images, rig, "right", _MODEL, _GRID).overruled == ()
+
+
 def test_a_network_that_agrees_with_the_shape_model_is_never_overruled() -> None:
     truth = _true_knee()
     rig = baseline_rig()
