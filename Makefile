@@ -8,13 +8,12 @@ RUNS := training-runs
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 WORKERS ?= 2
 ABLATION_STEPS ?= 1000
-# Steps of the students of the learning curves, of their teachers, and the knees that experiments are measured on.
+# Steps of the students of experiments that train, and the knees that experiments are measured on.
 CURVE_STEPS ?= 400
-CURVE_HELPER_STEPS ?= 100
 VOLUME_STEPS ?= 1200
 KNEES ?= 4
 
-.PHONY: help demo test lint engine-tests module-tests screenshots bench measurements real-input model ablation baselines table experiments curves keep guides trust realism sample-case clean
+.PHONY: help demo test lint engine-tests module-tests screenshots bench measurements real-input model ablation baselines table experiments curves two-sites degradations keep guides trust calibration remedy-cost realism sample-case clean
 
 help:
 	@echo "make demo         set up, and reconstruct the bundled sample into demo/"
@@ -29,9 +28,13 @@ help:
 	@echo "make table        Table 1: our model, its network alone, and the three baselines on the same knees"
 	@echo "make experiments  the paper's figures and the tests beyond them, on KNEES=$(KNEES) knees each (half an hour)"
 	@echo "make curves       learning curves and numbers of views, by many small trainings (hours)"
+	@echo "make two-sites    students of one site on another's images, with and without each remedy (an hour)"
+	@echo "make degradations worse and worse images, with and without remedies, on KNEES=$(KNEES) knees (half an hour)"
 	@echo "make keep         tables and pictures of these, written to docs/measured/experiments"
 	@echo "make guides       cutting guides made on reconstructions, seated on the true bones; errors of measurements"
 	@echo "make trust        what the traffic light is judged by, and how well it judges, written to docs/measured/trust"
+	@echo "make calibration  how well the relative pose of two radiographs is found, written to docs/measured/calibration"
+	@echo "make remedy-cost  what the remedies for real images cost beside a reconstruction, written to docs/measured"
 	@echo "make realism      synthetic CT beside the real one (needs DATA=$(DATA) and make model's shape model)"
 	@echo "make sample-case  make the bundled sample case again (needs DATA=$(DATA))"
 	@echo "make clean        remove everything that these commands made"
@@ -135,14 +138,23 @@ experiments: $(VENV)/tests
 	$(EXPERIMENT) error-map --cases $(SYNTHETIC) --limit 20 --shape-model $(WORK)/shape_model.npz --out $(RESULTS)/error-map
 	$(EXPERIMENT) self-assessment --cases $(SYNTHETIC) --limit 20 --out $(RESULTS)/self-assessment
 
+STUDENTS := --cases $(SYNTHETIC) --config configs/compact.json --work $(WORK) --steps $(CURVE_STEPS) --helpers recipe
+
 # Tables and pictures of whatever experiment has finished go with the project.
 keep: $(VENV)/tests
 	$(BIN)/python -m SSRKDCore.evaluation.experiments.keep $(RESULTS) --out docs/measured/experiments
 
+# Teacher and segmenter are the recipe's: with so few steps a helper of a few cases teaches nothing.
 curves: $(VENV)/tests
-	set -e; for name in learning-curve-labelled learning-curve-unlabelled views; do \
-	  $(EXPERIMENT) $$name --cases $(SYNTHETIC) --limit 8 --config configs/compact.json --work $(WORK) \
-	  --steps $(CURVE_STEPS) --helper-steps $(CURVE_HELPER_STEPS) --out $(RESULTS)/$$name; done
+	set -e; for name in learning-curve-labelled learning-curve-unlabelled; do \
+	  $(EXPERIMENT) $$name $(STUDENTS) --limit 8 --out $(RESULTS)/$$name; done
+	$(EXPERIMENT) views $(STUDENTS) --limit 8 --unlabelled 70 --out $(RESULTS)/views
+
+two-sites: $(VENV)/tests
+	$(EXPERIMENT) two-sites $(STUDENTS) --limit $(KNEES) --out $(RESULTS)/two-sites
+
+degradations: $(VENV)/tests
+	$(EXPERIMENT) degradations --cases $(SYNTHETIC) --limit $(KNEES) --match-style Resources/Models/compact/style.json --out $(RESULTS)/degradations
 
 guides: $(VENV)/tests
 	$(BIN)/python -m SSRKDCore.planning.guide_study --cases $(WORK)/test-cases/unseen-room $(SYNTHETIC) --limit 5 --model Resources/Models/compact --out $(RUNS)/guides
@@ -158,6 +170,12 @@ trust: $(VENV)/tests
 	$(BIN)/python -m SSRKDCore.trust.fit_reference --model Resources/Models/compact --cases $(WORK)/trust-population
 	$(BIN)/python -m SSRKDCore.trust.left_out_people --model Resources/Models/compact --data $(DATA) --work $(WORK)/trust-left-out
 	$(BIN)/python -m SSRKDCore.trust.measure --model Resources/Models/compact $(foreach set,synthetic-room unseen-room unseen-c_arm unseen-paper,--cases $(WORK)/test-cases/$(set)) --count 14 --stand-ins 4 --spoiled 4 --data $(DATA) --out docs/measured/trust --overwrite
+
+calibration: $(VENV)/tests
+	$(BIN)/python -m SSRKDCore.geometry.calibration.pair_study --cases $(SYNTHETIC) --other $(WORK)/test-cases/unseen-room --reconstructed 4 --work $(WORK)/pair-study --out docs/measured/calibration
+
+remedy-cost: $(VENV)/tests
+	$(BIN)/python -m SSRKDCore.reconstruction.remedy_cost --repeats 7 --out docs/measured/remedy_cost.json
 
 realism: $(VENV)/tests
 	$(BIN)/python -m SSRKDCore.population.ct_realism --data $(DATA) --shape-model $(RUNS)/compact/shape_model.npz --out docs/measured --pictures docs/pictures

@@ -36,6 +36,7 @@ from BiplanarBoneReconLib.panel_simulation import SimulationSection
 from BiplanarBoneReconLib.parameters import (
     Alignment,
     BiplanarBoneReconParameterNode,
+    BoneColors,
     Device,
     DistanceKind,
     Frame,
@@ -48,6 +49,7 @@ from BiplanarBoneReconLib.problems import Cancelled, Problem
 from BiplanarBoneReconLib.sample_data import loadSample, registerSampleData
 from BiplanarBoneReconLib.scene_comparison import colorByDistance, comparisonReport
 from BiplanarBoneReconLib.scene_plan import planParts
+from BiplanarBoneReconLib.scene_uncertainty import colorBones
 from BiplanarBoneReconLib.segments import matches
 from BiplanarBoneReconLib.simulation_jobs import simulateJob
 from slicer.i18n import tr as _
@@ -287,11 +289,14 @@ class BiplanarBoneReconLogic(ScriptedLoadableModuleLogic):
         resolution: int = 256,
         device: str = "auto",
         progress: Callable[[float, str], None] | None = None,
+        refine: bool = True,
+        prepare: bool = False,
     ) -> Any:
         """Reconstruct the bones from two radiographs; returns a vtkMRMLSegmentationNode with closed surfaces.
 
         side, geometry, rigFile: as for `inspect`. modelFolder: "" for the bundled model. resolution: samples along a side
-        of the field of view, 32 to 512. progress: called with a fraction 0 to 1 and words.
+        of the field of view, 32 to 512. progress: called with a fraction 0 to 1 and words. refine: fit the model's shape prior.
+        prepare: leave out collimators and fill letters in the images first.
         """
         job = jobs.reconstructJob(
             ap,
@@ -303,8 +308,17 @@ class BiplanarBoneReconLogic(ScriptedLoadableModuleLogic):
             resolution,
             Device(device),
             self._processFactory,
+            refine,
+            prepare,
         )
         return self._finished(job, progress)
+
+    def colorBones(self, reconstruction: Any, by: str = "interval95_mm", range_mm: float = 3.0) -> bool:
+        """Colour reconstructed bones in the module's 3D view by what is known of their error; returns whether that is known.
+
+        by: "interval95_mm", "expected_error_mm" or "" (the bones' own colours).
+        """
+        return colorBones(reconstruction, BoneColors(by), range_mm)
 
     def compare(
         self,

@@ -43,11 +43,17 @@ def detectBallJob(
 
 
 def acceptBallJob(
-    ap: Any, lateral: Any, view: str, side: str, processFactory: Callable[[], EngineProcess] = EngineProcess
+    ap: Any,
+    lateral: Any,
+    view: str,
+    side: str,
+    offset: float | None = None,
+    processFactory: Callable[[], EngineProcess] = EngineProcess,
 ) -> EngineJob:
     """Give a view of the pair's rig the magnification of the ball that was found; the value is the report.
 
-    The rig is the one that both radiographs stand in.
+    The rig is the one that both radiographs stand in. offset: by how many mm the ball lies nearer the detector than the knee's
+    centre; None where that was not measured.
     """
     checkPair(ap, lateral)
     radiograph = ap if view == "ap" else lateral
@@ -64,6 +70,7 @@ def acceptBallJob(
         words = ["calibrate", "ball", *_image(radiograph, folder), *_near(near)]
         words += [f"--diameter={found['measured']['diameter_mm']}", f"--view={view}", f"--rig={folder / 'rig.json'}"]
         words += [f"--side={side}"] if side else []
+        words += [] if offset is None else [f"--offset={offset:g}"]
         return [*words, f"--out={folder / 'calibrated.json'}"]
 
     def place(folder: Path, results: list[dict[str, Any]]) -> dict[str, Any]:

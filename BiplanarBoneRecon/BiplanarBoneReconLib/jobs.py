@@ -28,6 +28,7 @@ from .scene_bones import (
 )
 from .scene_comparison import addComparison
 from .scene_radiographs import addRadiograph, placeOnDetectors
+from .scene_uncertainty import addUncertainty
 from .segments import bonesOf, segmentIds, writeModel, writeSurfaces
 from .texts import REPORT, RIG, attachedJson, attachJson
 
@@ -87,13 +88,19 @@ def reconstructJob(
     resolution: int = 256,
     device: Device = Device.AUTO,
     processFactory: ProcessFactory = EngineProcess,
+    refine: bool = True,
+    prepare: bool = False,
 ) -> EngineJob:
-    """Reconstruct the bones; the value is the segmentation node."""
+    """Reconstruct the bones; the value is the segmentation node.
+
+    refine: fit the model's shape prior. prepare: leave out collimators and fill letters in the images first.
+    """
     checkPair(ap, lateral)
 
     def reconstruct(folder: Path) -> list[str]:
         words = ["reconstruct", *pairArguments(ap, lateral, side, geometry, rigFile, folder)]
         words += [f"--resolution={resolution}", f"--device={device.value}", f"--out={folder / 'result'}"]
+        words += ["--refine" if refine else "--no-refine", "--prepare" if prepare else "--no-prepare"]
         return [*words, f"--model={modelFolder.strip()}"] if modelFolder.strip() else words
 
     def outlines(folder: Path) -> list[str]:
@@ -237,6 +244,7 @@ def _placeBones(folder: Path, report: dict[str, Any], ap: Any, lateral: Any) -> 
     segmentation.SetAttribute(SIDE_ATTRIBUTE, side)
     segmentation.SetAttribute(PATIENT_ATTRIBUTE, patient)
     edges = addOutlines(folder / "outlines.json")
+    uncertain = addUncertainty(folder / "result", report, segmentation)
     item = folderOf(ap)
     if item is None:
         item = newFolder(" ".join(word for word in ("Knee", patient, side) if word))
@@ -249,6 +257,10 @@ def _placeBones(folder: Path, report: dict[str, Any], ap: Any, lateral: Any) -> 
     edgeFolder = newFolder("Edges over the radiographs", item)
     for node in edges:
         put(node, edgeFolder)
+    if uncertain:
+        uncertainFolder = newFolder("Uncertainty", item)
+        for node in uncertain:
+            put(node, uncertainFolder)
     pair = {"ap": ap, "lateral": lateral}
     placeOnDetectors(pair, report["rig"])
     layouts.showRadiographs(pair, report["rig"])

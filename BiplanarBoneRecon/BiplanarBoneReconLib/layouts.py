@@ -155,19 +155,22 @@ def showPlan(segmentation: Any, measurements: Any, table: Any, replaced: list[st
             viewNode(name).SetTableNodeID(node.GetID())
     if segmentation is not None and not replaced:
         segmentation.GetDisplayNode().SetVisibility(True)
-        _showIn(segmentation.GetDisplayNode(), [PLAN_VIEW])
+        letIn(segmentation.GetDisplayNode(), [PLAN_VIEW])
     if segmentation is not None and replaced:
         keepOut(segmentation.GetDisplayNode(), [PLAN_VIEW])
         _faintIn(PLAN_VIEW, segmentation, replaced)
 
 
-def _showIn(display: Any, views: list[str]) -> None:
+def letIn(display: Any, views: list[str]) -> None:
     """Show a display node in these views too: it is limited to some where a comparison keeps it out of others. No list means every view."""
     if display is not None and display.GetNumberOfViewNodeIDs():
         for name in views:
             node = viewNode(name)
             if node is not None:
                 display.AddViewNodeID(node.GetID())
+        # Shown in all that there are: also in those that are yet to come.
+        if all(display.IsDisplayableInView(node.GetID()) for node in _views()):
+            display.RemoveAllViewNodeIDs()
 
 
 def showSlicesAt(segmentation: Any, point: list[float]) -> None:
@@ -177,7 +180,7 @@ def showSlicesAt(segmentation: Any, point: list[float]) -> None:
         return
     layout.SetViewArrangement(layout.SlicerLayoutFourUpView)
     slicer.vtkMRMLSliceNode.JumpAllSlices(slicer.mrmlScene, *point)
-    _showIn(segmentation.GetDisplayNode(), list(_SLICES))
+    letIn(segmentation.GetDisplayNode(), list(_SLICES))
 
 
 def _faintIn(name: str, segmentation: Any, hidden: list[str]) -> None:
@@ -199,15 +202,24 @@ def keepOut(display: Any, views: list[str]) -> None:
     """Show a display node in all the 3D and slice views that it is shown in, but these."""
     if display is None:
         return
-    scene, kept = slicer.mrmlScene, []
-    for kind in ("vtkMRMLViewNode", "vtkMRMLSliceNode"):
-        for index in range(scene.GetNumberOfNodesByClass(kind)):
-            node = scene.GetNthNodeByClass(index, kind)
-            if node.GetLayoutName() not in views and display.IsDisplayableInView(node.GetID()):
-                kept.append(node.GetID())
+    kept = [
+        node.GetID()
+        for node in _views()
+        if node.GetLayoutName() not in views and display.IsDisplayableInView(node.GetID())
+    ]
     # No view at all would mean every view.
     if kept:
         display.SetViewNodeIDs(kept)
+
+
+def _views() -> list[Any]:
+    """The 3D and slice views of the scene."""
+    scene = slicer.mrmlScene
+    return [
+        scene.GetNthNodeByClass(index, kind)
+        for kind in ("vtkMRMLViewNode", "vtkMRMLSliceNode")
+        for index in range(scene.GetNumberOfNodesByClass(kind))
+    ]
 
 
 def linkCameras() -> None:

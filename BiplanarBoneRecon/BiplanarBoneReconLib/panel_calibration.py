@@ -28,6 +28,7 @@ class CalibrationPart:
         report = {} if node is None else ballReport(node.ballView.value)
         self._ui.detectBallButton.enabled = idle and node is not None and self._radiograph(node) is not None
         self._ui.acceptBallButton.enabled = idle and bool(report) and None not in pair
+        self._ui.ballOffsetSpinBox.enabled = node is not None and node.ballOffsetKnown
         lines = [escape(line) for line in ballInWords(report)] if report else []
         lines += [warningLine(line) for line in report.get("warnings", [])]
         self._ui.calibrationLabel.text = "<br>".join(lines)
@@ -53,7 +54,13 @@ class CalibrationPart:
     def _onAccept(self, *_arguments: Any) -> None:
         node = self._panel.parameterNode
         self._panel.run(
-            lambda: acceptBallJob(node.apVolume, node.lateralVolume, node.ballView.value, node.side.value),
+            lambda: acceptBallJob(
+                node.apVolume,
+                node.lateralVolume,
+                node.ballView.value,
+                node.side.value,
+                node.ballOffset if node.ballOffsetKnown else None,
+            ),
             self._accepted,
         )
 

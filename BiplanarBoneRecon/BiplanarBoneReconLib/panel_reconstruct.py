@@ -8,9 +8,12 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
+from . import layouts
 from .dependencies import ensured, missingPackages
 from .jobs import reconstructJob
+from .parameters import BoneColors
 from .problems import Problem
+from .scene_uncertainty import colorBones, hasUncertainty
 from .texts import REPORT, attachedJson, warningLine
 from .trust_light import lightInWords
 
@@ -21,6 +24,8 @@ class ReconstructSection:
     def __init__(self, panel: Any) -> None:
         self._panel = panel
         self._ui = panel.ui
+        self._colored: tuple[Any, ...] | None = None
+        self._ui.boneColorsComboBox.connect("activated(int)", self._onColors)
         self._ui.modelButton.connect("clicked(bool)", self._onModel)
         self._ui.reconstructButton.connect("clicked(bool)", self._onReconstruct)
 
@@ -38,11 +43,33 @@ class ReconstructSection:
         # From the scene, so that a reopened one says it too.
         report = None if node is None else attachedJson(node.reconstruction, REPORT)
         self._ui.trustLabel.text = "" if report is None else lightInWords(report)
+        self._updateColors()
+
+    def _updateColors(self) -> None:
+        """Colour the bones as the parameter node says, when that or the bones have changed."""
+        node = self._panel.parameterNode
+        bones = None if node is None else node.reconstruction
+        known = hasUncertainty(bones)
+        self._ui.boneColorsComboBox.enabled = self._ui.boneColorsRangeSpinBox.enabled = known
+        if node is None:
+            return
+        state = (node.boneColors, node.boneColorsRange, None if bones is None else bones.GetID(), known)
+        if state != self._colored:
+            self._colored = state
+            colorBones(bones, node.boneColors, node.boneColorsRange)
+
+    def _onColors(self, *_arguments: Any) -> None:
+        """The view in which the colours are seen comes up when the user chooses them."""
+        if self._panel.parameterNode is not None and self._panel.parameterNode.boneColors is not BoneColors.PLAIN:
+            layouts.show(layouts.RADIOGRAPHS_LAYOUT)
+            self._colored = None
+            self._updateColors()
 
     def forget(self) -> None:
         """Say nothing about a result that is gone."""
         self._ui.reconstructionLabel.text = ""
         self._ui.trustLabel.text = ""
+        self._colored = None
 
     def _onModel(self, *_arguments: Any) -> None:
         path = qt.QFileDialog.getExistingDirectory(self._panel.window, _("Model folder"), "")
@@ -67,6 +94,8 @@ class ReconstructSection:
                 node.modelFolder,
                 node.resolution.value,
                 node.device,
+                refine=node.refine,
+                prepare=node.prepare,
             ),
             self._done,
         )

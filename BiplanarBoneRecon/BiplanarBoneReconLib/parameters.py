@@ -92,6 +92,22 @@ class Device(_Labelled):
         }
 
 
+class BoneColors(_Labelled):
+    """Values are the point arrays of the engine's files with uncertainty."""
+
+    PLAIN = ""
+    INTERVAL = "interval95_mm"
+    EXPECTED = "expected_error_mm"
+
+    @classmethod
+    def _labels(cls) -> dict:
+        return {
+            cls.PLAIN: _("Bone"),
+            cls.INTERVAL: _("95 % interval (\u00b1 mm)"),
+            cls.EXPECTED: _("Expected error (mm)"),
+        }
+
+
 class Alignment(_Labelled):
     NONE = "none"
     KNEE = "knee"
@@ -163,10 +179,16 @@ class BiplanarBoneReconParameterNode:
     rigFile: str = ""
     ballView: View = View.AP
     ballDiameter: Annotated[float, WithinRange(2.0, 80.0)] = 25.4
+    ballOffsetKnown: bool = False
+    ballOffset: Annotated[float, WithinRange(-400.0, 400.0)] = 0.0
 
     modelFolder: str = ""
     resolution: Resolution = Resolution.STANDARD
     device: Device = Device.AUTO
+    refine: bool = True
+    prepare: bool = False
+    boneColors: BoneColors = BoneColors.PLAIN
+    boneColorsRange: Annotated[float, WithinRange(0.1, 50.0)] = 3.0
 
     reconstruction: vtkMRMLSegmentationNode
     reference: vtkMRMLSegmentationNode

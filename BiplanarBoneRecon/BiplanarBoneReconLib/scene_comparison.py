@@ -11,6 +11,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from . import layouts
+from .color_legend import addLegend
 from .distance_colors import colorNode, scalarRange
 from .frames import turnedAboutZ
 from .hierarchy import folderOf, newFolder, put, remove, removeIfEmpty
@@ -21,9 +22,6 @@ from .texts import attachedJson, attachJson
 SURFACE_ATTRIBUTE, BONE_ATTRIBUTE = "BiplanarBoneRecon.ComparedSurface", "BiplanarBoneRecon.Bone"
 SUMMARY_ATTRIBUTE = "BiplanarBoneRecon.ComparisonSummary"
 _ATTRIBUTE = "BiplanarBoneRecon.Comparison"
-_LEGEND_FONT_SIZE = 10
-#: Shares of the view: narrow and at its edge, beside the bones.
-_LEGEND_WIDTH, _LEGEND_HEIGHT, _LEGEND_RIGHT = 0.12, 0.4, 0.99
 _REPORT = "BiplanarBoneRecon.ComparisonReport"
 _VIEW_OF = {"reconstruction": layouts.RECONSTRUCTION_VIEW, "reference": layouts.REFERENCE_VIEW}
 MEASURES = (
@@ -152,26 +150,14 @@ def _coloredModel(path: Path, surface: str, bone: str) -> Any:
 
 
 def _legend(model: Any, kind: DistanceKind) -> None:
-    # Always a new one: a view draws only the legends that are added while it is there.
-    for index in reversed(range(model.GetNumberOfDisplayNodes())):
-        if model.GetNthDisplayNode(index).IsA("vtkMRMLColorLegendDisplayNode"):
-            slicer.mrmlScene.RemoveNode(model.GetNthDisplayNode(index))
-    legend = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(model)
     titles = {
         ("reconstruction", DistanceKind.SIGNED): _("Reconstruction:\nsigned (mm)"),
         ("reconstruction", DistanceKind.ABSOLUTE): _("Reconstruction:\nabsolute (mm)"),
         ("reference", DistanceKind.SIGNED): _("CT:\nsigned (mm)"),
         ("reference", DistanceKind.ABSOLUTE): _("CT:\nabsolute (mm)"),
     }
-    legend.SetTitleText(titles[model.GetAttribute(SURFACE_ATTRIBUTE), kind])
-    legend.SetSize(_LEGEND_WIDTH, _LEGEND_HEIGHT)
-    legend.SetPosition(_LEGEND_RIGHT, 0.5)
-    legend.SetLabelFormat("%.1f")
-    legend.SetNumberOfLabels(5)
-    for text in (legend.GetTitleTextProperty(), legend.GetLabelTextProperty()):
-        text.SetFontSize(_LEGEND_FONT_SIZE)
-    legend.SetVisibility(True)
-    layouts.restrictTo(legend, [_VIEW_OF[model.GetAttribute(SURFACE_ATTRIBUTE)]])
+    surface = model.GetAttribute(SURFACE_ATTRIBUTE)
+    addLegend(model, titles[surface, kind], [_VIEW_OF[surface]])
 
 
 def _summaryTable(report: dict[str, Any]) -> Any:

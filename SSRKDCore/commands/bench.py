@@ -135,6 +135,12 @@ def _say_speed(name: str, resolution: int, speed: dict[str, Any]) -> None:
             say(f"    {values['median']:8.3f} s  ({values['lowest']:.3f} to {values['highest']:.3f})  {words}")
         memory = figures["peak_memory_bytes"]
         kept = "unknown" if memory is None else f"{memory / 2**30:.2f} GiB"
+        bound = figures["arithmetic_bound"]
+        say(
+            f"    {bound['seconds']['network']:8.3f} s  the arithmetic up to the labels alone: "
+            f"{sum(bound['operations'].values()) / 1e9:.0f} GFLOP at the {bound['operations_per_second'] / 1e9:.0f} GFLOP/s "
+            "of a large product"
+        )
         say(f"    {figures['ratio_to_float32']:.2f} of float32's time in the same turn; peak memory {kept}")
         if precision != "float32":
             displacement = figures["largest_displacement_mm"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     ruler = jobs.add_parser("ruler", help="a ruler: magnification")
     _image_arguments(ruler)
-    ruler.add_argument("--ends", nargs=4, type=float, required=True, metavar=("ROW", "COLUMN", "ROW", "COLUMN"))
+    ruler.add_argument(
+        "--ends",
+        nargs=4,
+        type=float,
+        metavar=("ROW", "COLUMN", "ROW", "COLUMN"),
+        help="two places on it (with --tick: found where they are left out)",
+    )
     known = ruler.add_mutually_exclusive_group(required=True)
     known.add_argument("--length", type=float, metavar="MM", help="between the two ends")
     known.add_argument("--tick", type=float, metavar="MM", help="between neighbouring ticks along the line")
@@ -135,6 +142,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     _check_output(args)
     job = {"ball": _scale, "ruler": _scale, "object": _object, "pair": _pair}[args.job]
     record, rig, extra = job(args)
+    if rig is not None:
+        record = replace(record, warnings=[*record.warnings, *_doubts(rig)])
     result = {**record.to_dict(), **extra, "rig": None, "record": None}
     if rig is not None:
         result |= _write(args, rig, record)
@@ -144,11 +153,23 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
+def _doubts(rig: Rig) -> list[str]:
+    """What keeps a reconstruction with this rig from a green light, in sentences."""
+    from SSRKDCore.geometry.known_geometry import geometry_doubts
+
+    return [
+        f"Not known well enough for millimetres, so a reconstruction is {'not to be used' if doubt.serious else 'amber at best'}: "
+        f"{doubt.words}."
+        for doubt in geometry_doubts(rig)
+    ]
+
+
 def _scale(args: argparse.Namespace) -> tuple[CalibrationRecord, Rig | None, dict[str, Any]]:
     """A ball or a ruler."""
     from SSRKDCore.geometry.calibration.calibration_record import CalibrationRecord
     from SSRKDCore.geometry.calibration.scale_calibration import OFFSET_TOLERANCE_MM, calibrate_scale
     from SSRKDCore.geometry.dicom_rig import fit_view
+    from SSRKDCore.geometry.known_geometry import assumed_preset
     from SSRKDCore.geometry.presets import PRESET_NAMES, preset
     from SSRKDCore.geometry.rig import Rig
     from SSRKDCore.radiographs import read_radiograph
@@ -162,7 +183,8 @@ def _scale(args: argparse.Namespace) -> tuple[CalibrationRecord, Rig | None, dic
     radiograph = read_radiograph(args.image, view_name, args.intensity, given)
     rig = None
     if args.rig is not None:
-        rig = preset(args.rig, args.side) if args.rig in PRESET_NAMES else Rig.load(args.rig)
+        named = args.rig in PRESET_NAMES
+        rig = assumed_preset(preset(args.rig, args.side), args.rig) if named else Rig.load(args.rig)
     warnings = list(radiograph.warnings)
     spacing = _square(radiograph.detector_pixel_spacing, args.image)
     distance = args.source_to_detector or (radiograph.geometry.source_to_detector if radiograph.geometry else None)
@@ -177,7 +199,7 @@ def _scale(args: argparse.Namespace) -> tuple[CalibrationRecord, Rig | None, dic
         spacing, distance = rig.view(name).pixel_spacing[0], rig.view(name).source_to_detector
     measured, candidates = _measured(args, radiograph, spacing, distance)
     values = measured.to_dict()
-    extra = {"candidates": [candidate.to_dict() for candidate in candidates]} if args.job == "ball" else {}
+    extra = {"candidates": [candidate.to_dict() for candidate in candidates]}
     if rig is not None and name is not None and measured.magnification is not None:
         tolerance = args.offset_tolerance
         if tolerance is None:
@@ -193,8 +215,6 @@ def _scale(args: argparse.Namespace) -> tuple[CalibrationRecord, Rig | None, dic
             assumed.append("no pixel spacing on the detector is known, so that no magnification follows")
         uncertainty = {"scale_percent_standard": measured.uncertainty_percent}
         record, rig = CalibrationRecord(args.job, [args.image], values, uncertainty, assumed), None
-    from dataclasses import replace
-
     return replace(record, warnings=warnings), rig, extra
 
 
@@ -207,7 +227,12 @@ def _measured(
         near = None if args.near is None else (args.near[0], args.near[1])
         return measure_ball(radiograph.pixels, args.diameter, spacing, distance, near, args.tolerance)
     from SSRKDCore.geometry.calibration.ruler import measure_ruler, measure_ticks
+    from SSRKDCore.geometry.calibration.ruler_search import measure_found_ruler
 
+    if args.ends is None:
+        if args.tick is None:
+            raise InputError("A ruler of a known length needs its two --ends; one with ticks is found by --tick.")
+        return measure_found_ruler(radiograph.pixels, args.tick, spacing, args.tilt)
     ends = [args.ends[:2], args.ends[2:]]
     if args.length is not None:
         return measure_ruler(ends, args.length, spacing, args.tilt), []
@@ -233,8 +258,6 @@ def _rig_at(rig: Rig, view: Any, spacing: float | None, distance: float | None) 
     )
     middle = ((view.rows - 1) / 2, (view.columns - 1) / 2)
     shift = (middle[0] - row) * pitch[0] * down + (middle[1] - column) * pitch[1] * across
-    from dataclasses import replace
-
     return rig_with_view(rig, replace(moved, detector_origin=tuple(np.array(moved.detector_origin) + shift)))
 
 

@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     from SSRKDCore.evaluation.evaluation_run import unlabelled_words
     from SSRKDCore.evaluation.experiments.experiment_files import write_experiment
-    from SSRKDCore.evaluation.experiments.framework import check_plan, plan_settings, run_plan
+    from SSRKDCore.evaluation.experiments.framework import check_plan, plan_settings, point_results, run_plan
     from SSRKDCore.evaluation.experiments.plot import check_matplotlib
     from SSRKDCore.evaluation.experiments.registry import Request, load_experiment
     from SSRKDCore.evaluation.experiments.result_log import ResultLog
@@ -112,9 +112,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "resolution": args.resolution,
         **plan_settings(plan, args.seed),
     }
-    log = ResultLog(args.out, settings, () if training is None else (training.out.name,))
+    # Files of what is observed are numbered by the points of one run.
+    growing = plan.observe is None
+    log = ResultLog(args.out, settings, () if training is None else (training.out.name,), growing)
+    if log.replaced:
+        say(f"{log.replaced} results were of points or cases that have changed since, and are computed again.")
     if log.records:
-        say(f"{len(log.records)} of {len(plan.points) * len(plan.sources)} results are there already.")
+        there = len(point_results(plan, log))
+        say(f"{there} of {len(plan.points) * len(plan.sources)} results are there already.")
     with progress_bar(args.name) as progress:
         method = next((chosen.reconstruct for chosen in methods.values()), None)
         results = run_plan(plan, method, log, args.seed, progress)

@@ -90,8 +90,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     work.add_argument(
         "--match-style",
+        nargs="?",
+        const="model",
         metavar="FILE",
-        help="what `ssrkd style-reference` wrote: match grey values and fineness to the training images first (no)",
+        help="match grey values and fineness of what the network reads to the training images: what `ssrkd style-reference` wrote, or "
+        "model, also without a value, for what the model's folder brings (no)",
     )
     work.add_argument(
         "--resolution", type=int, default=256, metavar="N", help="samples along a side of the cube, 32 to 512 (256)"
@@ -138,16 +141,17 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     check_output_folder(args.out, args.overwrite)
 
     from SSRKDCore.networks.model_folder import load_model
+    from SSRKDCore.reconstruction.matched_style import load_look
     from SSRKDCore.reconstruction.network_input import xray_config_of
     from SSRKDCore.reconstruction.style_transfer import load_style
 
     start = time.perf_counter()
     model = load_model(args.model)
     style = load_style(args.style)
+    look = load_look(args.match_style, model)
     radiographs, warnings = read_radiographs(args, xray_config_of(model).view_count)
     rig, words = rig_of(args, radiographs)
     warnings += words
-    looked_at, looked_with = _matched(args, radiographs, rig, model)
     reading = time.perf_counter() - start
 
     from SSRKDCore.reconstruction.pipeline import reconstruct
@@ -158,8 +162,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     kept: list[Encoded] = []
     with progress_bar("Reconstructing") as progress:
         result = reconstruct(
-            looked_at,
-            looked_with,
+            radiographs,
+            rig,
             model,
             resolution=args.resolution,
             device=args.device,
@@ -170,6 +174,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             refine=args.refine,
             precision=args.precision,
             encoded=(lambda given, maps: kept.append(Encoded(given, maps))) if args.trust else None,
+            look=look,
         )
     assessment = _assessed(args, radiographs, rig, model, result, kept)
     start = time.perf_counter()
@@ -230,18 +235,6 @@ def _check(args: argparse.Namespace) -> None:
         value = getattr(args, option)
         if value is not None and not value > 0:
             raise InputError(f"--{option.replace('_', '-')} is {value:g}: give a positive number of mm.")
-
-
-def _matched(
-    args: argparse.Namespace, radiographs: list[Radiograph], rig: Rig, model: Model
-) -> tuple[list[Radiograph], Rig]:
-    """What the network is given: the radiographs, or with --match-style their network views in the training images' style."""
-    if args.match_style is None:
-        return radiographs, rig
-    from SSRKDCore.radiographs.style_matching import StyleReference
-    from SSRKDCore.reconstruction.matched_style import matched_radiographs
-
-    return matched_radiographs(radiographs, rig, model, StyleReference.load(args.match_style))
 
 
 def read_radiographs(args: argparse.Namespace, fewest: int = 2) -> tuple[list[Radiograph], list[str]]:

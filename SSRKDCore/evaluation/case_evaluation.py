@@ -73,13 +73,11 @@ def case_reconstruction(
     refine: bool = True,
 ) -> Reconstruct:
     """The job of reconstructing a case with a model, as evaluate_cases wants it. style: as `reconstruct` takes it. prepare: as
-    `read_radiograph` takes it. look: images are matched to it first, see `reconstruction.matched_style`. refine: as `reconstruct`
-    takes it.
+    `read_radiograph` takes it. look, refine: as `reconstruct` takes them.
     """
     from SSRKDCore.geometry.dicom_rig import rig_for_radiographs
     from SSRKDCore.radiographs.radiograph import VIEW_NAMES
     from SSRKDCore.radiographs.reader import read_radiograph
-    from SSRKDCore.reconstruction.matched_style import matched_radiographs
     from SSRKDCore.reconstruction.pipeline import reconstruct
 
     def run(case: Case, progress: Progress) -> CaseAnswer:
@@ -92,8 +90,6 @@ def case_reconstruction(
                 )
             )
         rig, words = rig_for_radiographs(radiographs, case.rig, None, case.side)
-        if look is not None:
-            radiographs, rig = matched_radiographs(radiographs, rig, model, look)
         result = reconstruct(
             radiographs,
             rig,
@@ -105,6 +101,7 @@ def case_reconstruction(
             cancelled=cancelled,
             style=style,
             refine=refine,
+            look=look,
         )
         warnings = (*words, *result.warnings)
         return CaseAnswer(result.surfaces, result.field_of_view, max(result.grid.spacing), warnings)

@@ -49,12 +49,10 @@ def measured(
 ) -> dict[str, Any]:
     """Reconstruct, measure outlines against the edges in `shown`, and write a picture; plain values, with the reason of a failure."""
     from SSRKDCore.pictures.preview import write_preview
-    from SSRKDCore.reconstruction.matched_style import matched_radiographs
     from SSRKDCore.reconstruction.pipeline import reconstruct
 
-    given, given_rig = (radiographs, rig) if look is None else matched_radiographs(radiographs, rig, model, look)
     try:
-        result = reconstruct(given, given_rig, model, resolution, side="left")
+        result = reconstruct(radiographs, rig, model, resolution, side="left", look=look)
     except InputError as error:
         return {"failure": str(error)}
     images = {view.name: image.pixels for view, image in zip(rig.views, shown, strict=True)}

@@ -20,6 +20,7 @@ from SSRKDCore.anatomy import SIDES
 from SSRKDCore.errors import InputError
 from SSRKDCore.geometry.dicom_directions import beam_directions, image_axes
 from SSRKDCore.geometry.field_of_view import FieldOfView
+from SSRKDCore.geometry.known_geometry import assumed_preset, assumption, with_assumptions
 from SSRKDCore.geometry.presets import PRESET_NAMES, central_view, detector_width, preset
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.geometry.view import View
@@ -29,6 +30,7 @@ DEFAULT_PRESET = "room"
 SOURCE_TO_DETECTOR_LIMITS_MM = (300.0, 6000.0)
 # No bone in a patient is magnified more than this, even on a C-arm with the knee near the tube.
 LARGEST_MAGNIFICATION = 3.0
+_NO_ANGLES = "the files' angles are missing or not used, and the views are taken to be exact standard views"
 # Two statements of a length agree when they differ by no more.
 AGREEING = 0.02
 
@@ -106,14 +108,18 @@ def _standard_rig(
         use_tags = False
     beams, from_angles, words = beam_directions(radiographs, names, side, use_angles=use_tags)
     warnings += words
+    assumed = [assumption("angles", _NO_ANGLES)] if use_tags and not from_angles else []
     views = []
     for radiograph, name, beam in zip(radiographs, names, beams, strict=True):
         c_arm = from_angles and radiograph.geometry is not None and radiograph.geometry.modality in ("XA", "RF")
         column, row, orientation_warning = image_axes(radiograph.geometry, beam, seen_from_detector=c_arm)
         if orientation_warning and radiograph.geometry is not None:
             warnings.append(f"{radiograph.source_path} {orientation_warning}.")
-        to_isocentre, to_detector, spacing, words = _distances(radiograph, name, room, base, use_tags)
+        to_isocentre, to_detector, spacing, words, missing = _distances(radiograph, name, room, base, use_tags)
         warnings += words
+        if missing:
+            part = f"the file of view '{name}' does not state {' nor '.join(missing)}, which is that of the preset '{room}'"
+            assumed.append(assumption("magnification", part, name))
         views.append(
             central_view(
                 name, beam, column, row, to_isocentre, to_detector, spacing, radiograph.rows, radiograph.columns
@@ -126,7 +132,8 @@ def _standard_rig(
         "angles": "positioner angles" if from_angles else "standard views",
         "images": [Path(radiograph.source_path).name for radiograph in radiographs],
     }
-    return Rig(tuple(views), base.field_of_view, provenance), warnings
+    rig = Rig(tuple(views), base.field_of_view, provenance)
+    return (with_assumptions(rig, assumed) if use_tags else assumed_preset(rig, room)), warnings
 
 
 def view_names(radiographs: Sequence[Radiograph]) -> list[str]:
@@ -162,9 +169,10 @@ def _side(radiographs: Sequence[Radiograph], side: str | None) -> tuple[str, lis
 
 def _distances(
     radiograph: Radiograph, name: str, room: str, base: Rig, use_tags: bool
-) -> tuple[float, float, tuple[float, float], list[str]]:
-    """(source to isocentre, source to detector, pixel spacing on the detector, warnings), mm."""
+) -> tuple[float, float, tuple[float, float], list[str], list[str]]:
+    """(source to isocentre, source to detector, pixel spacing on the detector, warnings, what was not stated), mm."""
     warnings: list[str] = []
+    missing: list[str] = []
     path = radiograph.source_path
     model = base.view(name) if name in ("ap", "lateral") else base.views[0]
     preset_detector = model.source_to_detector
@@ -178,18 +186,19 @@ def _distances(
         to_detector = None
     if to_detector is None:
         to_detector = preset_detector
+        missing.append("its source-to-detector distance")
         if use_tags:
             warnings.append(
                 f"{path} states no source-to-detector distance: {to_detector:g} mm of the preset '{room}' is used."
             )
-    to_isocentre, words = _to_isocentre(
+    to_isocentre, known, words = _to_isocentre(
         radiograph, stated, room, to_detector, preset_detector, preset_isocentre, use_tags
     )
     warnings += words
 
     half = base.field_of_view.size / 2
     if use_tags and to_isocentre + half > to_detector:
-        table = to_isocentre
+        table, known = to_isocentre, False
         to_isocentre = to_detector - max(preset_detector - preset_isocentre, half)
         warnings.append(
             f"{path} states {table:g} mm from the source to the patient, where the knee would reach "
@@ -213,17 +222,23 @@ def _distances(
                 f"{path}: the calibrated pixel spacing places the knee {calibrated:.0f} mm from the source, other "
                 f"information {to_isocentre:.0f} mm; the calibration is followed."
             )
-        to_isocentre = calibrated
+        to_isocentre, known = calibrated, True
     elif spacing is None and radiograph.pixel_spacing is not None:
         scale = to_detector / to_isocentre
         spacing = (radiograph.pixel_spacing[0] * scale, radiograph.pixel_spacing[1] * scale)
+    if not known:
+        missing.append("its distance from the source to the patient")
     if spacing is None:
+        missing.append("its pixel spacing")
         pitch = detector_width(room) / radiograph.columns
         spacing = (pitch, pitch)
         warnings.append(
             f"{path} states no pixel spacing: its {radiograph.columns} columns are taken to span the "
             f"{detector_width(room):g} mm detector of the preset '{room}'."
         )
+    if radiograph.spacing_plane == "object" and radiograph.pixel_spacing is not None:
+        # The scale at the bone is stated, whatever the distances.
+        missing.clear()
     if not use_tags and radiograph.geometry is not None and radiograph.geometry.source_to_detector is not None:
         own = radiograph.geometry.source_to_detector
         if abs(own / to_detector - 1) > AGREEING:
@@ -231,7 +246,7 @@ def _distances(
                 f"{path} states a source-to-detector distance of {own:g} mm, and the chosen preset '{room}' has "
                 f"{to_detector:g} mm: the preset is used."
             )
-    return to_isocentre, to_detector, spacing, warnings
+    return to_isocentre, to_detector, spacing, warnings, missing
 
 
 def _to_isocentre(
@@ -242,8 +257,8 @@ def _to_isocentre(
     preset_detector: float,
     preset_isocentre: float,
     use_tags: bool,
-) -> tuple[float, list[str]]:
-    """Distance from the source to the isocentre: stated, or from the stated magnification, or the preset's."""
+) -> tuple[float, bool, list[str]]:
+    """Distance from the source to the isocentre: stated, or from the stated magnification, or the preset's; whether it was stated."""
     warnings: list[str] = []
     path = radiograph.source_path
     distance = stated.source_to_patient
@@ -251,10 +266,10 @@ def _to_isocentre(
         warnings.append(f"{path} states {distance:g} mm from the source to the patient, which is not believed.")
         distance = None
     if distance is not None:
-        return distance, warnings
+        return distance, True, warnings
     factor = stated.estimated_magnification
     if factor is not None and 1.0 < factor <= LARGEST_MAGNIFICATION:
-        return to_detector / factor, warnings
+        return to_detector / factor, True, warnings
     # The gap between knee and detector varies less between rooms than the distance to the tube.
     distance = (
         to_detector - (preset_detector - preset_isocentre) if to_detector != preset_detector else preset_isocentre
@@ -266,7 +281,7 @@ def _to_isocentre(
             f"{path} does not state the distance from the source to the patient: {distance:g} mm is assumed "
             f"(preset '{room}')."
         )
-    return distance, warnings
+    return distance, False, warnings
 
 
 def _given_rig(radiographs: Sequence[Radiograph], rig: Rig | str | Path, side: str | None) -> tuple[Rig, list[str]]:

@@ -3,7 +3,7 @@
 A folder is believed only as a whole: schema, kind, architecture, the hash of the weights, and every tensor's name,
 shape and type must fit, or the folder is refused with the reason. A network that reads the bone-enhanced image brings
 the network that makes it as a nested model folder, `segmenter/`; a model whose bones are to be refined brings
-`shape_prior.safetensors` (see refinement).
+`shape_prior.safetensors` (see refinement), and one whose training images others can be matched to `style.json` (see matched_style).
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ CARD_NAME = "MODEL_CARD.md"
 SEGMENTER_FOLDER = "segmenter"
 SHAPE_PRIOR_NAME = "shape_prior.safetensors"
 SHAPE_PRIOR_ENTRY = "shape_prior"
+STYLE_REFERENCE_NAME = "style.json"
+STYLE_REFERENCE_ENTRY = "style_reference"
 
 #: A model.json is a few kilobytes.
 MAXIMUM_DESCRIPTION_BYTES = 1024 * 1024
@@ -273,6 +275,7 @@ def save_model(
     card: str | None = None,
     segmenter: Model | None = None,
     shape_prior: Path | None = None,
+    style_reference: Path | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Writes a model folder; it appears only when complete.
@@ -288,6 +291,7 @@ def save_model(
         card: the text of MODEL_CARD.md; written from the other arguments if None.
         segmenter: for a network with two input channels, the model that makes the bone-enhanced one.
         shape_prior: a file of `refinement.shape_prior` that goes with the model, so that its bones are refined.
+        style_reference: a file of `radiographs.style_matching` that tells how its training images look.
 
     Returns:
         The folder.
@@ -308,7 +312,9 @@ def save_model(
     with complete_folder(folder, overwrite=overwrite) as unfinished:
         _write(unfinished, network, config, name, model_input, dict(training or {}), licence, dtype, card)
         if shape_prior is not None:
-            _add_shape_prior(unfinished, shape_prior)
+            _add_file(unfinished, shape_prior, SHAPE_PRIOR_ENTRY, SHAPE_PRIOR_NAME, "shape prior")
+        if style_reference is not None:
+            add_style_reference(unfinished, style_reference)
         if segmenter is not None:
             nested = unfinished / SEGMENTER_FOLDER
             nested.mkdir()
@@ -331,14 +337,25 @@ def shape_prior_path(model: Model) -> Path | None:
     return model.path / SHAPE_PRIOR_NAME if SHAPE_PRIOR_ENTRY in model.card else None
 
 
-def _add_shape_prior(folder: Path, source: Path) -> None:
-    target = folder / SHAPE_PRIOR_NAME
+def style_reference_path(model: Model) -> Path | None:
+    """The style reference's file in a model folder; None where the folder brings none."""
+    return model.path / STYLE_REFERENCE_NAME if STYLE_REFERENCE_ENTRY in model.card else None
+
+
+def add_style_reference(folder: Path, source: Path) -> None:
+    """Put a style reference into a model folder, in place of the one that is there. Raises InputError where that is impossible."""
+    _add_file(folder, source, STYLE_REFERENCE_ENTRY, STYLE_REFERENCE_NAME, "style reference")
+
+
+def _add_file(folder: Path, source: Path, entry: str, name: str, what: str) -> None:
+    """Copy a file that goes with a model into its folder, and describe it in model.json."""
+    target = folder / name
+    description = read_json(folder / DESCRIPTION_NAME, "a model description")
     try:
         target.write_bytes(source.read_bytes())
     except OSError as error:
-        raise InputError(f"The shape prior {source} cannot be copied ({error.strerror}): check the path.") from error
-    description = read_json(folder / DESCRIPTION_NAME, "a model description")
-    description[SHAPE_PRIOR_ENTRY] = {"file": SHAPE_PRIOR_NAME, "sha256": sha256_of(target)}
+        raise InputError(f"The {what} {source} cannot be copied ({error.strerror}): check the path.") from error
+    description[entry] = {"file": name, "sha256": sha256_of(target)}
     write_json(folder / DESCRIPTION_NAME, description)
 
 

@@ -83,10 +83,10 @@ def _text(values: Values, seen: Mask, low: float, reach: float) -> Mask:
     inside = values[seen]
     for extreme, sign in ((float(inside.max()), 1.0), (float(inside.min()), -1.0)):
         flat = (values == extreme) & seen
-        # What an opening leaves is thicker than a stroke: clipped bone, open field, a plate.
-        size = 2 * thickest + 1
-        thick = ndimage.maximum_filter(ndimage.minimum_filter(flat, size, mode="constant"), size)
-        strokes = flat & ~ndimage.binary_propagation(thick, mask=flat)
+        if np.count_nonzero(flat) < _FEWEST_STROKES * _FEWEST_PIXELS:
+            continue
+        # What holds a square is thicker than a stroke: clipped bone, open field, a plate.
+        strokes = _without_square(flat, 2 * thickest + 1)
         labels, _ = ndimage.label(strokes, structure=np.ones((3, 3)))
         kept = np.zeros(values.shape, dtype=bool)
         count = 0
@@ -105,3 +105,23 @@ def _text(values: Values, seen: Mask, low: float, reach: float) -> Mask:
         if count >= _FEWEST_STROKES:
             found |= kept
     return found
+
+
+def _without_square(flat: Mask, size: int) -> Mask:
+    """The connected parts of a mask in which no square of `size` pixels a side has room."""
+    labels, count = ndimage.label(flat)
+    thin = np.ones(count + 1, dtype=bool)
+    thin[0] = False
+    for number, box in enumerate(ndimage.find_objects(labels), start=1):
+        if min(part.stop - part.start for part in box) >= size:
+            thin[number] = not _holds_square(labels[box] == number, size)
+    return np.asarray(thin[labels])
+
+
+def _holds_square(part: Mask, size: int) -> bool:
+    rows, columns = (side // size for side in part.shape)
+    blocks = part[: rows * size, : columns * size].reshape(rows, size, columns, size)
+    # An open field holds one of these; only what does not needs all the others.
+    if blocks.all(axis=(1, 3)).any():
+        return True
+    return bool(ndimage.minimum_filter(part, size, mode="constant").any())

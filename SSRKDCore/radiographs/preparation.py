@@ -96,7 +96,7 @@ def prepared_for_network(radiograph: Radiograph, unexposed: Mask | None = None) 
         remarks.append(
             f"filled letters and burned-in text ({100 * glyphs.mean():.1f} % of the image) from their surroundings"
         )
-    clipped = clipped_areas(pixels, shadow | glyphs).dense
+    clipped = clipped_areas(pixels, shadow | glyphs)
     if clipped.mean() > _NOTABLE_CLIPPING:
         warnings.append(
             f"{100 * clipped.mean():.1f} % of the image is clipped at its densest value, so edges inside bone are lost there: "

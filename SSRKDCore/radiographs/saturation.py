@@ -1,8 +1,6 @@
-"""Where an image was clipped: many pixels at exactly its largest or its smallest value."""
+"""Where an image was clipped: many pixels at exactly its densest value."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,38 +13,20 @@ Mask = NDArray[np.bool_]
 _SMALLEST_AREA = 0.0005
 
 
-@dataclass(frozen=True)
-class ClippedAreas:
-    """Clipped pixels.
+def clipped_areas(values: Values, ignored: Mask | None = None) -> Mask:
+    """Connected areas of exactly the densest value, where nothing is told between bone and denser bone: [row, column] bool.
 
-    Attributes
-    ----------
-    dense: [row, column] bool, at the dense end: nothing is told there between bone and denser bone.
-    open: likewise at the open end: burnt out.
-    """
-
-    dense: Mask
-    open: Mask
-
-
-def clipped_areas(values: Values, ignored: Mask | None = None) -> ClippedAreas:
-    """Connected areas of exactly the largest or the smallest value.
-
-    values: [row, column], growing with attenuation. ignored: the collimator's shadow, letters. The plain open field of a noise-free image
-    is an area of one value as well: only the picture tells whether anything was lost there.
+    values: [row, column], growing with attenuation. ignored: the collimator's shadow, letters.
     """
     seen = np.ones(values.shape, dtype=bool) if ignored is None else ~ignored
+    nowhere = np.zeros(values.shape, dtype=bool)
     if not seen.any():
-        return ClippedAreas(np.zeros(values.shape, dtype=bool), np.zeros(values.shape, dtype=bool))
-    inside = values[seen]
-    return ClippedAreas(_areas((values == inside.max()) & seen), _areas((values == inside.min()) & seen))
-
-
-def _areas(flat: Mask) -> Mask:
+        return nowhere
+    flat = (values == values.max(initial=-np.inf, where=seen)) & seen
+    smallest = max(16, _SMALLEST_AREA * flat.size)
+    if np.count_nonzero(flat) < smallest:
+        return nowhere
     labels, count = ndimage.label(flat)
-    if not count:
-        return flat
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)
-    large = sizes >= max(16, _SMALLEST_AREA * flat.size)
+    large = np.bincount(labels.ravel(), minlength=count + 1) >= smallest
     large[0] = False
     return np.asarray(large[labels])

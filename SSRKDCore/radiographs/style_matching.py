@@ -1,13 +1,16 @@
 """Making an image look like those that a network was trained on, without training: its grey values and its fineness.
 
 The grey values follow the training images' distribution by a monotone curve, and the power in each band of spatial frequencies is brought
-to theirs by a filter without direction or phase, so that edges stay where they are. Both are limited: a picture of something else does not
-become a knee. After histogram specification (R. C. Gonzalez and R. E. Woods, Digital Image Processing) and amplitude matching as in
-Y. Yang and S. Soatto, "FDA: Fourier domain adaptation", CVPR 2020, here of radial means instead of single coefficients.
+to theirs by a filter without direction or phase, so that edges stay where they are. What lies within the training images' own spread is
+left alone, and what lies outside is brought to its border: an image of the domain stays as it is. The filter is limited: a picture of
+something else does not become a knee. After histogram specification (R. C. Gonzalez and R. E. Woods, Digital Image Processing) and
+amplitude matching as in Y. Yang and S. Soatto, "FDA: Fourier domain adaptation", CVPR 2020, here of radial means instead of single
+coefficients.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,45 +23,54 @@ from SSRKDCore.errors import InputError
 from SSRKDCore.json_files import read_json, write_json
 from SSRKDCore.radiographs.standardise import ROBUST, standardise
 
-SCHEMA = "ssrkd-style/1"
+SCHEMA = "ssrkd-style-reference/1"
 Array = NDArray[np.float64]
 Values = NDArray[np.floating]
 
 #: Shares of pixels whose values are compared, and bands of spatial frequency up to half a cycle a pixel.
 _LEVELS = 33
 _BANDS = 24
-#: How much of the way the grey values go, and how far a band is raised or lowered at most.
-_VALUE_SHARE = 0.7
+#: Standard deviations of the training images within which nothing is changed.
+_USUAL = 2.0
+#: How far a band is raised or lowered at most.
 _LARGEST_GAIN = 2.0
 #: Below so many cycles in an image a band holds the leg's shape, which is not style.
 _SHAPE_CYCLES = 6.0
+#: The curves of a reference and their lengths, in the order of its fields.
+_CURVES = {"values": _LEVELS, "log_power": _BANDS, "values_spread": _LEVELS, "log_power_spread": _BANDS}
 
 
 @dataclass(frozen=True)
 class StyleReference:
-    """How the images of a training domain look on the mean, after standardisation.
+    """How the images of a training domain look on the mean, after standardisation, and how far they differ.
 
     Attributes
     ----------
     size: pixels a side of the images.
     values: (33,) mean values at equally spaced shares of the covered pixels, from the least to the largest.
     log_power: (24,) mean logarithm of the power in bands of equal width up to 0.5 cycles/pixel.
+    values_spread, log_power_spread: standard deviations of both over the images.
     images: how many images it is the mean of. source: where they came from, in words.
     """
 
     size: int
     values: Array
     log_power: Array
+    values_spread: Array
+    log_power_spread: Array
     images: int
     source: str
 
+    @property
+    def fingerprint(self) -> str:
+        """Changes when matched images do."""
+        words = repr((self.size, _USUAL, [_rounded(getattr(self, name)) for name in _CURVES]))
+        return hashlib.sha256(words.encode("ascii")).hexdigest()[:16]
+
     def save(self, path: str | Path) -> None:
-        """Write as JSON (schema ssrkd-style/1)."""
-        content = {
-            "schema": SCHEMA, "size": self.size, "images": self.images, "source": self.source,
-            "values": [round(float(v), 5) for v in self.values], "log_power": [round(float(v), 5) for v in self.log_power],
-        }  # fmt: skip
-        write_json(Path(path), content)
+        """Write as JSON (schema ssrkd-style-reference/1)."""
+        head = {"schema": SCHEMA, "size": self.size, "images": self.images, "source": self.source}
+        write_json(Path(path), {**head, **{name: _rounded(getattr(self, name)) for name in _CURVES}})
 
     @classmethod
     def load(cls, path: str | Path) -> StyleReference:
@@ -69,12 +81,20 @@ class StyleReference:
                 f"{path} has schema {content.get('schema')!r}, not {SCHEMA!r}: make it with ssrkd style-reference."
             )
         try:
-            values, power = (np.asarray(content[name], dtype=np.float64) for name in ("values", "log_power"))
-            found = cls(int(content["size"]), values, power, int(content["images"]), str(content["source"]))
+            curves = [np.asarray(content[name], dtype=np.float64) for name in _CURVES]
+            values, power, values_spread, power_spread = curves
+            images, source = int(content["images"]), str(content["source"])
+            found = cls(int(content["size"]), values, power, values_spread, power_spread, images, source)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} is damaged ({error}): make it again with ssrkd style-reference.") from error
-        usable = values.shape == (_LEVELS,) and power.shape == (_BANDS,) and found.size >= 16
-        if not usable or not (np.isfinite(values).all() and np.isfinite(power).all() and (np.diff(values) >= 0).all()):
+        shapes = [curve.shape for curve in curves] == [(length,) for length in _CURVES.values()]
+        if not (
+            shapes
+            and found.size >= 16
+            and all(np.isfinite(curve).all() for curve in curves)
+            and (np.diff(found.values) >= 0).all()
+            and min(found.values_spread.min(), found.log_power_spread.min()) >= 0
+        ):
             raise InputError(f"{path} holds no usable statistics: make it again with ssrkd style-reference.")
         return found
 
@@ -94,14 +114,18 @@ class StyleReference:
         plain = standardise(image, coverage, ROBUST).astype(np.float64)
         fine = self._in_frequency(_filled(plain, seen))
         own = np.quantile(fine[seen], np.linspace(0, 1, _LEVELS))
-        # Flat stretches (much open field of one value) would make the curve ambiguous.
-        own = np.maximum.accumulate(own + 1e-6 * np.arange(_LEVELS))
-        curve = np.interp(fine, own, self.values)
-        result = fine + _VALUE_SHARE * (curve - fine)
-        return np.where(seen, result, 0.0).astype(np.float32)
+        wanted = np.maximum.accumulate(_within(own, self.values, self.values_spread))
+        if not np.array_equal(wanted, own):
+            # Flat stretches (much open field of one value) would make the curve ambiguous.
+            fine = np.interp(fine, np.maximum.accumulate(own + 1e-6 * np.arange(_LEVELS)), wanted)
+        return np.where(seen, fine, 0.0).astype(np.float32)
 
     def _in_frequency(self, image: Array) -> Array:
-        gain = np.exp(np.clip((self.log_power - log_power(image)) / 2, -np.log(_LARGEST_GAIN), np.log(_LARGEST_GAIN)))
+        own = log_power(image)
+        change = (_within(own, self.log_power, self.log_power_spread) - own) / 2
+        if not change.any():
+            return image
+        gain = np.exp(np.clip(change, -np.log(_LARGEST_GAIN), np.log(_LARGEST_GAIN)))
         rim = self.size // 8
         padded = np.pad(image, rim, mode="reflect")
         frequency = _frequency(padded.shape[0])
@@ -111,6 +135,15 @@ class StyleReference:
         share = np.clip((frequency - start) / start, 0.0, 1.0)
         spectrum = np.fft.fft2(padded) * (1 + share * (wanted - 1))
         return np.asarray(np.fft.ifft2(spectrum).real[rim:-rim, rim:-rim])
+
+
+def _within(own: Array, mean: Array, spread: Array) -> Array:
+    """What an image has, brought into the usual."""
+    return np.asarray(np.clip(own, mean - _USUAL * spread, mean + _USUAL * spread))
+
+
+def _rounded(curve: Array) -> list[float]:
+    return [round(float(value), 5) for value in curve]
 
 
 def log_power(image: Array) -> Array:
@@ -127,7 +160,7 @@ def log_power(image: Array) -> Array:
 def fitted_style(
     images: Iterable[Values], source: str, progress: Callable[[float, str], None] | None = None, total: int = 0
 ) -> StyleReference:
-    """The mean statistics of images (S, S) of line integrals, all covered. Raises InputError without images or for several sizes.
+    """The statistics of images (S, S) of line integrals, all covered. Raises InputError without images or for several sizes.
 
     total: how many images there are, for progress.
     """
@@ -143,7 +176,8 @@ def fitted_style(
             progress(number / total, f"image {number} of {total}")
     if size is None:
         raise InputError("There are no images to fit a style to: name samples of training cases.")
-    return StyleReference(size, np.mean(values, axis=0), np.mean(powers, axis=0), len(values), source)
+    mean, spread = (np.mean(values, axis=0), np.mean(powers, axis=0)), (np.std(values, axis=0), np.std(powers, axis=0))
+    return StyleReference(size, *mean, *spread, len(values), source)
 
 
 def _frequency(size: int) -> Array:

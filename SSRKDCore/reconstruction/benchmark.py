@@ -86,10 +86,7 @@ def benchmark(
         planes = [feature_map.contiguous() for feature_map in features]  # as the released code has them
         sampler = _timed(stages, "tables", lambda f=features: PointSampler(network, f, views, field_of_view))  # type: ignore[misc]
 
-        def field(z: NDArray, y: NDArray, x: NDArray, sampler: PointSampler = sampler) -> NDArray[np.float32]:
-            return sampler.logits(grid.points(z, y, x))
-
-        occupancy = _timed(stages, "octree", lambda f=field: evaluate_sparse(f, resolution))  # type: ignore[misc]
+        occupancy = _timed(stages, "octree", lambda s=sampler: evaluate_sparse(s.field(grid), resolution))  # type: ignore[misc]
         labels, _ = _timed(stages, "components", lambda o=occupancy: keep_one_piece(o.labels))  # type: ignore[misc]
         surfaces = _timed(stages, "surfaces", lambda o=occupancy, k=labels: bone_surfaces(o, k, grid))  # type: ignore[misc]
         if peak is None:

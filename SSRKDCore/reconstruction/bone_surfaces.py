@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from SSRKDCore.anatomy import BONES
 from SSRKDCore.grid import Grid
+from SSRKDCore.reconstruction.components import bone_boxes
 from SSRKDCore.reconstruction.octree import SparseOccupancy
 from SSRKDCore.surface import Surface
 
@@ -28,10 +30,10 @@ def bone_surfaces(occupancy: SparseOccupancy, labels: NDArray[np.uint8], grid: G
     labels: (nz, ny, nx), the labels of `occupancy` after `components.keep_one_piece`.
     grid: where the samples lie, LPS mm.
     """
-    boxes = ndimage.find_objects(labels, max_label=max(bone.label for bone in BONES))
+    boxes = bone_boxes(labels)
     surfaces = {}
     for bone in BONES:
-        box = boxes[bone.label - 1]
+        box = boxes.get(bone.name)
         surfaces[bone.name] = Surface.empty() if box is None else _surface(occupancy, labels, bone.label, box, grid)
     return surfaces
 
@@ -109,5 +111,6 @@ def _crossing(
 
 def _bone_margin(logits: NDArray[np.float32], label: int) -> NDArray[np.float64]:
     """(N,): logit of a class minus the largest of the others."""
-    others = np.delete(logits, label, axis=1).max(axis=1)
+    # Column by column: rows of five are too short to be reduced fast.
+    others = reduce(np.maximum, (logits[:, other] for other in range(logits.shape[1]) if other != label))
     return logits[:, label].astype(np.float64) - others

@@ -44,6 +44,14 @@ def choose_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
+def synchronise(device: torch.device) -> None:
+    """Wait until a device has done all that it was given; a CPU always has."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that memory ran out, on any device."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):

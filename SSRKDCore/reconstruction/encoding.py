@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from SSRKDCore.networks.xray_network import XrayReconstructionNetwork
-from SSRKDCore.reconstruction.precision import with_encoders_in
+from SSRKDCore.reconstruction.precision import exact_convolutions, with_encoders_in
 
 
 def encode_images(
@@ -17,8 +17,10 @@ def encode_images(
     The maps have the precision that was asked for (see `precision.choose_precision`), and a `PointSampler` computes in
     that of its maps.
     """
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    with torch.inference_mode():
+    layout = torch.channels_last
+    if not all(weight.is_contiguous(memory_format=layout) for weight in network.parameters() if weight.ndim == 4):
+        network.to(memory_format=layout)  # type: ignore[call-overload]
+    with torch.inference_mode(), exact_convolutions():
         # Every view's image in channels-last order, without a copy later.
         last = images.to(device, precision).permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
         return with_encoders_in(network, precision).encode(last)[-1]

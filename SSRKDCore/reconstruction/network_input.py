@@ -19,6 +19,8 @@ from SSRKDCore.networks.config import XrayNetworkConfig
 from SSRKDCore.networks.model_folder import Model, ModelInput
 from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.radiographs.standardise import standardise
+from SSRKDCore.radiographs.style_matching import StyleReference
+from SSRKDCore.reconstruction.matched_style import check_look, matched
 from SSRKDCore.reconstruction.style_transfer import check_style, translated
 
 #: Models are trained with the views in this order; views of other names keep the order of the rig.
@@ -34,14 +36,20 @@ class NetworkInput:
     ----------
     images: [1, V, C, S, S] float32, on the CPU; with two channels the bone-enhanced image comes first.
     views: the view of each image, in the order of `images`: points are projected through these.
+    matched: names of the views that matching to a style reference changed.
     """
 
     images: Tensor
     views: tuple[View, ...]
+    matched: tuple[str, ...] = ()
 
 
 def prepare_network_input(
-    radiographs: Sequence[Radiograph], rig: Rig, model: Model, style: Model | None = None
+    radiographs: Sequence[Radiograph],
+    rig: Rig,
+    model: Model,
+    style: Model | None = None,
+    look: StyleReference | None = None,
 ) -> NetworkInput:
     """Resample, standardise and, where the model wants it, bone-enhance the radiographs of a rig.
 
@@ -55,14 +63,22 @@ def prepare_network_input(
     rig: the views and the field of view, LPS mm.
     model: an X-ray reconstruction model.
     style: a style model that gives the standardised images the look of simulated ones first; None leaves them.
+    look: a style reference that grey values and fineness are matched to first; None leaves them.
 
     Raises InputError when the numbers of radiographs, views and network inputs differ, an image has not its view's
-    size, holds no contrast or non-finite values, the field of view is outside a detector, or the style model does not
-    fit the model or moves edges.
+    size, holds no contrast or non-finite values, the field of view is outside a detector, both a style model and a
+    reference are given, one of them does not fit the model, or the style model moves edges.
     """
     config = xray_config_of(model)
+    if style is not None and look is not None:
+        raise InputError("--style and --match-style both change how the images look: leave one of them out.")
     if style is not None:
         check_style(style, model.standardisation, model.name)
+    if look is not None:
+        check_look(look, model.standardisation, config.input_size, model.name)
+        if config.input_channels == 2:
+            segmenter = model.require_segmenter()
+            check_look(look, segmenter.standardisation, config.input_size, segmenter.name)
     if len(radiographs) != len(rig.views):
         raise InputError(
             f"There are {len(radiographs)} radiographs for {len(rig.views)} views of the rig: give one a view."
@@ -72,14 +88,18 @@ def prepare_network_input(
             f"The model '{model.name}' reads {config.view_count} views and the rig has {len(rig.views)}: "
             "use another model, or a rig with that many views."
         )
-    images, views = [], []
+    images, views, changed = [], [], []
     for index in view_order(rig):
         view, radiograph = rig.views[index], radiographs[index]
         what = Path(radiograph.source_path).name or f"The radiograph of view '{view.name}'"
         target = target_view(view, rig, config.input_size)
-        images.append(_image(radiograph, view, target, model, what, style))
+        resampled, coverage = resampled_radiograph(radiograph, view, target, what)
+        if look is not None:
+            resampled, is_other = matched(resampled, coverage, look, what)
+            changed += [view.name] if is_other else []
+        images.append(_image(resampled, coverage, model, what, style))
         views.append(target)
-    return NetworkInput(torch.from_numpy(np.stack(images)[None]), tuple(views))
+    return NetworkInput(torch.from_numpy(np.stack(images)[None]), tuple(views), tuple(changed))
 
 
 def xray_config_of(model: Model) -> XrayNetworkConfig:
@@ -130,10 +150,9 @@ def resampled_radiograph(
 
 
 def _image(
-    radiograph: Radiograph, view: View, target: View, model: Model, what: str, style: Model | None
+    resampled: NDArray[np.float32], coverage: NDArray[np.float32], model: Model, what: str, style: Model | None
 ) -> NDArray[np.float32]:
     """Channels (C, S, S) of one view."""
-    resampled, coverage = resampled_radiograph(radiograph, view, target, what)
 
     def read(reader: Model) -> NDArray[np.float32]:
         image = _standardised(resampled, coverage, reader.input, what)

@@ -20,10 +20,12 @@ from SSRKDCore.grid import Grid
 from SSRKDCore.networks.model_folder import Model
 from SSRKDCore.networks.xray_network import XrayReconstructionNetwork
 from SSRKDCore.radiographs.radiograph import Radiograph
+from SSRKDCore.radiographs.style_matching import StyleReference
 from SSRKDCore.reconstruction.bone_surfaces import bone_surfaces
 from SSRKDCore.reconstruction.components import PieceCount, keep_one_piece
 from SSRKDCore.reconstruction.devices import choose_device, with_less_memory
 from SSRKDCore.reconstruction.encoding import encode_images
+from SSRKDCore.reconstruction.matched_style import matching_words
 from SSRKDCore.reconstruction.network_input import NetworkInput, prepare_network_input, xray_config_of
 from SSRKDCore.reconstruction.octree import SparseOccupancy, evaluate_dense, evaluate_sparse
 from SSRKDCore.reconstruction.precision import DEFAULT_PRECISION, choose_precision, precision_after_move
@@ -62,6 +64,7 @@ class Reconstruction:
     pieces: what was removed and filled of what the network saw, by bone name.
     network_surfaces: the network's bones before refinement; None where nothing was refined.
     moved_mm: bone -> mean distance in mm between both; empty where nothing was refined.
+    overruled: bones that the radiographs' edges placed against the network (see `refinement.doubted_network`).
     """
 
     surfaces: dict[str, Surface]
@@ -78,6 +81,7 @@ class Reconstruction:
     pieces: dict[str, PieceCount]
     network_surfaces: dict[str, Surface] | None = None
     moved_mm: dict[str, float] = field(default_factory=dict)
+    overruled: tuple[str, ...] = ()
 
 
 class _Stages:
@@ -113,6 +117,7 @@ def reconstruct(
     style: Model | None = None,
     refine: bool = True,
     precision: str = DEFAULT_PRECISION,
+    look: StyleReference | None = None,
 ) -> Reconstruction:
     """Reconstruct patella, femur, fibula and tibia from calibrated radiographs.
 
@@ -130,9 +135,11 @@ def reconstruct(
     check_view_order: warn when the two radiographs look exchanged (see swapped_views); costs one more pass of the encoder.
     message: receives a sentence when the device or block size changes on the way; it is among the warnings as well.
     encoded: receives what the network was given and its feature maps, for whoever assesses the result (see trust).
-    style: a style model that gives the radiographs the look of simulated ones first (see style_transfer); None does not.
+    style: a style model that gives what the network reads the look of simulated radiographs first (see style_transfer); None does not.
     refine: fit the shape prior that the model brings, if any, to the network's bones and the radiographs' edges (see refinement).
     precision: "float32", or "bfloat16" on a device that computes in it (see precision).
+    look: a style reference that what the network reads is matched to first (see matched_style); None does not. With either of both,
+        refinement reads the radiographs as they are.
 
     Raises InputError for unusable input, for "no bone found", and when memory is short everywhere; Cancelled.
     """
@@ -151,9 +158,11 @@ def reconstruct(
     _ask(cancelled)
     _tell(progress, 0.0, "preparing the radiographs")
     with stages.stage("input"):
-        network_input = prepare_network_input(radiographs, rig, model, style)
+        network_input = prepare_network_input(radiographs, rig, model, style, look)
     if style is not None:
         warnings.append(f"The radiographs were translated by the style model '{style.name}' before reconstruction.")
+    if look is not None:
+        warnings.append(matching_words(look, network_input.matched))
     grid = Grid.cube(rig.field_of_view.center, rig.field_of_view.size, int(resolution))
 
     def say(words: str) -> None:
@@ -194,7 +203,7 @@ def reconstruct(
     warnings += _found(surfaces, pieces)
     found_side = inferred_side(labels, grid)
     declared = side or next((radiograph.side for radiograph in radiographs if radiograph.side), None)
-    seen, moved = surfaces, dict[str, float]()
+    seen, moved, overruled = surfaces, dict[str, float](), tuple[str, ...]()
     if prior is not None:
         _ask(cancelled)
         with stages.stage("refine"):
@@ -203,6 +212,7 @@ def reconstruct(
         warnings += refined.warnings
         if refined.labels is not None:
             surfaces, labels, moved = refined.surfaces, refined.labels, refined.moved_mm
+            overruled = refined.overruled
     if found_side and declared and found_side != declared:
         warnings.append(
             f"The bones look like a {found_side} knee (the fibula is lateral of the tibia) but the side was given as {declared}: "
@@ -224,6 +234,7 @@ def reconstruct(
         pieces=pieces,
         network_surfaces=seen if moved else None,
         moved_mm=moved,
+        overruled=overruled,
     )
 
 
@@ -273,7 +284,11 @@ def _classify(
         evaluate = evaluate_dense if dense else evaluate_sparse
         with stages.stage("octree"):
             return evaluate(
-                lambda z, y, x: sampler.logits(grid.points(z, y, x)), grid.shape[0], progress=share, cancelled=cancelled
+                sampler.field(grid),
+                grid.shape[0],
+                progress=share,
+                cancelled=cancelled,
+                device=sampler.point_device,
             )
     finally:
         network.to(home)

@@ -7,8 +7,9 @@ its weights, depths, biases and the last layer stay float32, so a point is looke
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -19,6 +20,8 @@ from SSRKDCore.networks.xray_network import XrayReconstructionNetwork
 #: By name; the first is the exact one and the default.
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 DEFAULT_PRECISION = "float32"
+
+ModuleType = TypeVar("ModuleType", bound=nn.Module)
 
 
 def supported_precisions(device: torch.device) -> tuple[str, ...]:
@@ -56,11 +59,43 @@ def with_encoders_in(network: XrayReconstructionNetwork, precision: torch.dtype)
     """
     if precision == torch.float32:
         return network
-    # What is in the memo is not copied: weights are rounded once, or shared.
-    memo: dict[int, nn.Parameter] = {id(weight): weight for weight in network.parameters()}
-    for weight in network.encoders.parameters():
-        memo[id(weight)] = nn.Parameter(weight.detach().to(precision), requires_grad=False)
-    return copy.deepcopy(network, memo)
+    twin = _twin(network)
+    twin.__dict__["_modules"]["encoders"] = _rounded(network.encoders, precision)
+    return twin
+
+
+@contextmanager
+def exact_convolutions() -> Iterator[None]:
+    """Convolutions of float32 in float32 on an NVIDIA GPU as well: cuDNN rounds their factors to 10 bits (TensorFloat-32) unless told
+    not to. torch does not round other products unless it is asked to.
+    """
+    cudnn = torch.backends.cudnn
+    with cudnn.flags(
+        enabled=cudnn.enabled, benchmark=cudnn.benchmark, deterministic=cudnn.deterministic, allow_tf32=False
+    ):
+        yield
+
+
+def _rounded(module: nn.Module, precision: torch.dtype) -> nn.Module:
+    """A twin of a module whose weights, and those of all modules inside, are rounded."""
+    twin = _twin(module)
+    for name, weight in module._parameters.items():
+        if weight is not None:
+            rounded = nn.Parameter(weight.detach().to(precision), requires_grad=False)
+            twin.__dict__["_parameters"][name] = rounded
+    for name, inner in module._modules.items():
+        if inner is not None:
+            twin.__dict__["_modules"][name] = _rounded(inner, precision)
+    return twin
+
+
+def _twin(module: ModuleType) -> ModuleType:
+    """The same module with lists of its own of weights and inner modules. (A deep copy takes longer than all rounding.)"""
+    twin = module.__class__.__new__(module.__class__)
+    twin.__dict__.update(module.__dict__)
+    for name in ("_parameters", "_modules"):
+        twin.__dict__[name] = dict(module.__dict__[name])
+    return twin
 
 
 def _has_bfloat16(device: torch.device) -> bool:

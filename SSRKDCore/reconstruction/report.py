@@ -80,7 +80,11 @@ def reconstruction_report(
         "evaluated_points": result.evaluated_points,
         "timings_s": dict(result.timings),
         "side": {"declared": result.declared_side, "inferred": result.side},
-        "refinement": {"refined": bool(result.moved_mm), "mean_distance_from_network_mm": dict(result.moved_mm)},
+        "refinement": {
+            "refined": bool(result.moved_mm),
+            "mean_distance_from_network_mm": dict(result.moved_mm),
+            "against_the_network": list(result.overruled),
+        },
         "bones": {
             name: _bone(name, surface, result, decimations.get(name)) for name, surface in result.surfaces.items()
         },

@@ -14,9 +14,11 @@ from torch.nn import functional
 
 from SSRKDCore.geometry.field_of_view import FieldOfView
 from SSRKDCore.geometry.view import View
+from SSRKDCore.grid import Grid
 from SSRKDCore.networks.point_classifier import NEGATIVE_SLOPE
 from SSRKDCore.networks.xray_network import XrayReconstructionNetwork
 from SSRKDCore.reconstruction.feature_tables import FeatureTables, feature_tables
+from SSRKDCore.reconstruction.octree import LogitField
 
 #: Points that pass the classifier at once: small enough that their hidden features stay in a CPU's cache.
 CPU_BLOCK = 2048
@@ -54,6 +56,9 @@ class PointSampler:
     views: the views of the input images (`NetworkInput.views`).
     field_of_view: origin and scale of the depth inputs.
     block_points: points that pass the classifier at once; by default what suits the device.
+
+    `point_device` is where points are projected, in float64: the device of the feature maps, or the CPU for MPS, which
+    lacks that type.
     """
 
     def __init__(
@@ -73,30 +78,46 @@ class PointSampler:
         self.device = view_features[0].device
         self.class_count = config.class_count
         self.block_points = block_points or (CPU_BLOCK if self.device.type == "cpu" else ACCELERATOR_BLOCK)
-        # Projections need float64, which MPS lacks.
-        self._projection_device = torch.device("cpu") if self.device.type == "mps" else self.device
+        self.point_device = torch.device("cpu") if self.device.type == "mps" else self.device
         matrices = [
             feature_map_projection(view, size, config.align_corners)
             for view, size in zip(views, self.tables.map_sizes, strict=True)
         ]
-        self._projections = torch.tensor(np.stack(matrices), dtype=torch.float64, device=self._projection_device)
+        self._projections = torch.tensor(np.stack(matrices), dtype=torch.float64, device=self.point_device)
         center = np.array(field_of_view.center)
         depths = [float(view.projection_matrix[2, :3] @ center + view.projection_matrix[2, 3]) for view in views]
         self._center_depths = depths
         self._half_size = field_of_view.size / 2
 
-    @torch.inference_mode()
     def logits(self, points: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Logits (N, classes) float32 at points (N, 3) in mm."""
-        result = np.empty((len(points), self.class_count), dtype=np.float32)
+        """Logits (N, classes) float32 at points (N, 3) in mm, from and to the host."""
+        given = torch.from_numpy(np.ascontiguousarray(points, dtype=np.float64))
+        return self.logits_at(given.to(self.point_device)).cpu().numpy()
+
+    @torch.inference_mode()
+    def logits_at(self, points: Tensor) -> Tensor:
+        """Logits [N, classes] float32 at points [N, 3] float64 in mm, both on `point_device`."""
+        result = torch.empty((len(points), self.class_count), device=self.point_device)
         for start in range(0, len(points), _PROJECTION_BLOCK):
-            part = torch.from_numpy(np.ascontiguousarray(points[start : start + _PROJECTION_BLOCK], dtype=np.float64))
-            rows, weights = self._bags(part.to(self._projection_device))
+            part = points[start : start + _PROJECTION_BLOCK]
+            rows, weights = self._bags(part)
             for first in range(0, len(part), self.block_points):
                 block = slice(first, min(first + self.block_points, len(part)))
-                logits = self._classify(rows[block], weights[block])
-                result[start + block.start : start + block.stop] = logits.cpu().numpy()
+                result[start + block.start : start + block.stop] = self._classify(rows[block], weights[block])
         return result
+
+    def field(self, grid: Grid) -> LogitField:
+        """The logits at the samples of a grid, for `octree.evaluate_sparse` with `point_device` as its device."""
+        origin, spacing = (
+            torch.tensor(values, dtype=torch.float64, device=self.point_device)
+            for values in (grid.origin, grid.spacing)
+        )
+
+        def logits(z: Tensor, y: Tensor, x: Tensor) -> Tensor:
+            # Product and sum are rounded one after the other, as in `Grid.points`.
+            return self.logits_at(torch.stack([x, y, z], dim=1).double() * spacing + origin)
+
+        return logits
 
     def _bags(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Table rows [N, K] (int32) and their weights [N, K] (float32): four pixels a view, the depths, the bias."""

@@ -25,6 +25,7 @@ from SSRKDCore.geometry.view import View
 from SSRKDCore.grid import Grid
 from SSRKDCore.networks.config import xray_config
 from SSRKDCore.networks.xray_network import XrayReconstructionNetwork
+from SSRKDCore.reconstruction.arithmetic import arithmetic_bound, arithmetic_rate, operation_counts
 from SSRKDCore.reconstruction.benchmark import peak_memory_bytes, reset_peak_memory
 from SSRKDCore.reconstruction.benchmark_phantom import (
     phantom_images,
@@ -36,6 +37,7 @@ from SSRKDCore.reconstruction.benchmark_phantom import (
 )
 from SSRKDCore.reconstruction.bone_surfaces import bone_surfaces
 from SSRKDCore.reconstruction.components import keep_one_piece
+from SSRKDCore.reconstruction.devices import synchronise
 from SSRKDCore.reconstruction.encoding import encode_images
 from SSRKDCore.reconstruction.octree import SparseOccupancy, evaluate_sparse
 from SSRKDCore.reconstruction.precision import DEFAULT_PRECISION, choose_precision
@@ -47,14 +49,6 @@ NETWORK_STAGES = ("encode", "tables", "octree")
 SURFACE_STAGES = ("components", "surfaces")
 
 Progress = Callable[[float, str], None]
-
-
-def synchronise(device: torch.device) -> None:
-    """Wait until a device has done all that it was given; a CPU always has."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
 
 
 class StageClock:
@@ -119,7 +113,8 @@ def measure_speed(
     the seconds by stage ("network" is all up to the labels, "total" the surfaces as well; median, lowest and highest of
     the repeats), the median ratio of "network" to float32 in the same turn, the labels that differ from float32 (count
     and share of all), the largest distance in mm between its surfaces and those of float32 (exact, symmetric, over all
-    bones), and the peak memory (of the device; of the process on a CPU).
+    bones), the peak memory (of the device; of the process on a CPU), and what the arithmetic alone takes at the rate that
+    the machine reached before or after the turns (see `arithmetic`).
 
     Raises InputError for a precision that the device does not have.
     """
@@ -128,6 +123,7 @@ def measure_speed(
     tell(0.0, f"{architecture}: setting up")
     scene = _scene(architecture, resolution, device)
     load_before = _load_average()
+    rates = {name: arithmetic_rate(device, precision) for name, precision in types.items()}
     turns: dict[str, list[_Turn]] = {name: [] for name in types}
     for number in range(warm_up + repeats):
         for name, precision in types.items():
@@ -136,6 +132,7 @@ def measure_speed(
             turn = _turn(scene, device, precision)
             if number >= warm_up:
                 turns[name].append(turn)
+    rates = {name: max(rate, arithmetic_rate(device, types[name])) for name, rate in rates.items()}
     load_after = _load_average()
     tell(0.8, f"{architecture}: comparing the precisions")
     reference = turns[DEFAULT_PRECISION]
@@ -150,7 +147,14 @@ def measure_speed(
         "repeats": repeats,
         "load_average": {"before": load_before, "after": load_after},
         "precisions": {
-            name: {**_times(of, reference), **_differences(of[-1], reference[-1])} for name, of in turns.items()
+            name: {
+                **_times(of, reference),
+                **_differences(of[-1], reference[-1]),
+                "arithmetic_bound": arithmetic_bound(
+                    operation_counts(scene.network.config, of[-1].occupancy.evaluated), rates[name]
+                ),
+            }
+            for name, of in turns.items()
         },
     }
 
@@ -177,7 +181,7 @@ def _turn(scene: _Scene, device: torch.device, precision: torch.dtype) -> _Turn:
     with clock.stage("tables"):
         sampler = PointSampler(scene.network, features, scene.views, scene.field_of_view)
     with clock.stage("octree"):
-        occupancy = evaluate_sparse(lambda z, y, x: sampler.logits(grid.points(z, y, x)), grid.shape[0])
+        occupancy = evaluate_sparse(sampler.field(grid), grid.shape[0], device=sampler.point_device)
     with clock.stage("components"):
         labels, _ = keep_one_piece(occupancy.labels)
     with clock.stage("surfaces"):

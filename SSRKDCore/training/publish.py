@@ -5,17 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from SSRKDCore.json_files import read_json, write_json
-from SSRKDCore.networks.model_folder import SHAPE_PRIOR_NAME, Model, load_model, save_model
+from SSRKDCore.networks.model_folder import SHAPE_PRIOR_NAME, STYLE_REFERENCE_NAME, Model, load_model, save_model
 from SSRKDCore.population.shape_model import KneeShapeModel
 from SSRKDCore.refinement.shape_prior import write_shape_prior
 from SSRKDCore.training.code_version import commit, today
 from SSRKDCore.training.model_evaluation import evaluate_sets
 from SSRKDCore.training.program import exit_code_of
-from SSRKDCore.training.recipe import LICENCE, STAGES, Recipe, Workplace, read_recipe
+from SSRKDCore.training.recipe import LICENCE, STAGES, Recipe, Workplace, read_recipe, run_command
 from SSRKDCore.training.shipped_card import ShippedModel, card_of
 from SSRKDCore.training.test_sets import (
     TestSet,
@@ -60,11 +61,28 @@ def training_records(place: Workplace) -> dict[str, Any]:
     return {stage: read_json(place.model(stage) / "model.json", "a model description")["training"] for stage in STAGES}
 
 
-def save(model: Model, training: Mapping[str, Any], card: str, shape_prior: Path, out: Path) -> None:
-    """The shipped folder: float16 weights, the segmenter beside them where the network reads its image, and the shape prior."""
+@dataclass(frozen=True)
+class Companions:
+    """Files that go with the shipped model: shape prior, and style of its training images."""
+
+    shape_prior: Path
+    style_reference: Path
+
+
+def make_companions(place: Workplace) -> Companions:
+    """Write both into the recipe's folder, from its shape model and its samples."""
+    found = Companions(place.root / SHAPE_PRIOR_NAME, place.root / STYLE_REFERENCE_NAME)
+    write_shape_prior(KneeShapeModel.load(place.shape_model), found.shape_prior)
+    run_command("style-reference", "--samples", place.samples, "--out", found.style_reference, "--overwrite")
+    return found
+
+
+def save(model: Model, training: Mapping[str, Any], card: str, companions: Companions, out: Path) -> None:
+    """The shipped folder: float16 weights, the segmenter beside them where the network reads its image, and what goes with the model."""
     save_model(
         out, model.network, model.config, name=out.name, model_input=model.input, training=training, licence=LICENCE,
-        dtype="float16", card=card, segmenter=model.segmenter, shape_prior=shape_prior, overwrite=True,
+        dtype="float16", card=card, segmenter=model.segmenter, shape_prior=companions.shape_prior,
+        style_reference=companions.style_reference, overwrite=True,
     )  # fmt: skip
 
 
@@ -76,9 +94,8 @@ def publish(arguments: argparse.Namespace) -> None:
                 "recipe": read_json(arguments.config, "a training recipe"), "stages": training_records(place)}  # fmt: skip
     # float16 is what people get, so float16 is what is measured.
     unmeasured = place.root / arguments.out.name
-    shape_prior = place.root / SHAPE_PRIOR_NAME
-    write_shape_prior(KneeShapeModel.load(place.shape_model), shape_prior)
-    save(model, training, "Not measured yet.\n", shape_prior, unmeasured)
+    companions = make_companions(place)
+    save(model, training, "Not measured yet.\n", companions, unmeasured)
     sets = make_test_sets(recipe, place, arguments.data)
     reports = evaluate_sets(unmeasured, sets, place.root / "evaluation")
     network_alone = evaluate_sets(unmeasured, sets, place.root / "evaluation-network-alone", refine=False)
@@ -86,7 +103,7 @@ def publish(arguments: argparse.Namespace) -> None:
         arguments.out.name, recipe, training, reports, network_alone, sources(arguments.data, recipe.population["excluded_subjects"]),
         read_json(arguments.ablation, "an ablation") if arguments.ablation else None,
     )  # fmt: skip
-    save(model, training, card_of(shipped), shape_prior, arguments.out)
+    save(model, training, card_of(shipped), companions, arguments.out)
     write_json(
         arguments.out / "evaluation.json",
         {

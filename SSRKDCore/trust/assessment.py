@@ -140,7 +140,7 @@ def _figures(measures: CaseMeasures, reference: TrustReference | None, flags: Se
         "expected_error": max(expected_errors(measures, reference).values(), default=None),
     }
     if figures["views"] is not None and measures.scale is not None:
-        precision = reference.scale_precision(measures.scale.correlation)
+        precision = reference.scale_precision(measures.scale)
         figures["views"]["known_to_percent"] = precision if np.isfinite(precision) else None
     return {
         **figures,

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from SSRKDCore.anatomy import BONE_NAMES
 from SSRKDCore.evaluation.outline_distance import OutlineDistance, distances_of, outline_samples
+from SSRKDCore.geometry.known_geometry import GeometryDoubt, geometry_doubts
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.networks.model_folder import Model
 from SSRKDCore.networks.xray_network import XrayReconstructionNetwork
@@ -37,7 +38,7 @@ class CaseMeasures:
     Attributes
     ----------
     features: (F,) of `image_features`.
-    sizes: mm by name, see `bone_sizes`.
+    sizes: mm by name, see `bone_sizes`; of the network's bones where the radiographs overruled it: a shape model's are always a knee's.
     missing: bones that were not found.
     pieces: share of a bone's volume that was dropped as loose pieces, the largest of the bones.
     scale: what the two views say of each other's scale; None where they cannot tell.
@@ -48,6 +49,8 @@ class CaseMeasures:
     swapped: whether the views look exchanged.
     other_side: whether the bones are those of the other side than declared.
     vertices: by bone, indices at which `terms` are known. terms: (N, 6) by bone, see `vertex_terms`.
+    doubts: what of the rig is not known well enough, from its provenance.
+    overruled: bones that were placed by the radiographs' edges against the network.
     """
 
     features: Array
@@ -63,6 +66,8 @@ class CaseMeasures:
     other_side: bool
     vertices: dict[str, NDArray[np.int64]]
     terms: dict[str, Array]
+    doubts: tuple[GeometryDoubt, ...] = ()
+    overruled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,7 @@ def case_measures(
         network.to(home)
     return CaseMeasures(
         features=image_features(encoded.given.images, encoded.features),
-        sizes=bone_sizes(surfaces),
+        sizes=bone_sizes((result.network_surfaces or surfaces) if result.overruled else surfaces),
         missing=tuple(name for name in BONE_NAMES if surfaces.get(name, Surface.empty()).is_empty),
         pieces=max(
             (count.removed_voxels / max(count.removed_voxels + count.kept_voxels, 1))
@@ -127,6 +132,8 @@ def case_measures(
         other_side=bool(result.side and result.declared_side and result.side != result.declared_side),
         vertices=vertices,
         terms=terms,
+        doubts=tuple(geometry_doubts(rig)),
+        overruled=result.overruled,
     )
 
 

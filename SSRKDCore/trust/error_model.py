@@ -3,7 +3,9 @@
 The expected absolute error is a non-negative combination of the terms of `vertex_terms`, fitted by least squares for each bone. The
 interval is a multiple of it, the multiple being the quantile of error over expectation on cases that the fit did not see: split conformal
 prediction with a scaled score (Lei et al., "Distribution-free predictive inference for regression", J Am Stat Assoc 113, 2018, section
-5.2). Vertices of one knee are no independent draws: the interval holds over vertices of the average knee of the same kind.
+5.2). Vertices of one knee are no independent draws, and neither are knees of one person: scores are pooled over people, each counting the
+same (Dunn, Wasserman and Ramdas, "Distribution-free prediction sets for two-layer hierarchical models", J Am Stat Assoc 118, 2023, pooling
+of distribution functions), so that the interval holds over vertices of the average person of the same kind.
 """
 
 from __future__ import annotations
@@ -55,19 +57,40 @@ def fit_error_model(
     matrix = np.concatenate([np.ones((len(matrix), 1)), matrix], axis=1)
     root = np.sqrt(weight)
     weights, _ = nnls(matrix * root[:, None], np.minimum(target, _LARGEST_ERROR_MM) * root)
+    return ErrorModel(weights, interval_factor(weights, other_terms, other_errors))
+
+
+def interval_factor(
+    weights: Array, terms: Sequence[Array], errors: Sequence[Array], people: Sequence[str] | None = None
+) -> float:
+    """The multiple of the expected error that COVERAGE of the errors stay below.
+
+    Parameters
+    ----------
+    weights: of an `ErrorModel`.
+    terms, errors: one array a case, (N, 6) and (N,) absolute errors in mm, NaN where unknown; none of those that the weights fit.
+    people: whose knee each case shows; every person counts the same. None takes each case for another person's.
+    """
     model = ErrorModel(weights, 1.0)
-    held, found, counts = _stacked(other_terms, other_errors)
+    names = [str(index) for index in range(len(terms))] if people is None else list(people)
+    known = [name for name, values in zip(names, errors, strict=True) if np.isfinite(values).any()]
+    shares = [1.0 / known.count(name) for name in known]
+    held, found, counts = _stacked(terms, errors, shares)
     score = found / model.expected(held)
     order = np.argsort(score)
     share = np.cumsum(counts[order]) / counts.sum()
-    place = min(int(np.searchsorted(share, COVERAGE)), len(order) - 1)
-    return ErrorModel(weights, float(score[order[place]]))
+    return float(score[order[min(int(np.searchsorted(share, COVERAGE)), len(order) - 1)]])
 
 
-def _stacked(terms: Sequence[Array], errors: Sequence[Array]) -> tuple[Array, Array, Array]:
+def _stacked(
+    terms: Sequence[Array], errors: Sequence[Array], shares: Sequence[float] | None = None
+) -> tuple[Array, Array, Array]:
+    """Terms, errors and weights of all vertices with a known error; `shares`: what each case with any counts in all, 1 without."""
     known = [np.isfinite(values) for values in errors]
     pairs = [(t[k], e[k]) for t, e, k in zip(terms, errors, known, strict=True) if k.any()]
     if not pairs:
         return np.zeros((1, len(TERM_NAMES))), np.ones(1), np.ones(1)
-    weight = np.concatenate([np.full(len(e), 1.0 / len(e)) for _, e in pairs])
+    weight = np.concatenate(
+        [np.full(len(e), share / len(e)) for (_, e), share in zip(pairs, shares or [1.0] * len(pairs), strict=True)]
+    )
     return np.concatenate([t for t, _ in pairs]), np.concatenate([e for _, e in pairs]), weight

@@ -14,13 +14,20 @@ from SSRKDCore.trust.reference import TrustReference
 from SSRKDCore.trust.view_scales import ScaleDisagreement
 
 LIGHTS = ("green", "amber", "red")
+#: The flag that the magnifications were not checked against one another.
+UNCHECKED_SCALE = "unchecked_scale"
+#: The flag that the rig, by its own provenance, is not known well enough.
+UNCERTAIN_GEOMETRY = "uncertain_geometry"
 #: Names that a flag can have.
 FLAG_NAMES = (
     "swapped_views",
     "magnification",
     "stated_geometry",
+    UNCERTAIN_GEOMETRY,
     "view_height",
+    UNCHECKED_SCALE,
     "not_a_knee",
+    "against_the_network",
     "child",
     "implant",
     "size",
@@ -35,6 +42,8 @@ _SCALE_AMBER, _SCALE_RED = 2.0, 3.0
 # Two views that disagree in height by more than this cannot both be right to the millimetre.
 _HEIGHT_MM = (1.5, 3.0)
 _LEAST_CORRELATION = 0.6
+# Without a reference a disagreement counts as known to three of its own standard deviations.
+_SPREADS_WITHOUT_REFERENCE = 3.0
 _IMPLANT_CM2 = (1.0, 5.0)
 _SIZE_SPREADS = (2.6, 4.0)
 # Share of a bone's volume in pieces apart from it: knees of the training stay below 0.1.
@@ -54,8 +63,11 @@ class Flag:
 
 
 def light_of(flags: Sequence[Flag]) -> str:
-    """The worst light of the flags, and red for three ambers: so much that is unusual at once is no chance. Green without any."""
-    if len(flags) >= _TOO_MANY:
+    """The worst light of the flags, and red for three ambers: so much that is unusual at once is no chance. Green without any.
+
+    A scale that could not be checked and a geometry that nobody measured are nothing unusual found, and do not count as one of the three.
+    """
+    if sum(flag.name not in (UNCHECKED_SCALE, UNCERTAIN_GEOMETRY) for flag in flags) >= _TOO_MANY:
         return "red"
     return max((flag.light for flag in flags), key=LIGHTS.index, default="green")
 
@@ -100,6 +112,24 @@ def _plain(measures: CaseMeasures) -> list[Flag]:
                 f"{'larger' if found.percent > 0 else 'smaller'} than its file states: correct the rig, or calibrate.",
             )
         )
+    if measures.overruled:
+        flags.append(
+            Flag(
+                "against_the_network",
+                "amber",
+                f"What the network saw of {', '.join(measures.overruled)} lies beside the edges in the radiographs, and the shape model "
+                "was fitted to these edges instead: look at the outlines, and take views nearer to a right angle if they were not.",
+            )
+        )
+    if measures.doubts:
+        flags.append(
+            Flag(
+                UNCERTAIN_GEOMETRY,
+                "red" if any(doubt.serious for doubt in measures.doubts) else "amber",
+                f"The geometry is not known well enough for millimetres: {'; '.join(doubt.words for doubt in measures.doubts)}. "
+                "Calibrate with a ball or an object.",
+            )
+        )
     light = _above(measures.metal_cm2, _IMPLANT_CM2)
     if light:
         flags.append(
@@ -121,13 +151,23 @@ def _plain(measures: CaseMeasures) -> list[Flag]:
     return flags
 
 
-def _views(scale: ScaleDisagreement | None, reference: TrustReference | None) -> list[Flag]:
-    """Whether the two views contradict one another in scale or height, as far as these images can tell."""
+def scale_is_checked(scale: ScaleDisagreement | None, reference: TrustReference | None) -> bool:
+    """Whether the images know the scale of two views well enough to tell a wrong one of 3 %."""
+    return _precision(scale, reference) <= _SCALE_RED
+
+
+def _precision(scale: ScaleDisagreement | None, reference: TrustReference | None) -> float:
+    """Percent to which the scale is known; infinite where the images show too little alike."""
     if scale is None or scale.correlation < _LEAST_CORRELATION:
-        return []
-    precision = 1.0 if reference is None else reference.scale_precision(scale.correlation)
-    if precision > _SCALE_RED:
-        return []
+        return float("inf")
+    return _SPREADS_WITHOUT_REFERENCE * scale.spread_percent if reference is None else reference.scale_precision(scale)
+
+
+def _views(scale: ScaleDisagreement | None, reference: TrustReference | None) -> list[Flag]:
+    """Whether the two views contradict one another in scale or height, and whether these images can tell."""
+    precision = _precision(scale, reference)
+    if scale is None or not np.isfinite(precision):
+        return [_unchecked(None)]
     flags = []
     light = _above(abs(scale.percent), (max(_SCALE_AMBER, precision), max(_SCALE_RED, precision)))
     if light:
@@ -139,7 +179,10 @@ def _views(scale: ScaleDisagreement | None, reference: TrustReference | None) ->
                 "magnification of one is wrong, so calibrate, or correct its distances or pixel spacing.",
             )
         )
-    light = _above(abs(scale.shift_mm), _HEIGHT_MM)
+    elif precision > _SCALE_RED:
+        flags.append(_unchecked(precision))
+    # A height is known about as well as the scale is at the rim of the field of view.
+    light = _above(abs(scale.shift_mm), _HEIGHT_MM) if precision <= _SCALE_RED else None
     if light:
         flags.append(
             Flag(
@@ -150,6 +193,16 @@ def _views(scale: ScaleDisagreement | None, reference: TrustReference | None) ->
             )
         )
     return flags
+
+
+def _unchecked(precision: float | None) -> Flag:
+    known = "they show too little alike" if precision is None else f"here it is known to {precision:.1f} % only"
+    return Flag(
+        UNCHECKED_SCALE,
+        "amber",
+        f"The scale and height of the two views could not be checked against one another to {_SCALE_RED:.0f} % ({known}): make "
+        "sure of both magnifications, or calibrate.",
+    )
 
 
 def _against(measures: CaseMeasures, reference: TrustReference) -> list[Flag]:

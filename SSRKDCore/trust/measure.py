@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from SSRKDCore.cases import Case, find_cases, load_case
+from SSRKDCore.cases import find_cases, load_case
 from SSRKDCore.console import progress_bar, say
 from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.evaluation.case_evaluation import reference_surfaces
@@ -26,8 +26,7 @@ from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.json_files import write_json
 from SSRKDCore.networks.model_folder import Model, load_model
 from SSRKDCore.output_folder import check_output_folder, complete_folder
-from SSRKDCore.radiographs.radiograph import VIEW_NAMES, Radiograph
-from SSRKDCore.radiographs.reader import read_radiograph
+from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.reconstruction.pipeline import reconstruct
 from SSRKDCore.surface import Surface
 from SSRKDCore.surface_files import read_bone_surfaces
@@ -38,7 +37,7 @@ from SSRKDCore.trust.measured_tables import tables
 from SSRKDCore.trust.reference import TrustReference, load_reference, reference_of
 from SSRKDCore.trust.reliability import write_reliability
 from SSRKDCore.trust.stand_ins import STAND_INS, exchanged, stand_in, with_magnification
-from SSRKDCore.trust.training_observation import RESOLUTION, SAMPLES_A_BONE, vertex_errors
+from SSRKDCore.trust.training_observation import RESOLUTION, SAMPLES_A_BONE, case_images, stated_metal, vertex_errors
 
 Progress = Callable[[float, str], None]
 
@@ -80,6 +79,7 @@ def judged_case(
         "flags": {flag.name: flag.light for flag in reversed(flags)},
         "reasons": [flag.sentence for flag in flags],
         "scale_percent": None if measures.scale is None else measures.scale.percent,
+        "scale_known_to_percent": None if measures.scale is None else reference.scale_precision(measures.scale),
         "expected_mm": dict(expected_errors(measures, reference)),
     }
     if truth is not None:
@@ -97,18 +97,9 @@ def _mean(values: Any) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def _read(folder: Path) -> tuple[Case, list[Radiograph]]:
-    case = load_case(folder)
-    images = []
-    for view in case.rig.views:
-        known = view.name if view.name in VIEW_NAMES else None
-        images.append(replace(read_radiograph(case.radiographs[view.name], known, case.intensity), view=view.name))
-    return case, images
-
-
 def jobs(folders: Sequence[Path], data: Path | None, stand_ins: int, spoiled: int) -> list[dict[str, Any]]:
-    """What to judge, plain values: the good cases, some of them spoiled, and stand-ins made of whole legs."""
-    found: list[dict[str, Any]] = [{"kind": GOOD, "source": str(folder)} for folder in folders]
+    """What to judge, plain values: good cases, with metal in their kind, some of them spoiled, and stand-ins made of whole legs."""
+    found: list[dict[str, Any]] = [{"kind": _good_kind(folder), "source": str(folder)} for folder in folders]
     for folder in folders[:spoiled]:
         found.append({"kind": "swapped views", "source": str(folder)})
         found += [
@@ -141,14 +132,21 @@ def jobs(folders: Sequence[Path], data: Path | None, stand_ins: int, spoiled: in
     return found
 
 
+def _good_kind(folder: Path) -> str:
+    """What a good case is called: those with metal apart, since an implant among them is flagged rightly."""
+    metal = stated_metal(load_case(folder).provenance)
+    return GOOD if metal == "none" else f"{GOOD}, with {metal.replace('_', ' ')}"
+
+
 def judge(job: Mapping[str, Any], model: Model, reference: TrustReference) -> dict[str, Any]:
     """Do one of the `jobs`."""
     kind, source = str(job["kind"]), Path(job["source"])
     if kind.startswith("stand-in: "):
         images, rig, side = stand_in(kind.removeprefix("stand-in: "), read_bone_surfaces(source), int(job["seed"]))
         return judged_case(images, rig, side, model, reference)
-    case, images = _read(source)
-    if kind == GOOD:
+    case = load_case(source)
+    images = case_images(case)
+    if kind.startswith(GOOD):
         truth = reference_surfaces(case)
         return judged_case(images, case.rig, case.side, model, reference, truth, case.reference_extent)
     rig = case.rig
@@ -185,6 +183,7 @@ def measure(
             {
                 "kind": todo[index]["kind"],
                 "name": Path(todo[index]["source"]).name,
+                "group": Path(todo[index]["source"]).parent.name,
                 **judge(todo[index], model, reference),
             }
         )

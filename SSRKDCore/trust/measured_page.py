@@ -28,13 +28,14 @@ def page(found: Mapping[str, Any]) -> str:
             ],
         ),
         "",
-        "Good cases, vertices compared with the true bones (exact, point to triangle):",
+        "Good cases, those with metal too, vertices compared with the true bones (exact, point to triangle):",
         "",
         *_table(
             [
                 "bone",
                 "cases",
                 "95 % interval holds",
+                "before calibration on people left out",
                 "in the worst case",
                 "mean half width",
                 "expected error",
@@ -47,6 +48,7 @@ def page(found: Mapping[str, Any]) -> str:
                     bone,
                     row["cases"],
                     f"{100 * row['coverage']:.1f} %",
+                    _percent(row["coverage_of_population_factor"]),
                     f"{100 * row['lowest_case']:.0f} %",
                     f"{row['interval_mm']:.2f} mm",
                     f"{row['expected_mm']:.2f} mm",
@@ -55,6 +57,17 @@ def page(found: Mapping[str, Any]) -> str:
                     _number(row["vertex_rank_correlation"]),
                 ]
                 for bone, row in found["coverage"].items()
+            ],
+        ),
+        "",
+        *_calibration(found["calibration"]),
+        "Where the 95 % interval holds, by the folder of the cases:",
+        "",
+        *_table(
+            ["folder", "cases", *found["coverage"]],
+            [
+                [group, row["cases"], *(_percent(row.get(bone)) for bone in found["coverage"])]
+                for group, row in found["coverage_by_group"].items()
             ],
         ),
         "",
@@ -70,8 +83,29 @@ def page(found: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _calibration(entry: Mapping[str, Any] | None) -> list[str]:
+    """Lines on whom the intervals were calibrated, none where on nobody."""
+    if not entry:
+        return []
+    multiples = ", ".join(
+        f"{bone} {factor:.2f} and {entry['left_out_factors'][bone]:.2f}"
+        for bone, factor in entry["population_factors"].items()
+        if bone in entry["left_out_factors"]
+    )
+    return [
+        f"Intervals are calibrated on {len(entry['people'])} people left out of the shape prior one at a time "
+        f"({', '.join(entry['people'])}; {entry['cases']} cases), none of whom is among the cases here. Multiples of the expected error, "
+        f"of the population and of those people: {multiples}.",
+        "",
+    ]
+
+
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
     return ["| " + " | ".join(str(cell) for cell in cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"
 
 
 def _number(value: float | None) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from SSRKDCore.anatomy import BONE_NAMES
 from SSRKDCore.evaluation.experiments.statistics import rank_correlation
 from SSRKDCore.trust.flags import LIGHTS
-from SSRKDCore.trust.reference import TrustReference
+from SSRKDCore.trust.reference import LEFT_OUT_PROVENANCE, TrustReference
 
 Array = NDArray[np.float64]
 Record = Mapping[str, Any]
@@ -22,8 +22,10 @@ def tables(records: Sequence[Record], reference: TrustReference) -> dict[str, An
     """Plain values for JSON.
 
     "kinds": by kind of input, how many, their lights, and how often each flag was raised. "coverage": by bone, over vertices of the
-    good cases, each case counting the same. "rank_correlation": of the mean expected and the mean true error, over cases, by bone.
-    "true_error_by_light": mean true error of good cases in mm. "cases": everything by case, without vertices.
+    good cases, each case counting the same, also with the population's factors alone where people left out made them larger.
+    "coverage_by_group": the same share by the folder that the cases came from. "calibration": on whom the intervals were calibrated, see
+    `left_out_people`. "rank_correlation": of the mean expected and the mean true error, over cases, by bone. "true_error_by_light": mean
+    true error of good cases in mm. "cases": everything by case, without vertices.
     """
     kinds: dict[str, Any] = {}
     for kind in dict.fromkeys(str(record["kind"]) for record in records):
@@ -40,6 +42,8 @@ def tables(records: Sequence[Record], reference: TrustReference) -> dict[str, An
     return {
         "kinds": kinds,
         "coverage": {bone: row for bone in BONE_NAMES if (row := _coverage(bone, known, reference)) is not None},
+        "coverage_by_group": _by_group(known, reference),
+        "calibration": reference.provenance.get(LEFT_OUT_PROVENANCE),
         "rank_correlation": {
             bone: rank_correlation(*_pairs(bone, known)) for bone in BONE_NAMES if len(_pairs(bone, known)[0])
         },
@@ -61,15 +65,38 @@ def vertices_of(bone: str, records: Sequence[Record]) -> list[tuple[Array, Array
     return found
 
 
+def _by_group(records: Sequence[Record], reference: TrustReference) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for group in dict.fromkeys(str(record.get("group", "")) for record in records):
+        chosen = [record for record in records if str(record.get("group", "")) == group]
+        parts = {bone: vertices_of(bone, chosen) for bone in BONE_NAMES}
+        found[group] = {
+            "cases": len(chosen),
+            **{
+                bone: float(_shares(pairs, reference.errors[bone].factor).mean())
+                for bone, pairs in parts.items()
+                if pairs and bone in reference.errors
+            },
+        }
+    return found
+
+
+def _shares(parts: Sequence[tuple[Array, Array]], factor: float) -> Array:
+    """(N,) share of each case's vertices whose error is within the factor times what was expected."""
+    return np.array([(error <= factor * expected).mean() for expected, error in parts])
+
+
 def _coverage(bone: str, records: Sequence[Record], reference: TrustReference) -> dict[str, Any] | None:
     factor = reference.errors[bone].factor
     parts = vertices_of(bone, records)
     if not parts:
         return None
-    shares = np.array([(error <= factor * expected).mean() for expected, error in parts])
+    shares = _shares(parts, factor)
+    before = (reference.provenance.get(LEFT_OUT_PROVENANCE) or {}).get("population_factors", {}).get(bone)
     return {
         "cases": len(parts),
         "coverage": float(shares.mean()),
+        "coverage_of_population_factor": None if before is None else float(_shares(parts, before).mean()),
         "lowest_case": float(shares.min()),
         "interval_mm": float(np.mean([factor * expected.mean() for expected, _ in parts])),
         "expected_mm": float(np.mean([expected.mean() for expected, _ in parts])),

@@ -18,11 +18,14 @@ from SSRKDCore.trust.bone_sizes import SIZE_NAMES, WIDTHS
 from SSRKDCore.trust.domain_distance import DomainDistance
 from SSRKDCore.trust.error_model import ErrorModel
 from SSRKDCore.trust.limits import Limit
+from SSRKDCore.trust.view_scales import ScaleDisagreement
 
 Array = NDArray[np.float64]
 
 SCHEMA = "ssrkd-trust/1"
 FILE_NAME = "trust.safetensors"
+#: Entry of a provenance that says on whom the intervals were calibrated, see `left_out_people`.
+LEFT_OUT_PROVENANCE = "left_out_people"
 _MAXIMUM_BYTES = 32 * 1024 * 1024
 _METADATA_KEY = "reference"
 _AGAIN = "fit it again with python -m SSRKDCore.trust.fit_reference"
@@ -41,9 +44,10 @@ class TrustReference:
     images: distribution of `image_features`. sizes: of the logarithms of `bone_sizes` (12).
     size_spread: standard deviation, over training cases, of the mean logarithm of the six widths.
     limits: by LIMIT_NAMES, from cases held out of the distributions.
-    scale_bound: (B, 2) rows of correlation and the scale disagreement in percent that 99 % of good pairs with at least that correlation
-        stay below.
     errors: by bone.
+    scale_factor: 99 % of good pairs of views disagree in scale by less than so many of their own spreads; None in older files.
+    scale_bound: (B, 2), of older files: rows of correlation and the scale disagreement in percent that 99 % of good pairs with at least
+        that correlation stay below.
     provenance: command, cases, counts, for people.
     """
 
@@ -52,8 +56,9 @@ class TrustReference:
     sizes: DomainDistance
     size_spread: float
     limits: Mapping[str, Limit]
-    scale_bound: Array
     errors: Mapping[str, ErrorModel]
+    scale_factor: float | None = None
+    scale_bound: Array = field(default_factory=lambda: np.zeros((0, 2)))
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def size_distance(self, vector: Array) -> float:
@@ -69,9 +74,11 @@ class TrustReference:
             return None
         return float(np.mean(np.log(np.maximum(vector[chosen], 1.0)) - self.sizes.mean[chosen]))
 
-    def scale_precision(self, correlation: float) -> float:
-        """Percent within which two views that agree seem to, with 99 %, at this correlation; infinite where nothing is known."""
-        known = self.scale_bound[self.scale_bound[:, 0] <= correlation]
+    def scale_precision(self, scale: ScaleDisagreement) -> float:
+        """Percent within which two views that agree seem to, with 99 %, on such images; infinite where nothing is known."""
+        if self.scale_factor is not None:
+            return self.scale_factor * scale.spread_percent
+        known = self.scale_bound[self.scale_bound[:, 0] <= scale.correlation]
         return float(known[-1, 1]) if len(known) else float("inf")
 
 
@@ -93,6 +100,7 @@ def save_reference(path: str | Path, reference: TrustReference) -> None:
         "model_sha256": reference.model_sha256,
         "rest": {"images": reference.images.rest, "sizes": reference.sizes.rest},
         "size_spread": reference.size_spread,
+        "scale_factor": reference.scale_factor,
         "limits": {name: asdict(limit) for name, limit in reference.limits.items()},
         "provenance": dict(reference.provenance),
     }
@@ -135,12 +143,13 @@ def load_reference(path: str | Path) -> TrustReference:
             domains["sizes"],
             float(values["size_spread"]),
             {name: Limit(**{k: float(v) for k, v in values["limits"][name].items()}) for name in LIMIT_NAMES},
-            arrays["scale_bound"].reshape(-1, 2),
             {
                 name.split("/", 1)[1]: ErrorModel(array[:-1], float(array[-1]))
                 for name, array in arrays.items()
                 if name.startswith("errors/")
             },
+            None if values.get("scale_factor") is None else float(values["scale_factor"]),
+            arrays["scale_bound"].reshape(-1, 2),
             dict(values.get("provenance") or {}),
         )
     except InputError:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from SSRKDCore.geometry.field_of_view import FieldOfView
+from SSRKDCore.geometry.known_geometry import scale_is_calibrated
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.geometry.view import View
 from SSRKDCore.radiographs.radiograph import Radiograph
@@ -25,13 +26,13 @@ class Contradiction:
 def largest_contradiction(radiographs: Sequence[Radiograph], rig: Rig) -> Contradiction | None:
     """The statement of a file that the rig departs from the most, in percent; None where no file says anything.
 
-    A rig that was calibrated (`provenance["calibrations"]`) is believed more than tags on distances, but not on the detector's pixels.
+    A view whose scale was calibrated (`provenance["calibrations"]`) is believed more than tags on distances, but not on the detector's
+    pixels; one that was only placed relative to another (`ssrkd calibrate pair`) is not.
     """
-    calibrated = bool(rig.provenance.get("calibrations"))
     found = [
         statement
         for radiograph, view in zip(radiographs, rig.views, strict=True)
-        for statement in _statements(radiograph, view, rig.field_of_view, calibrated)
+        for statement in _statements(radiograph, view, rig.field_of_view, scale_is_calibrated(rig, view.name))
     ]
     return max(found, key=lambda statement: abs(statement.percent), default=None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from SSRKDCore.anatomy import BONE_NAMES
+from SSRKDCore.cases import Case
 from SSRKDCore.errors import InputError
 from SSRKDCore.evaluation.exact_distances import signed_distances
 from SSRKDCore.evaluation.field_of_view import DEFAULT_MARGIN_MM, inside_by, scoring_box, without_cut_faces
 from SSRKDCore.networks.model_folder import Model
+from SSRKDCore.radiographs.radiograph import VIEW_NAMES, Radiograph
+from SSRKDCore.radiographs.reader import read_radiograph
 from SSRKDCore.reconstruction.network_input import prepare_network_input
 from SSRKDCore.reconstruction.pipeline import Reconstruction, reconstruct
 from SSRKDCore.surface import Surface
@@ -26,6 +30,8 @@ Array = NDArray[np.float64]
 
 SAMPLES_A_BONE = 500
 RESOLUTION = 128
+#: Goes up when what is kept of a case changes: records of an earlier number are not gone on from.
+MEASURES = 2
 _ATTEMPTS = 5
 
 
@@ -57,11 +63,14 @@ def observation(folder: Path, model: Model, seed: int, index: int, device: str =
             features.append(described(exposure.radiographs, exposure.rig, model, device))
     return {
         "case": folder.name,
-        "metal": _metal(volume.case.provenance),
+        "changed": index % 2 == 1,
+        "metal": stated_metal(volume.case.provenance),
         "features": np.stack(features),
         "sizes": size_vector(measures.sizes),
         "percent": None if measures.scale is None else measures.scale.percent,
+        "shift_mm": None if measures.scale is None else measures.scale.shift_mm,
         "correlation": None if measures.scale is None else measures.scale.correlation,
+        "spread": None if measures.scale is None else measures.scale.spread_percent,
         "pieces": measures.pieces,
         "metal_cm2": measures.metal_cm2,
         "growth_plate": measures.growth_plate,
@@ -87,8 +96,8 @@ def _readable_exposure(
             return exposure
 
 
-def _metal(provenance: Mapping[str, Any]) -> str:
-    """Which metal a synthetic case was given; "none" where it does not say."""
+def stated_metal(provenance: Mapping[str, Any]) -> str:
+    """Which metal a synthetic case was given, by its provenance; "none" where it does not say."""
     tissue = provenance.get("tissue")
     return str(tissue.get("metal", "none")) if isinstance(tissue, Mapping) else "none"
 
@@ -105,6 +114,15 @@ def described(radiographs: Any, rig: Any, model: Model, device: str) -> Array:
     given = prepare_network_input(radiographs, rig, model)
     network = cast(XrayReconstructionNetwork, model.network)
     return image_features(given.images, encode_images(network, given.images, choose_device(device)))
+
+
+def case_images(case: Case) -> list[Radiograph]:
+    """The radiographs of a case folder, in the order of its rig's views. Raises InputError when one cannot be read."""
+    images = []
+    for view in case.rig.views:
+        known = view.name if view.name in VIEW_NAMES else None
+        images.append(replace(read_radiograph(case.radiographs[view.name], known, case.intensity), view=view.name))
+    return images
 
 
 def vertex_errors(

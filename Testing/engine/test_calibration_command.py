@@ -75,6 +75,8 @@ def test_an_unknown_place_of_the_ball_widens_and_then_refuses(
     assert code == 0
     assert 1.9 < result["uncertainty"]["magnification_at_centre_percent_95"] < 2.5
     assert any("lies as far from the detector as the centre" in sentence for sentence in result["assumed"])
+    # Written, but more than 2 %: whoever reconstructs with it is told.
+    assert any("amber at best" in sentence and "known to 2." in sentence for sentence in result["warnings"])
     code, result = run(
         capsys, *words, "--offset-tolerance", 40, "--out", tmp_path / "b.json", "--record", tmp_path / "b_record.json"
     )
@@ -92,6 +94,22 @@ def test_nothing_found_is_an_error_and_not_a_guess(tmp_path: Path, capsys: pytes
     code, result = run(capsys, "ruler", image, "--ends", 100, 20, 100, 180, "--tick", 5, "--intensity", "line_integral")
     assert code == 2
     assert "No ticks were seen" in result["error"]
+
+
+def test_a_ruler_is_found_by_its_ticks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows, columns = np.mgrid[:260, :200]
+    # Ticks of 5 mm, magnified 1.25 times, in pixels of 0.4 mm.
+    lead = (np.abs(columns - 60) < 12) & (np.abs((rows / 15.625) % 1 - 0.5) < 0.1) & (rows > 20) & (rows < 240)
+    pixels = 1 + 0.5 * lead + np.random.default_rng(0).normal(0, 0.01, rows.shape)
+    image = write_image(tmp_path / "ruler.nrrd", pixels)
+    code, result = run(capsys, "ruler", image, "--tick", 5, "--intensity", "line_integral", "--tilt", 0)
+    assert code == 0, result
+    assert result["measured"]["magnification"] == pytest.approx(1.25, rel=4e-3)
+    (candidate,) = result["candidates"]
+    assert all(abs(column - 60) < 12 for _, column in candidate["ends"]) and candidate["confidence"] > 0.5
+    code, result = run(capsys, "ruler", image, "--length", 50, "--intensity", "line_integral")
+    assert code == 2
+    assert "needs its two --ends" in result["error"]
 
 
 def test_an_object_in_two_images_gives_the_rig(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

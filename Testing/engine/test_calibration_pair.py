@@ -10,7 +10,7 @@ import pytest
 from SSRKDCore.errors import InputError
 from SSRKDCore.geometry import Rig, preset
 from SSRKDCore.geometry.calibration.pose_parameters import POSE_NAMES, PoseProblem, pose_between, pose_matrix
-from SSRKDCore.geometry.calibration.relative_pose import relative_pose
+from SSRKDCore.geometry.calibration.relative_pose import consistency, contradiction, relative_pose
 from SSRKDCore.geometry.view import View
 from SSRKDCore.radiographs import read_radiograph
 from SSRKDCore.surface_files import read_bone_surfaces
@@ -76,6 +76,22 @@ def test_known_bones_bring_the_second_view_back(knee: tuple[Rig, Rig, dict[str, 
     assert found.outline_mm[1][1] < 0.5 * found.outline_mm[0][1]
     assert found.tangency_mm[1] < 0.5 * found.tangency_mm[0]
     assert set(found.to_dict()["pose"]) == set(POSE_NAMES)
+
+
+def test_a_pose_that_the_images_contradict_is_refused_whatever_the_bones_say(
+    knee: tuple[Rig, Rig, dict[str, np.ndarray], dict],
+) -> None:
+    rig, _, images, _ = knee
+    lateral, center = rig.view("lateral"), np.array(rig.field_of_view.center)
+    assert contradiction(consistency(images, rig)) is None
+    for pose in ([5.0, 6.0, 0.0, 0.0, 0.0, 0.0], [5.0, -6.0, 0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0, 4.5]):
+        moved = lateral.transformed(pose_matrix(np.array(pose), axes_of(lateral), center))
+        found = consistency(images, Rig((rig.view("ap"), moved), rig.field_of_view))
+        assert "contradict" in str(contradiction(found))
+    assert found is not None and found.shift_mm == pytest.approx(-4.5, abs=0.2)
+    # What only magnifies a little is no contradiction.
+    moved = lateral.transformed(pose_matrix(np.array([0.0, 0.0, 3.0, 5.0, 5.0, 0.0]), axes_of(lateral), center))
+    assert contradiction(consistency(images, Rig((rig.view("ap"), moved), rig.field_of_view))) is None
 
 
 def test_images_without_the_knee_are_refused(knee: tuple[Rig, Rig, dict[str, np.ndarray], dict]) -> None:

@@ -13,6 +13,8 @@ from scipy.spatial.transform import Rotation
 from SSRKDCore.commands import rig as rig_command
 from SSRKDCore.errors import InputError
 from SSRKDCore.geometry import FieldOfView, Rig
+from SSRKDCore.geometry.calibration.direct_linear_transform import decomposed, projection_matrix
+from SSRKDCore.geometry.calibration.view_refinement import view_from_markers
 from SSRKDCore.geometry.xmalab import read_transform, read_xmalab_camera, rig_from_xmalab, view_from_xmalab
 
 CUBE = FieldOfView((20.0, -30.0, 40.0), 160.0)
@@ -95,6 +97,40 @@ def test_the_real_calibration_is_reproduced(shared_data: Path) -> None:
     np.testing.assert_allclose(rig.views[0].source, (-983.7, 956.2, 106.6), atol=0.06)
     np.testing.assert_allclose(rig.views[1].source, (123.7, 1474.1, 90.4), atol=0.06)
     assert rig.views[0].pixel_spacing[1] / rig.views[0].source_to_detector * 1398 == pytest.approx(0.161, abs=0.0005)
+
+
+def check_against_our_transform(path: Path, center: tuple[float, float, float]) -> None:
+    """Markers of a cube, seen by XMALab's own matrices: our direct linear transform gives back K, R and t, and a view with its residual."""
+    camera = read_xmalab_camera(path)
+    points = np.array(center) + np.random.default_rng(1).uniform(-60, 60, (20, 3))
+    pixels = camera.project(points)
+    pinhole = decomposed(projection_matrix(points, pixels), points)
+    matrix, source = camera.camera_matrix, -camera.rotation.T @ camera.translation
+    np.testing.assert_allclose(pinhole.focal, (matrix[1, 1], matrix[0, 0]), rtol=1e-6)
+    np.testing.assert_allclose(pinhole.principal, (matrix[1, 2], matrix[0, 2]), atol=1e-2)
+    np.testing.assert_allclose(pinhole.source, source, atol=1e-3)
+    # Rows of `axes`: down, across, away; of R: across, down, away.
+    np.testing.assert_allclose(pinhole.axes[[1, 0, 2]], camera.rotation, atol=1e-6)
+    # The rows and columns of this detector differ in pitch; told so, a view fits to what the markers were picked to.
+    pitch = (1000.0 / matrix[1, 1], 1000.0 / matrix[0, 0])
+    picked = pixels + np.random.default_rng(2).normal(0, 0.1, pixels.shape)
+    found = view_from_markers("cam", points, picked, camera.rows, camera.columns, pitch, 1000.0)
+    assert found.noise_px == pytest.approx(0.1, rel=0.4) and not found.outliers
+    exact = view_from_xmalab(camera, "cam", 1000.0)
+    # A ray through the middle of the cube, wherever the source slid along it.
+    seen = found.view.project(points)[0] - exact.project(points)[0]
+    assert np.sqrt((seen**2).sum(axis=1).mean()) < 0.15
+
+
+def test_our_transform_agrees_with_xmalab_on_files_of_our_own(cameras: list[Path]) -> None:
+    for path in cameras:
+        check_against_our_transform(path, CUBE.center)
+
+
+def test_our_transform_agrees_with_xmalab_on_the_real_calibration(shared_data: Path) -> None:
+    for index in (1, 2):
+        path = shared_data / "xray_autoscoper" / f"xr_calib_left_knee_cam0{index}.txt"
+        check_against_our_transform(path, (130.0, 120.0, 50.0))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from SSRKDCore.evaluation.methods import Method, load_method
 from SSRKDCore.geometry.presets import preset
 from SSRKDCore.grid import Grid
 from SSRKDCore.json_files import read_json
+from SSRKDCore.radiographs.style_matching import fitted_style
 
 VIEW = preset("room", rows=300, columns=300, pixel_spacing=(1.2, 1.2)).views[0]
 
@@ -80,6 +82,15 @@ def test_the_points_have_each_fault_with_each_remedy(tmp_path: Path) -> None:
     for name, fault in DEGRADATIONS.items():
         for remedy in ("no remedy", "prepared"):
             assert sum(point.series == f"{name}, {remedy}" for point in made.points) == len(fault.steps)
+    assert not any("match" in point.settings for point in made.points)
+    look = fitted_style([leg_image()[:256, :256]], "a leg")
+    look.save(tmp_path / "style.json")
+    more = plan(Request(cases=tmp_path / "cases", methods={method.name: method}, look=tmp_path / "style.json"))
+    # What was measured without matching still counts, and what was matched depends on what to.
+    assert [point.settings for point in more.points[: len(made.points)]] == [point.settings for point in made.points]
+    matched = more.points[len(made.points) :]
+    assert {point.settings["match"]["style"] for point in matched} == {look.fingerprint}
+    assert all(point.series.endswith("prepared and matched") for point in matched)
     other = Method("ssm", method.reconstruct, {})
     with pytest.raises(InputError, match="--model"):
         plan(Request(cases=tmp_path / "cases", methods={"ssm": other}))
@@ -101,7 +112,6 @@ def test_a_style_goes_from_samples_to_a_file_and_into_a_reconstruction(tmp_path:
     from SSRKDCore.networks.model_folder import load_model
     from SSRKDCore.radiographs.radiograph import Radiograph
     from SSRKDCore.radiographs.style_matching import StyleReference
-    from SSRKDCore.reconstruction.matched_style import matched_radiographs
     from SSRKDCore.reconstruction.network_input import prepare_network_input
 
     write_cases(tmp_path / "cases", labelled=2, unlabelled=0)
@@ -109,15 +119,15 @@ def test_a_style_goes_from_samples_to_a_file_and_into_a_reconstruction(tmp_path:
     words = ["style-reference", "--samples", str(tmp_path / "samples"), "--out", str(tmp_path / "style.json")]
     assert main(words) == 0 and main(words) == 2
     look = StyleReference.load(tmp_path / "style.json")
-    assert look.images == 4 and read_json(tmp_path / "style.json", "a style")["schema"] == "ssrkd-style/1"
+    assert look.images == 4 and read_json(tmp_path / "style.json", "a style")["schema"] == "ssrkd-style-reference/1"
     # The bundled model reads larger images than these samples hold.
     model, rig = load_model(None), small_rig(128)
     images = [Radiograph(np.random.default_rng(i).random((128, 128)).astype(np.float32)) for i in range(2)]
     with pytest.raises(InputError, match="64 pixels"):
-        matched_radiographs(images, rig, model, look)
-    large = StyleReference(256, look.values, look.log_power, look.images, look.source)
-    made, made_rig = matched_radiographs(images, rig, model, large)
-    found, plain = prepare_network_input(made, made_rig, model), prepare_network_input(images, rig, model)
+        prepare_network_input(images, rig, model, look=look)
+    large = replace(look, size=256)
+    found = prepare_network_input(images, rig, model, look=large)
+    plain = prepare_network_input(images, rig, model)
     for one, other in zip(found.views, plain.views, strict=True):
         assert np.allclose(one.projection_matrix, other.projection_matrix)
     assert not np.allclose(found.images.numpy(), plain.images.numpy())

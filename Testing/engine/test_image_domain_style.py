@@ -36,7 +36,7 @@ def test_it_is_kept_in_a_file(style: StyleReference, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="damaged"):
         StyleReference.load(tmp_path / "broken.json")
     (tmp_path / "other.json").write_text('{"schema": "ssrkd-rig/1"}')
-    with pytest.raises(InputError, match="ssrkd-style/1"):
+    with pytest.raises(InputError, match="ssrkd-style-reference/1"):
         StyleReference.load(tmp_path / "other.json")
 
 
@@ -76,3 +76,42 @@ def test_other_sizes_and_empty_lists_are_refused(style: StyleReference) -> None:
         style.matched(np.zeros((64, 64)), np.ones((64, 64)))
     with pytest.raises(InputError, match="no images"):
         fitted_style([], "nothing")
+
+
+def spread_style() -> tuple[StyleReference, list[np.ndarray]]:
+    """A style of legs that differ in contrast, and their images."""
+    noise = np.random.default_rng(3)
+    images = [crop(leg()) ** power + 0.02 * noise.standard_normal((SIZE, SIZE)) for power in np.linspace(0.9, 1.1, 9)]
+    return fitted_style(images, "legs"), images
+
+
+def test_an_image_within_the_spread_of_the_training_images_stays_as_it_is() -> None:
+    from SSRKDCore.radiographs.standardise import ROBUST, standardise
+
+    look, images = spread_style()
+    whole = np.ones((SIZE, SIZE))
+    assert look.values_spread.max() > 0.01 and look.log_power_spread.min() > 0
+    unchanged = 0
+    for image in images[2:-2]:
+        difference = np.abs(look.matched(image, whole) - standardise(image, whole, ROBUST))
+        unchanged += bool(difference.max() == 0)
+        # What is outside is outside by little: one of many levels or bands.
+        assert difference.mean() < 0.02
+    assert unchanged >= 2
+
+
+def test_an_image_outside_the_spread_is_brought_to_its_border_and_no_farther() -> None:
+    look, _ = spread_style()
+    whole = np.ones((SIZE, SIZE))
+    foreign = np.exp(2 * crop(leg()))
+    levels = np.linspace(0, 1, len(look.values))
+    after = np.quantile(look.matched(foreign, whole).astype(float), levels)
+    beyond = np.abs(after - look.values) - 2 * look.values_spread
+    assert beyond.max() < 0.05 and np.isclose(np.abs(beyond), 0, atol=0.02).any()
+
+
+def test_the_fingerprint_follows_the_statistics_and_survives_the_file(style: StyleReference, tmp_path: Path) -> None:
+    style.save(tmp_path / "style.json")
+    assert StyleReference.load(tmp_path / "style.json").fingerprint == style.fingerprint
+    other = fitted_style([crop(leg())], "one leg")
+    assert other.fingerprint != style.fingerprint

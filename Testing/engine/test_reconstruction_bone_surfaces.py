@@ -8,6 +8,7 @@ import manifold3d
 import numpy as np
 import pytest
 import trimesh
+from array_field import tensor_field
 
 from SSRKDCore.grid import Grid
 from SSRKDCore.reconstruction.bone_surfaces import bone_surfaces
@@ -30,7 +31,7 @@ def _occupancy(grid: Grid, depths: dict[int, object], dense: bool = False) -> Sp
             logits[:, label] = depth(points)  # type: ignore[operator]
         return np.clip(logits, -30.0, 10.0).astype(np.float32)
 
-    return (evaluate_dense if dense else evaluate_sparse)(field, grid.shape[0])
+    return (evaluate_dense if dense else evaluate_sparse)(tensor_field(field), grid.shape[0])
 
 
 def _ball(center: tuple[float, float, float], radius: float):  # type: ignore[no-untyped-def]
@@ -114,7 +115,7 @@ def test_any_labels_give_sound_surfaces_that_agree_with_them() -> None:
     values = generator.standard_normal((24, 24, 24, 5)).astype(np.float32)
     values[..., 2] += 1.2  # so that one piece percolates
     grid = Grid.cube((0.0, 0.0, 0.0), 24.0, 24)
-    occupancy = evaluate_dense(lambda z, y, x: values[z, y, x], 24)
+    occupancy = evaluate_dense(tensor_field(lambda z, y, x: values[z, y, x]), 24)
     labels, counts = keep_one_piece(occupancy.labels)
     assert counts["femur"].removed_voxels > 0
     surface = bone_surfaces(occupancy, labels, grid)["femur"]
@@ -127,7 +128,7 @@ def test_equal_logits_at_neighbouring_samples_do_not_break_the_surface() -> None
     values = np.zeros((16, 16, 16, 5), dtype=np.float32)
     values[4:12, 4:12, 4:12, 0] = -1.0  # four bones tie inside; the first of them, the patella, has the label
     grid = Grid.cube((0.0, 0.0, 0.0), 16.0, 16)
-    occupancy = evaluate_dense(lambda z, y, x: values[z, y, x], 16)
+    occupancy = evaluate_dense(tensor_field(lambda z, y, x: values[z, y, x]), 16)
     surface = bone_surfaces(occupancy, keep_one_piece(occupancy.labels)[0], grid)["patella"]
     assert surface.is_empty or surface.is_closed()
 

@@ -7,20 +7,19 @@ import sys
 
 import numpy as np
 import pytest
+from array_field import ArrayField, tensor_field
 from scipy import ndimage
 
 from SSRKDCore.errors import Cancelled
-from SSRKDCore.reconstruction.octree import LogitField, SparseOccupancy, evaluate_dense, evaluate_sparse
-
-Function = LogitField
+from SSRKDCore.reconstruction.octree import SparseOccupancy, evaluate_dense, evaluate_sparse
 
 
-def _dense_labels(field: LogitField, resolution: int) -> np.ndarray:
+def _dense_labels(field: ArrayField, resolution: int) -> np.ndarray:
     z, y, x = np.indices((resolution,) * 3).reshape(3, -1)
     return field(z, y, x).argmax(axis=1).reshape((resolution,) * 3)
 
 
-def _balls(resolution: int) -> LogitField:
+def _balls(resolution: int) -> ArrayField:
     """Four bones as balls of different sizes, two of which touch: logits are depths in samples, limited as trained ones are."""
     balls = [((0.25, 0.3, 0.3), 0.08), ((0.6, 0.5, 0.5), 0.25), ((0.3, 0.75, 0.7), 0.05), ((0.2, 0.5, 0.55), 0.2)]
 
@@ -34,7 +33,7 @@ def _balls(resolution: int) -> LogitField:
     return field
 
 
-def _sheet(resolution: int, thickness: float) -> LogitField:
+def _sheet(resolution: int, thickness: float) -> ArrayField:
     """A tilted sheet that is thinner than the coarse grid's spacing, across the whole volume."""
     normal = np.array([0.3, 0.8, -0.52])
     normal /= np.linalg.norm(normal)
@@ -49,7 +48,7 @@ def _sheet(resolution: int, thickness: float) -> LogitField:
     return field
 
 
-def _clouds(resolution: int) -> LogitField:
+def _clouds(resolution: int) -> ArrayField:
     """Smooth noise in every class: surfaces of all shapes, classes that meet in threes."""
     generator = np.random.default_rng(4)
     volumes = [ndimage.gaussian_filter(generator.standard_normal((resolution,) * 3), resolution / 14) for _ in range(5)]
@@ -73,7 +72,7 @@ def _check_slots(occupancy: SparseOccupancy) -> None:
 @pytest.mark.parametrize("resolution", [64, 100, 129])
 def test_balls_equal_dense(resolution: int) -> None:
     field = _balls(resolution)
-    occupancy = evaluate_sparse(field, resolution)
+    occupancy = evaluate_sparse(tensor_field(field), resolution)
     assert set(np.unique(occupancy.labels)) == {0, 1, 2, 3, 4}
     np.testing.assert_array_equal(occupancy.labels, _dense_labels(field, resolution))
     _check_slots(occupancy)
@@ -81,8 +80,15 @@ def test_balls_equal_dense(resolution: int) -> None:
     np.testing.assert_array_equal(occupancy.logits[occupancy.slots[tuple(known.T)]], field(*known.T))
 
 
+@pytest.mark.parametrize(("resolution", "evaluated"), [(64, 82666), (100, 250407), (129, 117453)])
+def test_no_other_samples_are_asked_for(resolution: int, evaluated: int) -> None:
+    """As many as the same search asked for when it was written in numpy: a regression if they change."""
+    found = evaluate_sparse(tensor_field(_balls(resolution)), resolution)
+    assert found.evaluated == evaluated == np.count_nonzero(found.slots >= 0)
+
+
 def test_few_points_are_evaluated() -> None:
-    occupancy = evaluate_sparse(_balls(128), 128)
+    occupancy = evaluate_sparse(tensor_field(_balls(128)), 128)
     share = occupancy.evaluated / 128**3
     # Both sides of the surfaces and the 32^3 start; all cells that touch a surface would be more than twice as many.
     assert share < 0.1
@@ -93,24 +99,24 @@ def test_a_sheet_thinner_than_the_coarse_cells_is_found(thickness: float) -> Non
     field = _sheet(96, thickness)
     expected = _dense_labels(field, 96)
     assert (expected == 2).sum() > 5000
-    np.testing.assert_array_equal(evaluate_sparse(field, 96, start_resolution=24).labels, expected)
+    np.testing.assert_array_equal(evaluate_sparse(tensor_field(field), 96, start_resolution=24).labels, expected)
 
 
 def test_clouds_equal_dense() -> None:
     field = _clouds(80)
-    occupancy = evaluate_sparse(field, 80)
+    occupancy = evaluate_sparse(tensor_field(field), 80)
     np.testing.assert_array_equal(occupancy.labels, _dense_labels(field, 80))
     _check_slots(occupancy)
 
 
 def test_the_smallest_grid_is_dense_at_once() -> None:
-    occupancy = evaluate_sparse(_balls(32), 32)
+    occupancy = evaluate_sparse(tensor_field(_balls(32)), 32)
     np.testing.assert_array_equal(occupancy.labels, _dense_labels(_balls(32), 32))
     assert occupancy.evaluated == 32**3
 
 
 def test_dense_flag_gives_the_same() -> None:
-    dense, sparse = evaluate_dense(_balls(64), 64), evaluate_sparse(_balls(64), 64)
+    dense, sparse = (evaluate(tensor_field(_balls(64)), 64) for evaluate in (evaluate_dense, evaluate_sparse))
     np.testing.assert_array_equal(dense.labels, sparse.labels)
     _check_slots(dense)
     assert dense.evaluated > 64**3 > sparse.evaluated
@@ -118,7 +124,7 @@ def test_dense_flag_gives_the_same() -> None:
 
 def test_progress_rises_and_cancellation_stops_between_blocks() -> None:
     told: list[float] = []
-    evaluate_sparse(_balls(96), 96, progress=lambda fraction, words: told.append(fraction))
+    evaluate_sparse(tensor_field(_balls(96)), 96, progress=lambda fraction, words: told.append(fraction))
     assert told == sorted(told)
     assert told[-1] == 1.0
 
@@ -131,22 +137,22 @@ def test_progress_rises_and_cancellation_stops_between_blocks() -> None:
     for evaluate in (evaluate_sparse, evaluate_dense):
         calls.clear()
         with pytest.raises(Cancelled):
-            evaluate(counted, 96, cancelled=lambda: len(calls) >= 2)
+            evaluate(tensor_field(counted), 96, cancelled=lambda: len(calls) >= 2)
         assert len(calls) == 2
 
 
 _LARGE = """
 import resource
-import numpy as np
+import torch
 from SSRKDCore.grid import Grid
 from SSRKDCore.reconstruction.bone_surfaces import bone_surfaces
 from SSRKDCore.reconstruction.components import keep_one_piece
 from SSRKDCore.reconstruction.octree import evaluate_sparse
 
 def field(z, y, x):
-    radius = np.sqrt((z - 255.3) ** 2 + (y - 255.3) ** 2 + (x - 255.3) ** 2)
-    logits = np.zeros((len(z), 5), dtype=np.float32)
-    logits[:, 2] = np.clip(200.0 - radius, -9, 9)
+    radius = torch.sqrt((z - 255.3) ** 2 + (y - 255.3) ** 2 + (x - 255.3) ** 2)
+    logits = torch.zeros((len(z), 5))
+    logits[:, 2] = (200.0 - radius).clamp(-9, 9)
     logits[:, [1, 3, 4]] = -20
     return logits
 

@@ -145,12 +145,12 @@ def test_out_of_memory_is_told_and_survived(rig: Rig, model: Model, monkeypatch:
     sampler, attempts = pipeline.PointSampler, []
 
     class Hungry(sampler):  # type: ignore[misc, valid-type]
-        def logits(self, points: np.ndarray) -> np.ndarray:
+        def logits_at(self, points: torch.Tensor) -> torch.Tensor:
             if not attempts:
                 attempts.append(self.block_points)
                 raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
             attempts.append(self.block_points)
-            return super().logits(points)
+            return super().logits_at(points)
 
     monkeypatch.setattr(pipeline, "PointSampler", Hungry)
     said: list[str] = []

@@ -31,7 +31,7 @@ from SSRKDCore.trust.case_measures import Encoded
 from SSRKDCore.trust.flags import FLAG_NAMES, Flag, flags_of, light_of
 from SSRKDCore.trust.measured_page import page
 from SSRKDCore.trust.measured_tables import tables
-from SSRKDCore.trust.reference import LIMIT_NAMES, load_reference, reference_of, save_reference
+from SSRKDCore.trust.reference import LEFT_OUT_PROVENANCE, LIMIT_NAMES, load_reference, reference_of, save_reference
 from SSRKDCore.trust.reliability import binned, write_reliability
 from SSRKDCore.trust.stand_ins import exchanged
 from SSRKDCore.trust.stated_geometry import Contradiction
@@ -52,9 +52,9 @@ def test_nothing_speaks_against_a_usual_knee() -> None:
     ("changes", "flag", "light"),
     [
         ({"swapped": True}, "swapped_views", "red"),
-        ({"scale": ScaleDisagreement(3.4, 0.0, 0.98)}, "magnification", "red"),
-        ({"scale": ScaleDisagreement(-2.5, 0.0, 0.98)}, "magnification", "amber"),
-        ({"scale": ScaleDisagreement(0.0, 4.0, 0.98)}, "view_height", "red"),
+        ({"scale": ScaleDisagreement(3.4, 0.0, 0.98, 0.3)}, "magnification", "red"),
+        ({"scale": ScaleDisagreement(-2.5, 0.0, 0.98, 0.3)}, "magnification", "amber"),
+        ({"scale": ScaleDisagreement(0.0, 4.0, 0.98, 0.3)}, "view_height", "red"),
         ({"contradiction": Contradiction("ap", "magnification", -4.0)}, "stated_geometry", "red"),
         ({"contradiction": Contradiction("ap", "magnification", 1.0)}, "stated_geometry", "green"),
         ({"missing": ("femur",)}, "missing_bone", "red"),
@@ -75,6 +75,7 @@ def test_nothing_speaks_against_a_usual_knee() -> None:
         ({"outlines": outlines(None)}, "outline", "red"),
         ({"other_side": True}, "other_side", "amber"),
         ({"terms": {"femur": np.full((2, 6), 5.0)}}, "expected_error", "red"),
+        ({"overruled": ("femur",)}, "against_the_network", "amber"),
     ],
 )
 def test_each_fault_has_its_flag(changes: dict[str, Any], flag: str, light: str) -> None:
@@ -95,11 +96,30 @@ def test_the_worst_flag_gives_the_light_and_comes_first() -> None:
     assert [light_of([amber] * count) for count in (1, 2, 3)] == ["amber", "amber", "red"]
 
 
-def test_a_scale_that_the_images_cannot_tell_is_not_judged() -> None:
-    for correlation in (0.3, 0.7):
-        measures = usual_measures(scale=ScaleDisagreement(9.0, 5.0, correlation))
-        assert not flags_of(measures, usual_reference())
-    assert not flags_of(usual_measures(scale=None), usual_reference())
+@pytest.mark.parametrize(
+    "scale",
+    [
+        None,
+        ScaleDisagreement(9.0, 5.0, 0.3, 0.3),
+        ScaleDisagreement(5.0, 5.0, 0.9, 2.0),
+        ScaleDisagreement(0.1, 0.0, 0.9, 2.0),
+    ],
+)
+def test_a_scale_that_the_images_cannot_tell_is_amber_and_said_in_words(scale: ScaleDisagreement | None) -> None:
+    flags = flags_of(usual_measures(scale=scale), usual_reference())
+    assert [(flag.name, flag.light) for flag in flags] == [("unchecked_scale", "amber")]
+    assert "could not be checked" in flags[0].sentence and light_of(flags) == "amber"
+
+
+def test_a_scale_that_is_wrong_beyond_all_doubt_is_judged_on_poor_images_too() -> None:
+    # Known to 6 %.
+    flags = flags_of(usual_measures(scale=ScaleDisagreement(-8.0, 0.0, 0.9, 2.0)), usual_reference())
+    assert [(flag.name, flag.light) for flag in flags] == [("magnification", "red")]
+
+
+def test_a_scale_that_is_not_known_is_none_of_three_unusual_things() -> None:
+    unknown, amber = Flag("unchecked_scale", "amber", "Unknown."), Flag("outline", "amber", "Something.")
+    assert light_of([unknown, amber, amber]) == "amber" and light_of([unknown, amber, amber, amber]) == "red"
 
 
 def test_screws_are_not_taken_for_growth_plates() -> None:
@@ -117,8 +137,13 @@ def test_a_reference_survives_its_file(tmp_path: Path) -> None:
     )
     assert again.limits == reference.limits and again.provenance == reference.provenance
     np.testing.assert_array_equal(again.errors["tibia"].weights, reference.errors["tibia"].weights)
-    assert again.scale_precision(0.95) == 1.0 and again.scale_precision(0.7) == 6.0
-    assert again.scale_precision(0.1) == float("inf")
+    assert again.scale_precision(ScaleDisagreement(0.0, 0.0, 0.9, 0.5)) == 1.5
+    # An older file, which knew the scale by the correlation of the views.
+    older = replace(reference, scale_factor=None, scale_bound=np.array([[0.6, 6.0], [0.9, 1.0]]))
+    save_reference(path, older)
+    again = load_reference(path)
+    precisions = [again.scale_precision(ScaleDisagreement(0.0, 0.0, value, 0.5)) for value in (0.95, 0.7, 0.1)]
+    assert precisions == [1.0, 6.0, float("inf")]
     assert [item.name for item in tmp_path.iterdir()] == ["trust.safetensors"]
 
 
@@ -196,7 +221,10 @@ def _records(count: int) -> list[dict[str, Any]]:
                 "features": generator.normal(size=(3, 10)).tolist(),
                 "sizes": (np.array(USUAL_SIZES) * np.exp(generator.normal(0, 0.05, 12))).tolist(),
                 "percent": float(generator.normal(0, 0.3)),
-                "correlation": float(generator.uniform(0.7, 1.0)),
+                "shift_mm": 0.0,
+                "correlation": 0.98,
+                "spread": 0.3,
+                "changed": index % 2 == 1,
                 "metal": "none",
                 "growth_plate": 0.03,
                 "outline": float(generator.uniform(0.9, 1.2)),
@@ -213,7 +241,10 @@ def test_the_fit_says_what_is_usual() -> None:
     assert set(reference.limits) == set(LIMIT_NAMES) and set(reference.errors) == set(BONE_NAMES)
     np.testing.assert_allclose(reference.errors["femur"].weights, [0.2, 0, 1, 0, 0, 0, 0], atol=0.02)
     assert reference.size_spread == pytest.approx(0.05 / np.sqrt(6), rel=0.4)
-    assert reference.scale_precision(0.99) < 2.0
+    # 99 % of standard normal deviates are below 2.6 in size; a quarter of that is margin.
+    assert reference.scale_factor == pytest.approx(1.25 * 2.6, abs=1.2)
+    assert reference.scale_precision(ScaleDisagreement(0.0, 0.0, 0.9, 0.3)) < 1.5
+    assert reference.provenance["scale_known_to_3_percent"] == {"plain": [15, 15], "changed": [15, 15]}
 
 
 def test_the_commands_refuse_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -246,8 +277,22 @@ def test_tables_count_flags_and_coverage(tmp_path: Path) -> None:
     assert found["kinds"]["hand"]["flags"] == {"not_a_knee": 1}
     assert found["true_error_by_light"]["green"] == {"cases": 3, "mean_mm": pytest.approx(1.6)}
     assert "vertices" not in found["cases"][0]
+    assert found["coverage_by_group"] == {"": {"cases": 3, "femur": pytest.approx(0.75)}}
+    assert found["coverage"]["femur"]["coverage_of_population_factor"] is None
+    entry = {
+        LEFT_OUT_PROVENANCE: {
+            "people": ["ann", "bob"],
+            "cases": 6,
+            "population_factors": {"femur": 1.0},
+            "left_out_factors": {"femur": 2.5},
+        }
+    }
+    calibrated = tables([{**record, "group": "room"} for record in good], replace(reference, provenance=entry))
+    assert calibrated["coverage"]["femur"]["coverage_of_population_factor"] == pytest.approx(0.5)
+    assert "| room | 3 | 75.0 % |" in page(calibrated) and "| femur | 3 | 75.0 % | 50.0 % |" in page(calibrated)
+    assert "2 people left out" in page(calibrated) and "femur 1.00 and 2.50" in page(calibrated)
     text = page(found)
-    assert "| hand | 2 | 0 | 1 | 1 | not_a_knee 1 |" in text and "| femur | 3 | 75.0 % |" in text
+    assert "| hand | 2 | 0 | 1 | 1 | not_a_knee 1 |" in text and "| femur | 3 | 75.0 % | - |" in text
     middle, mean, high = binned(np.arange(100.0), np.arange(100.0))
     assert len(middle) == 10 and (high > mean).all() and mean == pytest.approx(middle)
     assert set(write_reliability(tmp_path, good, reference)) == {"reliability.png", "reliability.svg"}

@@ -37,6 +37,21 @@ def test_a_misstated_magnification_of_one_view_is_measured(side: str, percent: f
         assert found.percent == pytest.approx(sign * percent, abs=0.8)
 
 
+def test_noise_spreads_the_scales_that_are_possible() -> None:
+    rig, generator = room("right"), np.random.default_rng(4)
+    images = [shadow(view, balls("right")) for view in rig.views]
+    noise = [generator.normal(size=image.shape) for image in images]
+    found = []
+    for level in (0.0, 0.5, 2.0, 8.0):
+        # Epipolar lines average over hundreds of pixels.
+        noisy = [image + level * image.max() * part for image, part in zip(images, noise, strict=True)]
+        disagreement = scale_disagreement(noisy, rig.views, rig.field_of_view)
+        assert disagreement is not None
+        assert abs(disagreement.percent) < 3.0 * disagreement.spread_percent
+        found.append(disagreement.spread_percent)
+    assert found == sorted(found) and found[0] < 0.5 < 3.0 < found[-1]
+
+
 def test_a_common_scale_of_both_views_cannot_be_seen() -> None:
     rig = room("right")
     found = _found(rig, "right", with_magnification(rig, ("ap", "lateral"), 8.0))
@@ -99,7 +114,7 @@ def test_a_rig_that_contradicts_its_files_is_told() -> None:
     distance = largest_contradiction(images(source_to_detector=1000.0), rig)
     assert distance is not None and distance.percent == pytest.approx(15.0)
     # A calibrated rig has measured its distances, and is believed.
-    calibrated = Rig(rig.views, rig.field_of_view, {"calibrations": [{}]})
+    calibrated = Rig(rig.views, rig.field_of_view, {"calibrations": [{"kind": "object"}]})
     assert largest_contradiction(images(source_to_detector=1000.0), calibrated).percent == pytest.approx(0.0)  # type: ignore[union-attr]
     plain = [Radiograph(pixels=np.zeros((300, 300), np.float32), view=view.name) for view in rig.views]
     assert largest_contradiction(plain, rig) is None

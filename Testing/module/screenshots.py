@@ -15,6 +15,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import vtk
 from slicer_host.application import host
 from slicer_host.panel import Panel
 
@@ -70,6 +71,29 @@ def radiographViews() -> list[tuple[Any, int, int]]:
     knee = ThreeDView(layouts.viewNode(layouts.KNEE_VIEW), 1000, 424)
     knee.look((0.75, -1.0, -0.35), zoom=1.5)
     parts.append((knee.picture(), 0, 436))
+    return parts
+
+
+def uncertaintyViews(panel: Panel) -> list[tuple[Any, int, int]]:
+    """The radiographs over the bones coloured by how well they are known."""
+    from BiplanarBoneReconLib import layouts
+    from BiplanarBoneReconLib.parameters import BoneColors
+    from BiplanarBoneReconLib.scene_uncertainty import uncertaintyModels
+    from slicer_host.views import ThreeDView, standing
+
+    parts = radiographViews()[:2]
+    # The view first: it draws only legends that come later.
+    knee = ThreeDView(layouts.viewNode(layouts.KNEE_VIEW), 1000, 424)
+    panel.ui.boneColorsComboBox.currentIndex = list(BoneColors).index(BoneColors.INTERVAL)
+    panel.process()
+    limits = [0.0] * 6
+    box = vtk.vtkBoundingBox()
+    for model in uncertaintyModels(panel.widget.parameterNode.reconstruction):
+        box.AddBounds(model.GetPolyData().GetBounds())
+    box.GetBounds(limits)
+    with standing(False):
+        knee.look((0.75, -1.0, -0.35), limits, zoom=1.2)
+        parts.append((knee.picture(), 0, 436))
     return parts
 
 
@@ -184,7 +208,10 @@ def main() -> None:
     if arguments.icon:
         icon(REPOSITORY / "BiplanarBoneRecon" / "Resources" / "Icons" / "BiplanarBoneRecon.png")
         return
+    pictures.show("reconstructSection")
     pictures.save("slicer_reconstruct", radiographViews())
+    pictures.save("slicer_uncertainty", uncertaintyViews(panel))
+    panel.ui.boneColorsComboBox.currentIndex = 0
     pictures.show("compareSection")
     panel.click("compareButton")
     panel.waitUntilIdle()

@@ -93,6 +93,31 @@ def test_the_ball_is_found_accepted_and_used(panel: Any) -> None:
         assert words in ui.understoodLabel.text
 
 
+def test_a_measured_place_of_the_ball_moves_the_knee_and_narrows_what_is_known(panel: Any) -> None:
+    from BiplanarBoneReconLib.radiograph_sources import calibratedRig
+
+    node, ui = panel.widget.parameterNode, panel.ui
+    panel.click("detectBallButton")
+    panel.waitUntilIdle()
+    assert not ui.ballOffsetSpinBox.enabled
+    ui.ballOffsetCheckBox.checked = True
+    ui.ballOffsetSpinBox.value = 30.0
+    panel.process()
+    assert ui.ballOffsetSpinBox.enabled
+    panel.click("acceptBallButton")
+    panel.waitUntilIdle()
+    assert not panel.host.errors, panel.host.errors
+    rig = calibratedRig(node.apVolume, node.lateralVolume)
+    view = rig["views"][0]
+    depth = rig["field_of_view"]["center"][1] - view["source"][1]
+    length = view["detector_origin"][1] - view["source"][1]
+    # 30 mm nearer the detector than the knee: the knee is 30 mm nearer the source than the ball.
+    assert depth == pytest.approx(length / MAGNIFICATION - 30.0, abs=3.0)
+    (calibration,) = rig["provenance"]["calibrations"]
+    assert calibration["uncertainty"]["magnification_at_centre_percent_95"] < 1.0
+    assert not any("lies as far from the detector" in words for words in calibration["assumed"])
+
+
 def test_a_point_that_is_dragged_is_where_the_ball_is_looked_for(panel: Any) -> None:
     """A click beside the ball finds it, a click where no ball is does not, and says so."""
     from BiplanarBoneReconLib.scene_calibration import ballPixel, ballPoint

@@ -220,7 +220,7 @@ def test_the_checklist_of_tier_3(repository: Path) -> None:
     assert "Permission is hereby granted, free of charge" in (repository / "LICENSE.txt").read_text()
     guide = (repository / "docs" / "slicer.md").read_text()
     pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", guide)
-    assert len(pictures) == 6 and all((repository / "docs" / picture).is_file() for picture in pictures)
+    assert len(pictures) == 7 and all((repository / "docs" / picture).is_file() for picture in pictures)
     assert "docs/slicer.md" in (repository / "README.md").read_text()
     assert "registerCustomSampleDataSource" in (repository / NAME / f"{NAME}Lib" / "sample_data.py").read_text()
     for path in sorted((repository / NAME / f"{NAME}Lib").glob("*.py")):

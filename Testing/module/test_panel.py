@@ -57,6 +57,7 @@ def test_every_control_changes_its_parameter_and_follows_it(panel: Any) -> None:
     node = panel.widget.parameterNode
     from BiplanarBoneReconLib.parameters import (
         Alignment,
+        BoneColors,
         Device,
         DistanceKind,
         Frame,
@@ -73,6 +74,7 @@ def test_every_control_changes_its_parameter_and_follows_it(panel: Any) -> None:
         ("geometryComboBox", "geometry", Geometry),
         ("resolutionComboBox", "resolution", Resolution),
         ("deviceComboBox", "device", Device),
+        ("boneColorsComboBox", "boneColors", BoneColors),
         ("alignmentComboBox", "alignment", Alignment),
         ("distanceKindComboBox", "distanceKind", DistanceKind),
         ("exportFrameComboBox", "exportFrame", Frame),
@@ -97,6 +99,9 @@ def test_every_control_changes_its_parameter_and_follows_it(panel: Any) -> None:
         getattr(panel.ui, edit).text = "\u00fc 1"
         assert getattr(node, name) == "\u00fc 1"
     for check, name in (
+        ("refineCheckBox", "refine"),
+        ("prepareCheckBox", "prepare"),
+        ("ballOffsetCheckBox", "ballOffsetKnown"),
         ("stlCheckBox", "exportStl"),
         ("objCheckBox", "exportObj"),
         ("plyCheckBox", "exportPly"),
@@ -114,6 +119,8 @@ def test_every_control_changes_its_parameter_and_follows_it(panel: Any) -> None:
         ("distanceRangeSpinBox", "distanceRange", 7.5),
         ("trianglesSpinBox", "triangles", 5000),
         ("ballDiameterSpinBox", "ballDiameter", 30.0),
+        ("ballOffsetSpinBox", "ballOffset", -15.0),
+        ("boneColorsRangeSpinBox", "boneColorsRange", 4.5),
         ("fujisawaSpinBox", "fujisawa", 55.0),
         ("hipKneeAnkleSpinBox", "hipKneeAnkle", 182.0),
         ("wedgeAngleSpinBox", "wedgeAngle", 9.5),
@@ -327,6 +334,25 @@ def test_pressed_twice_and_cancelled(finished_panel: Any) -> None:
     assert not finished_panel.host.errors
     assert slicer.mrmlScene.GetNumberOfNodes() == before
     assert finished_panel.ui.reconstructButton.enabled
+
+
+@pytest.mark.parametrize(("refine", "prepare"), [(True, False), (False, True)])
+def test_the_engine_is_told_to_refine_and_to_prepare(
+    finished_panel: Any, engine_does: Any, tmp_path: Path, refine: bool, prepare: bool
+) -> None:
+    """Both boxes as options of the engine, whatever it then makes of them."""
+    import json
+
+    told = tmp_path / "told.json"
+    engine_does(f"import json, sys; json.dump(sys.argv[1:], open({str(told)!r}, 'w')); sys.exit(2)")
+    finished_panel.ui.refineCheckBox.checked = refine
+    finished_panel.ui.prepareCheckBox.checked = prepare
+    finished_panel.click("reconstructButton")
+    finished_panel.waitUntilIdle()
+    words = json.loads(told.read_text())
+    assert words[words.index("reconstruct")] == "reconstruct"
+    assert ("--refine" in words, "--no-refine" in words) == (refine, not refine)
+    assert ("--prepare" in words, "--no-prepare" in words) == (prepare, not prepare)
 
 
 @pytest.mark.parametrize(

@@ -123,11 +123,11 @@ def surfaces_of_logits(
     voxels = logits.shape[-1]
     grid = Grid.cube(rig.field_of_view.center, rig.field_of_view.size, resolution)
 
-    def field(z: NDArray[np.int32], y: NDArray[np.int32], x: NDArray[np.int32]) -> NDArray[np.float32]:
-        index = torch.from_numpy(np.stack([z, y, x])).float()
+    def field(z: Tensor, y: Tensor, x: Tensor) -> Tensor:
+        index = torch.stack([z, y, x]).float()
         coarse = ((index + 0.5) * voxels / resolution - 0.5).clamp(0, voxels - 1)
         coordinates = coarse * (2 / (voxels - 1)) - 1
-        return sample_feature_volume(logits[None], coordinates[None])[0].T.contiguous().numpy()
+        return sample_feature_volume(logits[None], coordinates[None])[0].T.contiguous()
 
     with torch.inference_mode():
         occupancy = evaluate_sparse(field, resolution, progress=progress, cancelled=cancelled)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from SSRKDCore.drr.clutter import blade_openness, wire_path
 from SSRKDCore.drr.exposure import expose, plain_exposures
 from SSRKDCore.drr.mass_attenuation import linear_attenuation_per_mm
 from SSRKDCore.errors import InputError
+from SSRKDCore.evaluation.case_evaluation import Reconstruct
 from SSRKDCore.evaluation.experiments.calibration import magnified
 from SSRKDCore.evaluation.experiments.framework import Plan, Point
 from SSRKDCore.evaluation.experiments.glyphs import with_letters
@@ -142,28 +144,37 @@ def plan(request: Request) -> Plan:
     look = None if request.look is None else StyleReference.load(request.look)
     points: list[Point] = []
     axes: dict[str, str] = {}
-    for remedy, job in _remedies(methods[0], look).items():
+    for remedy, (job, settings) in _remedies(methods[0], look).items():
         for name, fault in DEGRADATIONS.items():
             series = f"{name}, {remedy}"
             axes[series] = fault.words
-            points += [_point(name, fault, amount, series, job) for amount in fault.steps]
-        points.append(_point("as it is", None, 0.0, f"as it is, {remedy}", job))
+            points += [_point(name, fault, amount, series, job, settings) for amount in fault.steps]
+        points.append(_point("as it is", None, 0.0, f"as it is, {remedy}", job, settings))
         axes[f"as it is, {remedy}"] = "no fault"
     notes = [f"Every image is counted with {PHOTONS:g} photons in an open pixel and read-out noise of {ELECTRONIC:g}."]
     if look is not None:
-        notes.append(f"Matched to {look.images} images: {look.source}.")
+        notes.append(
+            f"Matched to {look.images} images: {look.source}. The network reads the matched images, refinement the others."
+        )
     return Plan(points, request.case_sources(), axes, notes=tuple(notes))
 
 
-def _remedies(method: Method, look: StyleReference | None):  # type: ignore[no-untyped-def]
+def _remedies(method: Method, look: StyleReference | None) -> dict[str, tuple[Reconstruct, dict[str, Any]]]:
+    """By name: the job with the remedy, and what its points' settings say of it."""
     assert method.remedied is not None
-    found = {"no remedy": method.remedied(False, None), "prepared": method.remedied(True, None)}
+    found: dict[str, tuple[Reconstruct, dict[str, Any]]] = {
+        "no remedy": (method.remedied(False, None), {}),
+        "prepared": (method.remedied(True, None), {}),
+    }
     if look is not None:
-        found["prepared and matched"] = method.remedied(True, look)
+        matching = {"match": {"style": look.fingerprint, "read_by": "network"}}
+        found["prepared and matched"] = (method.remedied(True, look), matching)
     return found
 
 
-def _point(name: str, fault: Degradation | None, amount: float, series: str, job) -> Point:  # type: ignore[no-untyped-def]
+def _point(
+    name: str, fault: Degradation | None, amount: float, series: str, job: Reconstruct, remedy: dict[str, Any]
+) -> Point:
     def make(source: Source, folder: Path, seed: int) -> Path:
         given = checked_case(source)
         rig = given.case.rig
@@ -182,7 +193,7 @@ def _point(name: str, fault: Degradation | None, amount: float, series: str, job
         )
 
     label = series if fault is None else f"{name} {amount:g}, {series.removeprefix(f'{name}, ')}"
-    settings = {"kind": name, "amount": amount, "photons": PHOTONS}
+    settings = {"kind": name, "amount": amount, "photons": PHOTONS, **remedy}
     return Point(label, make, series, amount, settings, job)
 
 

@@ -16,6 +16,8 @@ from SSRKDCore.json_files import read_json, to_json_text, write_json
 
 SETTINGS_FILE = "settings.json"
 RESULTS_FILE = "results.jsonl"
+#: Settings that are lists of parts, each of which has results of its own.
+_PARTS = ("points", "cases")
 
 
 def result_to_dict(result: CaseResult) -> dict[str, Any]:
@@ -43,18 +45,30 @@ class ResultLog:
     folder: made where it is missing.
     settings: all that the results depend on, plain values; kept in settings.json.
     beside: names of what may lie in the folder before the run begins.
+    growing: whether "points" and "cases" of the settings may be others than before, see `_grown`.
+
+    Attributes
+    ----------
+    records: what the folder holds. replaced: how many records were dropped because their point or case is another one now.
 
     Raises InputError when the folder holds a run with other settings, or something else.
     """
 
-    def __init__(self, folder: str | Path, settings: Mapping[str, Any], beside: Collection[str] = ()) -> None:
+    def __init__(
+        self, folder: str | Path, settings: Mapping[str, Any], beside: Collection[str] = (), growing: bool = False
+    ) -> None:
         self.folder = Path(folder)
         self.records: list[dict[str, Any]] = []
+        self.replaced = 0
         wanted = json.loads(to_json_text(dict(settings)))
         path = self.folder / SETTINGS_FILE
         if path.is_file():
             found = read_json(path, "the settings of a run")
             changed = [key for key in {**wanted, **found} if found.get(key) != wanted.get(key)]
+            if changed and growing and set(changed) <= set(_PARTS) and all(key in found for key in _PARTS):
+                self._read()
+                self._grown(found, wanted)
+                return
             if changed:
                 raise InputError(
                     f"{self.folder} holds a run with other settings ({', '.join(changed)}): "
@@ -65,6 +79,27 @@ class ResultLog:
         check_free(self.folder, beside)
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(path, wanted)
+
+    def _grown(self, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+        """Keep the records of points and cases that are as they were, wanted now or not; drop those of others under the same name."""
+        old_points = {point["name"]: point for point in found["points"]}
+        new_points = {point["name"]: point for point in wanted["points"]}
+        points = {**old_points, **new_points}
+        cases = {**found["cases"], **wanted["cases"]}
+        kept = [
+            record
+            for record in self.records
+            if points[record["point"]] == old_points.get(record["point"])
+            and cases[record["result"]["id"]] == found["cases"].get(record["result"]["id"])
+        ]
+        self.replaced = len(self.records) - len(kept)
+        if self.replaced:
+            self.records = kept
+            path = self.folder / RESULTS_FILE
+            beside = path.with_name(f"{path.name}.part")
+            beside.write_text("".join(map(_line, kept)), encoding="utf-8")
+            os.replace(beside, path)
+        write_json(self.folder / SETTINGS_FILE, {**wanted, "points": list(points.values()), "cases": cases})
 
     def _read(self) -> None:
         path = self.folder / RESULTS_FILE
@@ -83,9 +118,12 @@ class ResultLog:
     def add(self, record: Mapping[str, Any]) -> None:
         """Keep a record: when this returns it is on the disk, and a line is either whole or cut off by the next reading."""
         plain = json.loads(to_json_text(dict(record)))
-        line = json.dumps(plain, ensure_ascii=False, allow_nan=False) + "\n"
         with (self.folder / RESULTS_FILE).open("ab") as file:
-            file.write(line.encode("utf-8"))
+            file.write(_line(plain).encode("utf-8"))
             file.flush()
             os.fsync(file.fileno())
         self.records.append(plain)
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"

@@ -56,4 +56,6 @@ def calibrated_rig(rig: Rig, record: CalibrationRecord) -> Rig:
         "uncertainty": dict(record.uncertainty),
         "assumed": list(record.assumed),
     }
+    if "view" in record.measured:
+        short["view"] = record.measured["view"]
     return replace(rig, provenance={**rig.provenance, "calibrations": [*earlier, short]})

@@ -17,6 +17,8 @@ _SMALLEST_RADIUS_PX = 1.5
 _LEAST_CONTRAST = 6.0
 _LEAST_ROUNDNESS = 0.6
 _CENTRING_ROUNDS = 8
+# Share of a marker's surroundings that must lie on the image.
+_LEAST_RING = 0.4
 
 
 @dataclass(frozen=True)
@@ -79,27 +81,28 @@ def marker_near(
 
 def _centred(values: Array, row: float, column: float, radius: float) -> DetectedMarker | None:
     outer = 2.0 * radius + 1.0
+    limits = np.array(values.shape)
     for _ in range(_CENTRING_ROUNDS):
-        first_row, first_column = int(np.floor(row - outer)), int(np.floor(column - outer))
-        side = int(np.ceil(2 * outer)) + 2
-        if (
-            min(first_row, first_column) < 0
-            or max(first_row + side - values.shape[0], first_column + side - values.shape[1]) > 0
-        ):
+        place = np.array([row, column])
+        # Near a border the window shrinks evenly, so that what is cut off on one side does not pull the centre to the other.
+        reach = min(1.45 * radius + 1.0, float(np.min([place + 0.5, limits - 0.5 - place])))
+        if reach < radius + 0.5:
             return None
-        patch = values[first_row : first_row + side, first_column : first_column + side]
+        first = np.maximum(np.floor(place - outer), 0).astype(int)
+        last = np.minimum(np.ceil(place + outer) + 1, limits).astype(int)
+        patch = values[first[0] : last[0], first[1] : last[1]]
         rows, columns = np.meshgrid(
-            first_row + np.arange(side, dtype=np.float64),
-            first_column + np.arange(side, dtype=np.float64),
-            indexing="ij",
+            *(np.arange(*ends, dtype=np.float64) for ends in zip(first, last, strict=True)), indexing="ij"
         )
         off = np.hypot(rows - row, columns - column)
         ring = (off > 1.45 * radius + 0.5) & (off <= outer)
+        if ring.sum() < _LEAST_RING * np.pi * (outer**2 - (1.45 * radius + 0.5) ** 2):
+            return None
         plane = np.stack([np.ones(ring.sum()), rows[ring] - row, columns[ring] - column], axis=1)
         solved = np.linalg.lstsq(plane, patch[ring], rcond=None)[0]
         above = patch - solved[0] - solved[1] * (rows - row) - solved[2] * (columns - column)
         # A soft rim: a pixel that enters or leaves the window must not make the centre jump.
-        window = np.clip(1.45 * radius + 1.0 - off, 0.0, 1.0)
+        window = np.clip(reach - off, 0.0, 1.0)
         weight = np.clip(above, 0.0, None) * window
         total = float(weight.sum())
         if total <= 0:

@@ -40,7 +40,7 @@ def pair_record(
     return CalibrationRecord(
         "pair",
         [str(path) for path in images],
-        pose.to_dict(),
+        {**pose.to_dict(), "bones": "known" if bones_known else "reconstructed"},
         {f"{name}_95": float(COVERAGE_FACTOR * value) for name, value in zip(POSE_NAMES, sd, strict=True)},
         assumed,
         warnings,

@@ -82,6 +82,7 @@ def pose_by_reconstruction(
             pose,
             fitting,
             cancelled,
+            last,
         )
         current, pose = result.rig, result.pose
     return result

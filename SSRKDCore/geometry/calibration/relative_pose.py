@@ -13,8 +13,8 @@ beam change only the magnification (0.1 % a mm), and shifts along the other view
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,9 @@ from SSRKDCore.geometry.calibration.outline_edges import OutlineEdges, mesh_edge
 from SSRKDCore.geometry.calibration.pose_parameters import POSE_NAMES, PoseProblem
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.surface import Surface
+
+if TYPE_CHECKING:
+    from SSRKDCore.trust.view_scales import ScaleDisagreement
 
 Array = NDArray[np.float64]
 
@@ -42,10 +45,14 @@ _LEAST_BETTER = 0.13
 _ITERATIONS = 12
 _CONVERGED_MM = 0.02
 _ROBUST = 2.0
+# Slices through both sources that weaken the two images differently contradict the pose: by so much scale (%) or height (mm), the limits of
+# the trust light's red, where the profiles correlate well enough to say so.
+_CONTRADICTION_PERCENT, _CONTRADICTION_MM, _LEAST_CORRELATION = 3.0, 3.0, 0.6
 # Neighbouring contour points share their errors: about one in this many tells something new.
 _DEPENDENT_POINTS = 20.0
-# On simulated pairs the turns' errors were about twice what the least-squares problem alone states; see docs/calibration.md.
-_WIDENING = 2.0
+#: How many times larger errors are than the least-squares problem alone states, with known and with reconstructed bones: fitted by
+#: `pair_study` to some synthetic knees and checked on others; see docs/measured/calibration.
+WIDENING = {"known": 3.5, "reconstructed": 3.5}
 # How much less outlines count that were reconstructed from the same images.
 _OWN_OUTLINES = 10.0
 # Standard deviation of a frontier point's height over that of a contour point.
@@ -81,6 +88,9 @@ class RelativePose:
     better_than_chance: 0..1, by how much smaller the misfit is than that of the same outlines on the images turned upside down.
     tangency_mm: root mean square mismatch of the frontier points' heights, before and after; NaN where none was seen.
     surfaces: the bones as fitted.
+    information: (P, P) inverse covariance of all parameters by the images alone, before widening. parameter_sd: (P,) of their prior.
+    consistency: what the images say of each other's scale and height with the moved view, whatever the bones are; None where they cannot
+        tell.
     """
 
     rig: Rig
@@ -93,6 +103,9 @@ class RelativePose:
     better_than_chance: float
     tangency_mm: tuple[float, float]
     surfaces: Mapping[str, Surface]
+    information: Array
+    parameter_sd: Array
+    consistency: ScaleDisagreement | None
 
     @property
     def standard_uncertainty(self) -> Array:
@@ -132,7 +145,18 @@ class RelativePose:
             "tangency_mismatch_mm": {"before": self.tangency_mm[0], "after": self.tangency_mm[1]},
             "matched_share": self.matched,
             "better_than_chance": self.better_than_chance,
+            "image_consistency": None if self.consistency is None else asdict(self.consistency),
         }
+
+
+def pose_covariance(information: Array, parameter_sd: Array, widening: float) -> Array:
+    """(6, 6) of the pose, everything else marginalised.
+
+    information: (P, P) by the images alone. parameter_sd: (P,) of the prior. widening: how many times larger errors of the images'
+        part are than that says.
+    """
+    prior = np.diag(1 / parameter_sd**2)
+    return np.asarray(np.linalg.inv(information / widening**2 + prior)[:6, :6], dtype=np.float64)
 
 
 def relative_pose(
@@ -148,6 +172,7 @@ def relative_pose(
     begin: NDArray[np.floating] | None = None,
     progress: Callable[[float, str], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
+    last: bool = True,
 ) -> RelativePose:
     """Estimate the pose of the rig's second view; the first one stays.
 
@@ -162,8 +187,9 @@ def relative_pose(
     starts: from how many poses drawn from that belief the fit is started as well as from `begin`.
     height_limit_mm: the pose is refused when its height is less certain (95 %).
     begin: (6,) pose to start from, POSE_NAMES; None starts where the rig has the view.
+    last: False where a better pose is still to come, so that images that contradict this one are no reason to refuse it.
 
-    Raises InputError when the outlines do not find edges or the height stays too uncertain; Cancelled.
+    Raises InputError when the outlines do not find edges, the height stays too uncertain, or the images contradict the pose; Cancelled.
     """
     if len(rig.views) != 2:
         raise InputError(f"A relative pose is between two views, and the rig has {len(rig.views)}: give two.")
@@ -197,7 +223,9 @@ def relative_pose(
     good = [solutions[i][0][:6] for i in np.flatnonzero(costs <= costs[best] + max(2.0, 0.02 * costs[best]))]
     spread = np.std(np.array(good), axis=0) if len(good) > 1 else np.zeros(6)
     parameters = solutions[best][0]
-    covariance = fitter.covariance(parameters)[:6, :6] + np.diag(spread**2)
+    information = fitter.information(parameters)
+    widening = WIDENING["known" if bones_known else "reconstructed"]
+    covariance = pose_covariance(information, problem.prior_sd, widening) + np.diag(spread**2)
     before, after = fitter.edges(zero, _FINE[-1]), fitter.edges(parameters, _FINE[-1])
     view = problem.moved_view(parameters)
     moved = Rig((rig.views[0], view), rig.field_of_view, dict(rig.provenance))
@@ -215,9 +243,35 @@ def relative_pose(
             frontier_points(after, problem.fixed, view, rig.field_of_view).rms,
         ),
         problem.moved_surfaces(parameters),
+        information,
+        problem.prior_sd,
+        consistency(images, moved),
     )
     _refuse(result, height_limit_mm)
+    words = contradiction(result.consistency)
+    if last and words is not None:
+        raise InputError(words)
     return result
+
+
+def consistency(images: Mapping[str, NDArray[np.floating]], rig: Rig) -> ScaleDisagreement | None:
+    """What two images say of each other's scale and height in a rig, from what slices through both sources weaken (see `view_scales`)."""
+    from SSRKDCore.trust.view_scales import scale_disagreement
+
+    return scale_disagreement([images[view.name] for view in rig.views], list(rig.views), rig.field_of_view)
+
+
+def contradiction(found: ScaleDisagreement | None) -> str | None:
+    """The sentence that refuses a pose which the images contradict; None where they do not, or cannot tell."""
+    if found is None or found.correlation < _LEAST_CORRELATION:
+        return None
+    if abs(found.percent) <= _CONTRADICTION_PERCENT and abs(found.shift_mm) <= _CONTRADICTION_MM:
+        return None
+    return (
+        f"The two images contradict the pose that the bones' outlines led to (by {abs(found.percent):.1f} % in scale and "
+        f"{abs(found.shift_mm):.1f} mm in height), so it cannot be known from them: calibrate with a ball or an object, "
+        "or give known --bones."
+    )
 
 
 def _refuse(result: RelativePose, height_limit_mm: float) -> None:
@@ -273,11 +327,10 @@ class _Fitter:
                     break
         return parameters, self._cost(parameters)
 
-    def covariance(self, parameters: Array) -> Array:
-        """(P, P) of all parameters, given the contours' own misfit and the prior."""
+    def information(self, parameters: Array) -> Array:
+        """(P, P) what contours and frontier points alone tell of all parameters."""
         normal, _, _ = self._normal(parameters, _FINE[-1])
-        prior = np.diag(1 / self._problem.prior_sd**2)
-        return np.asarray(np.linalg.inv((normal - prior) / _WIDENING**2 + prior), dtype=np.float64)
+        return np.asarray(normal - np.diag(1 / self._problem.prior_sd**2), dtype=np.float64)
 
     def _normal(self, parameters: Array, stage: _Stage) -> tuple[Array, Array, Array]:
         found = self.edges(parameters, stage)

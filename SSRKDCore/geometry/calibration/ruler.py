@@ -16,8 +16,9 @@ Array = NDArray[np.float64]
 CLICK_PX = 1.0
 _BAND_PX = 4
 _SAMPLES_PER_PX = 2
-_LEAST_PERIODS = 5
-_SHORTEST_PERIOD_PX = 3.0
+#: Fewer ticks are no ruler, and ticks nearer to one another are not told apart.
+LEAST_PERIODS = 5
+SHORTEST_PERIOD_PX = 3.0
 # Share of the profile's variance that the ticks must explain.
 _LEAST_PERIODIC = 0.3
 
@@ -37,6 +38,7 @@ class RulerMeasurement:
         detector); None for two ends alone.
     ticks: how many tick distances were seen; None for two ends alone.
     residual: how far single ticks lie from the fitted ones, pixels (root mean square); None for two ends alone.
+    periodic_share: share (0..1) of what varies along the line that is ticks; None for two ends alone.
     """
 
     ends: Array
@@ -47,6 +49,7 @@ class RulerMeasurement:
     scale_change_percent: float | None = None
     ticks: float | None = None
     residual: float | None = None
+    periodic_share: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -59,6 +62,7 @@ class RulerMeasurement:
             "scale_change_percent": self.scale_change_percent,
             "ticks": self.ticks,
             "residual_px": self.residual,
+            "periodic_share": self.periodic_share,
         }
 
 
@@ -144,6 +148,7 @@ def measure_ticks(
         100 * change,
         float(count),
         residual / per_pixel,
+        share,
     )
 
 
@@ -178,7 +183,7 @@ def _profile(image: NDArray[np.floating], ends: Array) -> tuple[Array, float]:
     from scipy.ndimage import gaussian_filter1d, map_coordinates
 
     length = float(np.linalg.norm(ends[1] - ends[0]))
-    if not length >= _LEAST_PERIODS * _SHORTEST_PERIOD_PX:
+    if not length >= LEAST_PERIODS * SHORTEST_PERIOD_PX:
         raise InputError("The line along the ruler is too short to see ticks: draw a longer one.")
     along = (ends[1] - ends[0]) / length
     across = np.array([-along[1], along[0]])
@@ -187,7 +192,7 @@ def _profile(image: NDArray[np.floating], ends: Array) -> tuple[Array, float]:
     if places.min() < 0 or (places > np.array(image.shape) - 1).any():
         raise InputError("The line along the ruler leaves the image: draw it inside.")
     values = map_coordinates(np.asarray(image, dtype=np.float64), np.moveaxis(places, 2, 0), order=1).mean(axis=1)
-    return values - gaussian_filter1d(values, len(values) / (2 * _LEAST_PERIODS), mode="nearest"), length
+    return values - gaussian_filter1d(values, len(values) / (2 * LEAST_PERIODS), mode="nearest"), length
 
 
 def _strongest(profile: Array) -> tuple[float | None, float]:
@@ -201,12 +206,14 @@ def _strongest(profile: Array) -> tuple[float | None, float]:
     power = np.abs(np.fft.rfft(profile * window, padded)) ** 2
     frequencies = np.fft.rfftfreq(padded, 1 / _SAMPLES_PER_PX)
     length = count / _SAMPLES_PER_PX
-    possible = (frequencies >= _LEAST_PERIODS / length) & (frequencies <= 1 / _SHORTEST_PERIOD_PX)
+    possible = (frequencies >= LEAST_PERIODS / length) & (frequencies <= 1 / SHORTEST_PERIOD_PX)
     if not possible.any():
         return None, 0.0
     # Narrow ticks have strong harmonics; the fundamental is the lowest frequency that is nearly as strong as the strongest.
     strongest = power[possible].max()
     peak = possible & (power >= np.roll(power, 1)) & (power >= np.roll(power, -1)) & (power >= 0.4 * strongest)
+    if not peak.any():
+        return None, 0.0
     fundamental = float(frequencies[np.flatnonzero(peak)[0]])
     total = 0.0
     position = np.arange(count) / _SAMPLES_PER_PX

@@ -25,6 +25,12 @@ _MOST_PIXELS = 4000
 _ROUNDS = 4
 _TUKEY = 4.7
 _LEAST_NOISE_SHARE = 1e-4
+# Of the circle that is looked at, so much must lie on the image, and so much of that within the collimator.
+_LEAST_AREA, _LEAST_SEEN = 0.7, 0.7
+# A blade's edge: so many robust deviations, of so much of the surroundings, so purely on one side of a line, masked with so many pixels.
+_STEP_DEVIATIONS = 8.0
+_LEAST_BEYOND, _PURE = 0.02, 0.9
+_HALF_SHADOW_PX = 2.0
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,10 @@ def fit_sphere_shadow(
     if pixels is None:
         return None
     rows, columns, values = pixels
+    kept = _in_the_field(rows - row, columns - column, values, radius)
+    if kept.sum() < _LEAST_SEEN * len(values):
+        return None
+    rows, columns, values = rows[kept], columns[kept], values[kept]
     background = _background(rows, columns, row, column, radius)
     known = principal is not None and focal_pixels is not None
     start = np.array([row, column, np.log(radius), np.log(4.0), np.log(max(1.0, 0.04 * radius)), 0.0, 0.0])
@@ -150,7 +160,7 @@ def _pixels_around(
         return None
     rows, columns = np.meshgrid(np.arange(first_row, last_row), np.arange(first_column, last_column), indexing="ij")
     inside = np.hypot(rows - row, columns - column) <= reach
-    if inside.sum() < 0.7 * np.pi * reach**2:
+    if inside.sum() < _LEAST_AREA * np.pi * reach**2:
         return None
     rows, columns = rows[inside].astype(np.float64), columns[inside].astype(np.float64)
     values = np.asarray(image[first_row:last_row, first_column:last_column], dtype=np.float64)[inside]
@@ -163,6 +173,35 @@ def _pixels_around(
         )
         rows, columns, values = rows[kept], columns[kept], values[kept]
     return rows, columns, values
+
+
+def _in_the_field(down: Array, across: Array, values: Array, radius: float) -> NDArray[np.bool_]:
+    """(N,) False beyond a straight step in the surroundings of the ball: the blade of a collimator, whose shadow is no background.
+
+    down, across: (N,) pixels from the middle. Two blades at most, as in a corner of the field.
+    """
+    kept = np.ones(len(values), dtype=bool)
+    away = np.hypot(down, across)
+    for _ in range(2):
+        around = kept & (away > 1.08 * radius)
+        if around.sum() < 20:
+            break
+        middle = float(np.median(values[around]))
+        spread = 1.4826 * float(np.median(np.abs(values[around] - middle)))
+        other = around & (np.abs(values - middle) > _STEP_DEVIATIONS * max(spread, 1e-9))
+        if other.sum() < _LEAST_BEYOND * around.sum():
+            break
+        towards = np.array([down[other].mean(), across[other].mean()])
+        length = float(np.linalg.norm(towards))
+        if length < 0.3 * radius:
+            break
+        along = (down * towards[0] + across * towards[1]) / length
+        edge = float(np.quantile(along[other], 0.02))
+        beyond = around & (along > edge)
+        if other[beyond].mean() < _PURE:
+            break
+        kept &= along < edge - _HALF_SHADOW_PX
+    return kept
 
 
 def _background(rows: Array, columns: Array, row: float, column: float, radius: float) -> Array:

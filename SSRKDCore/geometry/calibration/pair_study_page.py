@@ -1,0 +1,87 @@
+"""The figures of `pair_study` as a page of Markdown, so that none is copied by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_BONES = {"known": "Known bones (of a CT)", "reconstructed": "The network's own bones"}
+_FITTED = {
+    "known": "fitted on the first set alone",
+    "reconstructed": "fitted on the first set alone, and never less than with known bones",
+}
+_SETS = {
+    "fit": "the knees that fitted the factor",
+    "check": "knees that had no part in it",
+    "other": "knees of another kind, no part in it",
+}
+
+
+def page(report: Mapping[str, Any]) -> str:
+    """Text from the report of `pair_study.main`."""
+    belief = report["belief"]
+    lines = [
+        "# Relative pose of two radiographs, measured",
+        "",
+        f"Written by `{report['command']}`. Radiographs and bones are simulated. The second view is told wrongly by a draw from the belief "
+        f"(standard deviations {belief['turn_sd_degrees']:g} degrees, {belief['shift_sd_mm']:g} mm about and along each axis), one a knee.",
+    ]
+    for kind, sets in report["results"].items():
+        lines += [
+            "",
+            f"## {_BONES[kind]}",
+            "",
+            f"Uncertainty of the least-squares problem times {report['widening'][kind]:g}, {_FITTED[kind]}.",
+        ]
+        for name, found in sets.items():
+            lines += ["", *_section(report, name, found)]
+    return "\n".join(lines) + "\n"
+
+
+def _section(report: Mapping[str, Any], name: str, found: Mapping[str, Any]) -> list[str]:
+    lines = [f"**{found['trials']} trials, {_SETS[name]}** ({_range(report['cases'][name][: found['trials']])}):"]
+    if "directions" not in found:
+        return [*lines, "all refused."]
+    poses = found["trials"] - found["refused"]
+    rows = [
+        [
+            direction.replace("_", " "),
+            f"{row['before_rms']:.2f}",
+            f"{row['after_rms']:.2f}",
+            f"{row['stated_95_mean']:.2f}",
+            f"{row['held']} of {poses}",
+        ]
+        for direction, row in found["directions"].items()
+    ]
+    lines += [
+        "",
+        *_table(["direction", "error before (rms)", "after (rms)", "stated for 95 % (mean)", "held"], rows),
+        "",
+    ]
+    words = f"Held in {100 * found['held_share']:.0f} % of all directions and trials. "
+    words += f"Refused, since outlines did not lie on edges or the images contradict the pose: {found['refused']}; of the others "
+    words += f"{found['accepted']} state the height to {report['height_limit_mm']:g} mm and so are written"
+    largest = found["largest_height_error_mm"]
+    words += "." if largest is None else f", their largest height error {largest:.1f} mm."
+    effect = found.get("mean_exact_assd_mm")
+    if effect is not None:
+        figures = [effect[name]["as_a_knee"] for name in ("as_believed", "as_estimated", "true_rig")]
+        in_place = [effect[name]["in_place"] for name in ("as_believed", "as_estimated", "true_rig")]
+        words += (
+            f" Bones of {effect['knees']} knees reconstructed with the rig as believed, as estimated and as it is, moved onto the true "
+            f"knee as a whole: exact ASSD {_list(figures)} mm (mean over bones and knees; estimated better than believed in "
+            f"{effect['better_than_believed_as_a_knee']}); where they are: {_list(in_place)} mm."
+        )
+    return [*lines, words]
+
+
+def _list(values: Sequence[float]) -> str:
+    return f"{', '.join(f'{value:.2f}' for value in values[:-1])} and {values[-1]:.2f}"
+
+
+def _range(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1].rsplit('/', 1)[-1]}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]

@@ -1,0 +1,97 @@
+"""The study behind the stated uncertainty of a relative pose: it recovers a known factor, counts what holds, and its figures are in use."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from SSRKDCore.errors import InputError
+from SSRKDCore.geometry import preset
+from SSRKDCore.geometry.calibration.pair_study import fitted_factor, summary, told_wrongly
+from SSRKDCore.geometry.calibration.pair_study_page import page
+from SSRKDCore.geometry.calibration.pose_parameters import POSE_NAMES, pose_between
+from SSRKDCore.geometry.calibration.relative_pose import WIDENING, pose_covariance
+from SSRKDCore.geometry.view import View
+
+PRIOR = np.array([3.0] * 3 + [8.0] * 3 + [1.0] * 4)
+
+
+def axes_of(view: View) -> np.ndarray:
+    return np.stack([view.normal, view.column_direction, view.row_direction])
+
+
+def drawn(factor: float, count: int, seed: int = 0) -> list[dict[str, np.ndarray]]:
+    """Trials whose errors are `factor` times what their information says, as far as the prior lets them."""
+    generator = np.random.default_rng(seed)
+    trials = []
+    for _ in range(count):
+        rows = generator.normal(size=(14, 10)) * np.array([2.0, 1.5, 1.0, 0.02, 0.02, 3.0, 1.0, 1.0, 1.0, 1.0])
+        information = rows.T @ rows
+        covariance = pose_covariance(information, PRIOR, factor)
+        trials.append(
+            {
+                "before": generator.normal(0.0, PRIOR[:6]),
+                "error": generator.multivariate_normal(np.zeros(6), covariance),
+                "information": information,
+                "parameter_sd": PRIOR,
+                "spread": np.zeros(6),
+            }
+        )
+    return trials
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_the_view_is_told_wrongly_by_the_pose(side: str) -> None:
+    rig, pose = preset("room", side), np.array([2.0, -1.5, 1.5, 3.0, -3.0, 6.0])
+    wrong = told_wrongly(rig, pose)
+    assert wrong.views[0] == rig.views[0]
+    found = pose_between(wrong.views[1], rig.views[1], axes_of(rig.views[1]), np.array(rig.field_of_view.center))
+    np.testing.assert_allclose(found, pose, atol=1e-9)
+
+
+@pytest.mark.parametrize("factor", [1.5, 3.0])
+def test_the_factor_by_which_errors_are_understated_is_found(factor: float) -> None:
+    trials = drawn(factor, 60)
+    assert fitted_factor(trials) == pytest.approx(factor, rel=0.2)
+    with pytest.raises(InputError, match="use more cases"):
+        fitted_factor(trials[:2])
+
+
+def test_what_holds_is_counted() -> None:
+    trials = drawn(2.0, 200)
+    right, sure = summary(trials, 2.0), summary(trials, 1.0)
+    # Two standard deviations of a normal distribution hold 95.4 %.
+    assert right["held_share"] == pytest.approx(0.954, abs=0.02)
+    assert sure["held_share"] < right["held_share"] - 0.05
+    assert all(row["held"] <= 200 and row["after_rms"] > 0 for row in right["directions"].values())
+    assert right["accepted"] == 200 and right["largest_height_error_mm"] < 3.0
+    refused = summary([*trials, {"before": np.zeros(6), "refused": "no edges"}], 2.0)
+    assert refused["trials"] == 201 and refused["refused"] == 1
+    assert refused["directions"] == right["directions"]
+    effects = [{**trial, "effect": np.array([[9.0, 3.0], [8.0, 1.0], [0.6, 0.5]])} for trial in trials[:4]]
+    measured = summary(effects, 2.0)["mean_exact_assd_mm"]
+    assert measured["knees"] == measured["better_than_believed_as_a_knee"] == 4
+    assert measured["as_estimated"] == {"in_place": 8.0, "as_a_knee": 1.0}
+
+
+def test_the_page_has_every_set(tmp_path: Path) -> None:
+    trials = {name: drawn(2.0, 5, seed) for seed, name in enumerate(("fit", "check"))}
+    report = {
+        "command": "the command",
+        "belief": {"turn_sd_degrees": 3.0, "shift_sd_mm": 8.0},
+        "height_limit_mm": 3.0,
+        "cases": {"fit": [f"room/case{i}" for i in range(9)], "check": [f"room/case{i}" for i in range(9, 15)]},
+        "widening": {"known": 2.0, "reconstructed": 2.5},
+        "results": {kind: {name: summary(found, 2.0) for name, found in trials.items()} for kind in WIDENING},
+    }
+    text = page(report)
+    assert "room/case0 to case4" in text and "room/case9 to case13" in text and "times 2.5" in text
+    assert all(name.replace("_", " ") in text for name in POSE_NAMES)
+
+
+def test_the_factors_in_use_are_those_that_were_measured(repository: Path) -> None:
+    path = repository / "docs" / "measured" / "calibration" / "pair.json"
+    assert json.loads(path.read_text(encoding="utf-8"))["widening"] == WIDENING
