@@ -56,10 +56,16 @@ def linked_store(store: SampleStore, cases: Sequence[int], folder: Path) -> Samp
     folder.mkdir(parents=True, exist_ok=True)
     for case in cases:
         _link(store.folder / store.cases[case].file, folder / store.cases[case].file)
-        if store.teacher_path(case).is_file():
-            _link(store.teacher_path(case), folder / store.teacher_path(case).name)
+        link_teacher(store, case, folder)
     write_json(path, value)
     return SampleStore(folder)
+
+
+def link_teacher(store: SampleStore, case: int, folder: Path) -> None:
+    """What a CT teacher said of a case, if anything, in the folder of another store with the same points of that case."""
+    source = store.teacher_path(case)
+    if source.is_file():
+        _link(source, folder / source.name)
 
 
 def _link(source: Path, target: Path) -> None:

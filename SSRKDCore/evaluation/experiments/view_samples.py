@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from SSRKDCore.errors import Cancelled, InputError
+from SSRKDCore.evaluation.experiments.case_subsets import link_teacher
 from SSRKDCore.geometry.network_view import network_view
 from SSRKDCore.geometry.view import View
 from SSRKDCore.json_files import read_json, write_json
@@ -66,6 +67,7 @@ def store_of_views(
         record = {**(stored_record(store.folder / case.file) or {}), "views": count}
         if stored_record(folder / case.file) != record:
             write_case_samples(folder / case.file, _samples(store, index, count), record)
+            link_teacher(store, index, folder)
         if progress is not None:
             progress((index + 1) / len(store), f"views, {index + 1} of {len(store)} cases")
     write_json(folder / STORE_FILE, value)
