@@ -7,6 +7,7 @@ from typing import Any
 
 from SSRKDCore.console import progress_bar, say
 from SSRKDCore.errors import InputError
+from SSRKDCore.reconstruction.search_tolerance import checked_tolerance
 
 HELP = (
     "measure speed, exactness and memory of the reconstruction, by stage and precision, and against the published path"
@@ -19,6 +20,8 @@ _NOTE = (
     "classifier units: trained weights of that size are not at hand, and random ones alone would give surfaces everywhere."
 )
 _MOST_TURNS = 1000
+#: Of the search with a tolerance, see `ssrkd reconstruct --surface-tolerance`.
+TOLERANCE_MM = 0.2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,6 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         choices=("float32", "bfloat16"),
         help="repeatable, compared with float32; all that the device has unless given",
+    )
+    parser.add_argument(
+        "--surface-tolerance",
+        type=float,
+        metavar="MM",
+        default=TOLERANCE_MM,
+        help="measure each precision with a search that interpolates within this, too; 0 does not (%(default)s)",
     )
     parser.add_argument("--repeats", type=int, default=5, metavar="N", help="turns of each precision that count (5)")
     parser.add_argument("--warm-up", type=int, default=1, metavar="N", help="turns before them that do not (1)")
@@ -58,6 +68,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         raise InputError(f"The repeats are {args.repeats}: use a whole number from 1 to {_MOST_TURNS}.")
     if not 0 <= args.warm_up <= _MOST_TURNS:
         raise InputError(f"The warm-up turns are {args.warm_up}: use a whole number from 0 to {_MOST_TURNS}.")
+    checked_tolerance(args.surface_tolerance)
     if args.full_naive and args.naive is False:
         raise InputError("--full-naive and --no-naive contradict each other: leave one of them out.")
     from SSRKDCore.reconstruction.benchmark import LOGIT_TOLERANCE, benchmark
@@ -77,7 +88,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     for name in dict.fromkeys(args.architecture or _DEFAULT):
         with progress_bar("Measuring") as progress:
             speeds[name] = measure_speed(
-                name, args.resolution, device, precisions, args.repeats, args.warm_up, progress
+                name,
+                args.resolution,
+                device,
+                precisions,
+                args.repeats,
+                args.warm_up,
+                progress,
+                args.surface_tolerance or None,
             )
         _say_speed(name, args.resolution, speeds[name])
         if naive:
@@ -143,11 +161,15 @@ def _say_speed(name: str, resolution: int, speed: dict[str, Any]) -> None:
         )
         say(f"    {figures['ratio_to_float32']:.2f} of float32's time in the same turn; peak memory {kept}")
         if precision != "float32":
-            displacement = figures["largest_displacement_mm"]
-            moved = "a bone is absent in one of both" if displacement is None else f"{displacement:.2f} mm"
+            largest, mean = figures["largest_displacement_mm"], figures["mean_displacement_mm"]
+            moved = (
+                "a bone is absent in one of both"
+                if largest is None
+                else f"{mean:.3f} mm on average, {largest:.2f} mm at most"
+            )
             say(
-                f"    labels that differ from float32: {figures['labels_differing']} "
-                f"({100 * figures['labels_differing_share']:.4f} %); largest distance between the surfaces: {moved}"
+                f"    {figures['evaluated_points']} points evaluated; labels that differ from float32: {figures['labels_differing']} "
+                f"({100 * figures['labels_differing_share']:.4f} %); between the surfaces: {moved}"
             )
 
 

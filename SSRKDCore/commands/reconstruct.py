@@ -107,6 +107,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="bfloat16: about twice as fast where the device has it, surfaces differ a little (float32)",
     )
     work.add_argument(
+        "--surface-tolerance",
+        type=float,
+        default=0.0,
+        metavar="MM",
+        help="interpolate samples where that is expected to move the surface by less: 0.2 evaluates a third of the points (0, none)",
+    )
+    work.add_argument(
         "--dense", action="store_true", help="evaluate every sample: minutes for the same result, a check"
     )
     work.add_argument(
@@ -173,7 +180,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
             style=style,
             refine=args.refine,
             precision=args.precision,
+            surface_tolerance_mm=args.surface_tolerance,
             encoded=(lambda given, maps: kept.append(Encoded(given, maps))) if args.trust else None,
+            tabled=(lambda tables: kept.append(kept[-1].with_tables(tables))) if args.trust else None,
             look=look,
         )
     assessment = _assessed(args, radiographs, rig, model, result, kept)
@@ -243,18 +252,19 @@ def read_radiographs(args: argparse.Namespace, fewest: int = 2) -> tuple[list[Ra
     Raises InputError where there are fewer than `fewest`.
     """
     from dataclasses import replace
+    from functools import partial
 
     from SSRKDCore.radiographs.pair_checks import check_pair
     from SSRKDCore.radiographs.radiograph import VIEW_NAMES
-    from SSRKDCore.radiographs.reader import read_radiograph
+    from SSRKDCore.radiographs.reader import read_radiograph, read_side_by_side
 
     files = _files(args, fewest)
     spacings = {name: _spacing(args, name) for name in files}
-    radiographs = []
+    reads = []
     for name, path in files.items():
         view = name if name in VIEW_NAMES else None
-        image = read_radiograph(path, view, args.intensity, spacings[name], args.frame, args.prepare)
-        radiographs.append(replace(image, view=name))
+        reads.append(partial(read_radiograph, path, view, args.intensity, spacings[name], args.frame, args.prepare))
+    radiographs = [replace(image, view=name) for name, image in zip(files, read_side_by_side(reads), strict=True)]
     warnings: list[str] = []
     by_name = dict(zip(files, radiographs, strict=True))
     if "ap" in by_name and "lateral" in by_name:

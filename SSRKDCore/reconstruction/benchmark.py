@@ -33,7 +33,8 @@ from SSRKDCore.reconstruction.benchmark_phantom import (
 from SSRKDCore.reconstruction.bone_surfaces import bone_surfaces
 from SSRKDCore.reconstruction.components import keep_one_piece
 from SSRKDCore.reconstruction.encoding import encode_images
-from SSRKDCore.reconstruction.octree import SparseOccupancy, evaluate_sparse
+from SSRKDCore.reconstruction.field_evaluation import SparseOccupancy
+from SSRKDCore.reconstruction.octree import evaluate_sparse
 from SSRKDCore.reconstruction.sampler import PointSampler
 
 #: Points per call of the network in the published code.

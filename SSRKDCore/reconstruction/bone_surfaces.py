@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from SSRKDCore.anatomy import BONES
 from SSRKDCore.grid import Grid
 from SSRKDCore.reconstruction.components import bone_boxes
-from SSRKDCore.reconstruction.octree import SparseOccupancy
+from SSRKDCore.reconstruction.field_evaluation import SparseOccupancy
 from SSRKDCore.surface import Surface
 
 #: A vertex stays this fraction of a voxel away from the samples at the ends of its edge, so that no triangle shrinks to

@@ -8,14 +8,13 @@ products.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from SSRKDCore.networks.point_classifier import PointClassifier
-
-_PIXELS_AT_ONCE = 2048
+from SSRKDCore.networks.point_classifier import LayerParts, PointClassifier
 
 
 @dataclass(frozen=True)
@@ -24,10 +23,11 @@ class FeatureTables:
 
     Attributes
     ----------
-    rows: [V*h*w + V (with depth inputs) + 1, C] float32. First the pixels of view 0, row by row, then those of view 1,
-        ...; then one row a depth input (the weights of that depth); last the biases. C is the summed width of all
-        layers.
-    widths: outputs of every layer, in order; their sum is C.
+    rows: [V*h*w + V (with depth inputs) + 1, C] in `precision`, for all layers but the last. First the pixels of view 0,
+        row by row, then those of view 1, ...; then one row a depth input (the weights of that depth); last the biases. C
+        is the summed width of these layers.
+    last_rows: [as many, classes] float32, the same for the last layer.
+    widths: outputs of every layer but the last, in order; their sum is C.
     hidden_weights: for every layer after the first, [in, out]: the transposed weights on the hidden features, in
         `precision`, but the last layer's in float32.
     map_sizes: (h, w) of the feature map of every view.
@@ -36,6 +36,7 @@ class FeatureTables:
     """
 
     rows: Tensor
+    last_rows: Tensor
     widths: tuple[int, ...]
     hidden_weights: tuple[Tensor, ...]
     map_sizes: tuple[tuple[int, int], ...]
@@ -74,36 +75,32 @@ def feature_tables(classifier: PointClassifier, view_features: list[Tensor], has
     has_depth: whether the features end with one depth a view.
     """
     parts = classifier.layer_parts()
-    widths = tuple(part.feature_weight.shape[0] for part in parts)
-    weights = torch.cat([part.feature_weight for part in parts]).t()  # [features, C]
-    biases = torch.cat([part.bias for part in parts])
-    map_sizes = tuple((int(features.shape[2]), int(features.shape[3])) for features in view_features)
-    pixel_count = sum(height * width for height, width in map_sizes)
-    depth_count = len(view_features) if has_depth else 0
-
-    rows = weights.new_empty((pixel_count + depth_count + 1, weights.shape[1]))
-    row, column = 0, 0
-    for features, (height, width) in zip(view_features, map_sizes, strict=True):
-        channels = features.shape[1]
-        pixels = features[0].permute(1, 2, 0).reshape(height * width, channels)
-        factors = weights[column : column + channels].to(pixels.dtype)
-        _products(pixels, factors, rows[row : row + height * width])
-        row += height * width
-        column += channels
-    rows[row : row + depth_count] = weights[column:]
-    rows[-1] = biases
     precision = view_features[0].dtype
-    hidden = [part.hidden_weight.t().contiguous() for part in parts if part.hidden_weight is not None]
+    map_sizes = tuple((int(features.shape[2]), int(features.shape[3])) for features in view_features)
+    pixels = [features[0].permute(1, 2, 0).flatten(0, 1) for features in view_features]
     # The last layer is small, and its rounding would be that of the logits.
+    rows = _rows(parts[:-1], pixels, has_depth, precision)
+    last_rows = _rows(parts[-1:], [of_view.float() for of_view in pixels], has_depth, torch.float32)
+    widths = tuple(part.feature_weight.shape[0] for part in parts[:-1])
+    hidden = [part.hidden_weight.t().contiguous() for part in parts if part.hidden_weight is not None]
     hidden_weights = (*(weight.to(precision) for weight in hidden[:-1]), *hidden[-1:])
-    return FeatureTables(rows, widths, hidden_weights, map_sizes, has_depth, precision)
+    return FeatureTables(rows, last_rows, widths, hidden_weights, map_sizes, has_depth, precision)
 
 
-def _products(pixels: Tensor, factors: Tensor, out: Tensor) -> None:
-    """pixels [N, F] times factors [F, C] into the float32 `out` [N, C]."""
-    if pixels.dtype == out.dtype:
-        torch.mm(pixels, factors, out=out)
-        return
-    # In parts: a whole rounded table beside the other would cost more time in memory than the product itself.
-    for part, target in zip(pixels.split(_PIXELS_AT_ONCE), out.split(_PIXELS_AT_ONCE), strict=True):
-        target.copy_(torch.mm(part, factors))
+def _rows(parts: Sequence[LayerParts], pixels: list[Tensor], has_depth: bool, precision: torch.dtype) -> Tensor:
+    """What some layers take of the features: a row for each of the pixels [h*w, F] of every view, each depth, the biases."""
+    weights = torch.cat([part.feature_weight for part in parts]).t()  # [features, C]
+    first_depth_row = sum(len(of_view) for of_view in pixels)
+    rows = weights.new_empty(
+        (first_depth_row + (len(pixels) if has_depth else 0) + 1, weights.shape[1]), dtype=precision
+    )
+    row, column = 0, 0
+    for of_view in pixels:
+        count, features = of_view.shape
+        factors = weights[column : column + features].to(precision)
+        torch.mm(of_view, factors, out=rows[row : row + count])
+        row += count
+        column += features
+    rows[first_depth_row:-1] = weights[column:]
+    rows[-1] = torch.cat([part.bias for part in parts])
+    return rows

@@ -60,14 +60,20 @@ class GridLevel:
         """(n, n, n) int32: which of the kept `samples`, flat positions (M,) in the finest grid that all are on this
         level, a sample of this level is; -1 where it is none.
         """
+        rows = torch.full((self.count**3,), -1, dtype=torch.int32, device=self.device)
+        rows[self.positions(samples)] = torch.arange(len(samples), dtype=torch.int32, device=self.device)
+        return rows.view((self.count,) * 3)
+
+    def positions(self, samples: Tensor) -> Tensor:
+        """Flat positions (M,) on this level of flat positions in the finest grid that all are on this level."""
+        if self.stride == 1:
+            return samples
         own = np.zeros(self.resolution, dtype=np.int64)
         own[self.index] = np.arange(self.count)
         along = self.on_device(own)
         rest = samples // self.resolution
         z, y, x = along[rest // self.resolution], along[rest % self.resolution], along[samples % self.resolution]
-        rows = torch.full((self.count**3,), -1, dtype=torch.int32, device=self.device)
-        rows[(z * self.count + y) * self.count + x] = torch.arange(len(samples), dtype=torch.int32, device=self.device)
-        return rows.view((self.count,) * 3)
+        return (z * self.count + y) * self.count + x
 
     def finer(self, stride: int) -> GridLevel:
         """The grid of that stride: known samples carried over, all others labelled as the lower corner of their cell."""
@@ -122,6 +128,40 @@ class GridLevel:
         self._marks.index_fill_(0, torch.where(beside_change, flat, size), True)
         return self._unknown_marked()
 
+    def shifted(self, flat: Tensor, offset: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+        """Flat positions of the samples one step away, and whether there is one (its position is any other where not)."""
+        inside = torch.ones_like(flat, dtype=torch.bool)
+        for place, step in zip(self.unravelled(flat), offset, strict=True):
+            if step:
+                inside &= place != (self.count - 1 if step > 0 else 0)
+        away = (offset[0] * self.count + offset[1]) * self.count + offset[2]
+        return torch.where(inside, flat + away, flat), inside
+
+    def beside_change(self, flat: Tensor, offsets: list[tuple[int, int, int]]) -> Tensor:
+        """(N,): whether a sample differs in label from one of those next to it."""
+        labels = self.labels.view(-1)
+        own, found = labels[flat], torch.zeros_like(flat, dtype=torch.bool)
+        for offset in offsets:
+            neighbour, _ = self.shifted(flat, offset)
+            found |= labels[neighbour] != own
+        return found
+
+    def unknown_around(self, flat: Tensor) -> Tensor:
+        """Flat positions, rising, of the samples without logits among the 26 around each."""
+        for offset in ALL_NEIGHBOURS:
+            self._marks.index_fill_(0, self.shifted(flat, offset)[0], True)
+        return self._unknown_marked()
+
+    def cell(self, fine: GridLevel, flat: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The cells z, y, x (N,) of this level in which samples of a finer one lie, on a rim those above it."""
+        below = self.on_device(self._below(fine))
+        z, y, x = (below.index_select(0, place) for place in fine.unravelled(flat))
+        return z, y, x
+
+    def _below(self, fine: GridLevel) -> NDArray[np.int64]:
+        """Along an axis, in which cell of this level each sample of a finer one lies."""
+        return np.minimum(np.searchsorted(self.index, fine.index, side="right") - 1, self.count - 2)
+
     def _unknown_marked(self) -> Tensor:
         """Flat positions, rising, of the marked samples without logits; removes all marks."""
         size = self.count**3
@@ -138,7 +178,7 @@ class GridLevel:
         """Logits (N, classes) at samples of a finer grid inside cells of this one whose corners are all known: trilinear
         between the corners, whose logits are at `rows` (n, n, n) of `logits` (M, classes).
         """
-        below = np.minimum(np.searchsorted(self.index, fine.index, side="right") - 1, self.count - 2)
+        below = self._below(fine)
         fraction = (fine.index - self.index[below]) / (self.index[below + 1] - self.index[below])
         first, share = self.on_device(below), self.on_device(fraction.astype(np.float32))
         position = fine.unravelled(flat)
@@ -172,8 +212,14 @@ def mixed_cells(labels: Tensor) -> Tensor:
 
 
 def largest_around(values: Tensor) -> Tensor:
-    """The largest of the 3x3x3 values (float32) around each."""
-    return functional.max_pool3d(values[None, None], 3, stride=1, padding=1)[0, 0]
+    """The largest of the 3x3x3 values around each."""
+    for axis in range(3):
+        length, largest = values.shape[axis] - 1, values.clone()
+        for first, second in ((0, 1), (1, 0)):
+            part = largest.narrow(axis, first, length)
+            torch.maximum(part, values.narrow(axis, second, length), out=part)
+        values = largest
+    return values
 
 
 def margin(logits: Tensor, labels: Tensor) -> Tensor:

@@ -6,14 +6,12 @@ All of it is done where the field computes: labels and logits come to the host o
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from SSRKDCore.errors import Cancelled
+from SSRKDCore.reconstruction.field_evaluation import FieldEvaluation, LogitField, Progress, SparseOccupancy
 from SSRKDCore.reconstruction.grid_level import (
     ALL_NEIGHBOURS,
     FACE_NEIGHBOURS,
@@ -23,6 +21,7 @@ from SSRKDCore.reconstruction.grid_level import (
     mixed_cells,
     over_corners,
 )
+from SSRKDCore.reconstruction.interpolated_level import InterpolatedLevel
 
 #: Samples per axis of the grid on which the search starts.
 START_RESOLUTION = 32
@@ -32,90 +31,7 @@ DILATION = 1
 #: below this fraction of the change of the margin across the cell and its neighbours: a surface may hide between the
 #: samples there.
 HIDDEN_SURFACE_FRACTION = 0.5
-#: Points per call of the field, between which progress is told and cancellation is asked: on a CPU and on a GPU.
-BLOCK_POINTS = 65536
-ACCELERATOR_BLOCK_POINTS = 1 << 19
-
-#: Logits (N, classes) float32 at the grid samples with indices z, y, x, each (N,) int64, all on one device.
-LogitField = Callable[[Tensor, Tensor, Tensor], Tensor]
-Progress = Callable[[float, str], None]
 CPU = torch.device("cpu")
-
-
-@dataclass(frozen=True)
-class SparseOccupancy:
-    """Labels everywhere, logits where they matter.
-
-    Attributes
-    ----------
-    labels: (nz, ny, nx) uint8, the class of largest logit at every sample.
-    slots: (nz, ny, nx) int32, the row of `logits` of a sample, -1 where no logits are kept. Both ends of every grid
-        edge whose labels differ have a row.
-    logits: (M, classes) float32.
-    evaluated: how many samples the field was asked for.
-    """
-
-    labels: NDArray[np.uint8]
-    slots: NDArray[np.int32]
-    logits: NDArray[np.float32]
-    evaluated: int
-
-
-class _Evaluation:
-    """Asks the field block by block, keeps the logits, tells progress and looks for cancellation."""
-
-    def __init__(
-        self, field: LogitField, device: torch.device, progress: Progress | None, cancelled: Callable[[], bool] | None
-    ) -> None:
-        self.field = field
-        self.progress = progress
-        self.cancelled = cancelled
-        self.block_points = BLOCK_POINTS if device.type == "cpu" else ACCELERATOR_BLOCK_POINTS
-        self.evaluated = 0
-        self._logits: list[Tensor] = []
-        self._samples: list[Tensor] = []
-
-    def ask(self, z: Tensor, y: Tensor, x: Tensor) -> Tensor:
-        """Logits (N, classes) at these samples of the finest grid."""
-        if self.cancelled is not None and self.cancelled():
-            raise Cancelled("The reconstruction was cancelled.")
-        self.evaluated += len(z)
-        return self.field(z, y, x)
-
-    def evaluate(self, level: GridLevel, flat: Tensor, share: tuple[float, float], words: str) -> Tensor:
-        """Evaluate the samples of a level with these flat positions (N,): set their labels, keep their logits, and
-        give these (N, classes). `share` is the part of the progress.
-        """
-        labels, known = level.labels.view(-1), level.known.view(-1)
-        first = len(self._logits)
-        count = max(len(flat), 1)  # of no samples the field still tells how many classes there are
-        for start in range(0, count, self.block_points):
-            part = flat[start : start + self.block_points]
-            self.tell(share[0] + (share[1] - share[0]) * start / count, words)
-            z, y, x = level.in_finest(part)
-            logits = self.ask(z, y, x)
-            self._logits.append(logits)
-            self._samples.append((z * level.resolution + y) * level.resolution + x)
-            labels[part] = logits.argmax(dim=1).to(torch.uint8)
-            known.index_fill_(0, part, True)
-        return torch.cat(self._logits[first:])
-
-    def kept(self) -> tuple[Tensor, Tensor]:
-        """Flat positions (M,) in the finest grid of all kept samples so far, and their logits (M, classes)."""
-        self._samples, self._logits = [torch.cat(self._samples)], [torch.cat(self._logits)]
-        return self._samples[0], self._logits[0]
-
-    def tell(self, fraction: float, words: str) -> None:
-        if self.progress is not None:
-            self.progress(min(fraction, 1.0), words)
-
-    def result(self, finest: GridLevel) -> SparseOccupancy:
-        """What was found, on the host."""
-        samples, logits = self.kept()
-        # Filled here: bringing over the positions is less than bringing over a slot for every sample.
-        slots = np.full(finest.labels.shape, -1, dtype=np.int32)
-        slots.reshape(-1)[samples.cpu().numpy()] = np.arange(len(samples), dtype=np.int32)
-        return SparseOccupancy(finest.labels.cpu().numpy(), slots, logits.cpu().numpy(), self.evaluated)
 
 
 def _cells_that_may_hide_a_surface(level: GridLevel, logits: Tensor) -> Tensor:
@@ -127,8 +43,36 @@ def _cells_that_may_hide_a_surface(level: GridLevel, logits: Tensor) -> Tensor:
     return smallest < HIDDEN_SURFACE_FRACTION * largest_around(largest - smallest)
 
 
+def _around(cells: Tensor) -> Tensor:
+    """The cells and those within `DILATION` of them."""
+    near = cells.float()
+    for _ in range(DILATION):
+        near = largest_around(near)
+    return near > 0
+
+
+def _evaluate_cells(
+    coarse: GridLevel,
+    fine: GridLevel,
+    cells: Tensor,
+    evaluation: FieldEvaluation,
+    share: tuple[float, float],
+    last: bool,
+    words: str,
+) -> None:
+    """Evaluate all fine samples in cells of a coarse level, and follow the surfaces until no unknown sample lies across a
+    change of label.
+    """
+    offsets = FACE_NEIGHBOURS if last else ALL_NEIGHBOURS
+    wanted = fine.unknown_samples_in(cells, coarse)
+    while len(wanted):
+        evaluation.evaluate(fine, wanted, share, words)
+        wanted = fine.unknown_across(wanted, offsets)
+        share = (share[1], share[1])
+
+
 def _refine(
-    coarse: GridLevel, fine: GridLevel, evaluation: _Evaluation, share: tuple[float, float], last: bool, words: str
+    coarse: GridLevel, fine: GridLevel, evaluation: FieldEvaluation, share: tuple[float, float], last: bool, words: str
 ) -> None:
     """Evaluate the fine samples around the surfaces in the mixed cells of a coarse level whose mixed cells have known
     corners.
@@ -182,6 +126,7 @@ def evaluate_sparse(
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
     device: torch.device = CPU,
+    tolerance: float = 0.0,
 ) -> SparseOccupancy:
     """Classify resolution^3 samples by evaluating only those near the surfaces.
 
@@ -192,10 +137,14 @@ def evaluate_sparse(
 
     `field` is asked for indices on `device` and answers there (see `PointSampler.field`).
 
+    With a `tolerance`, in sample spacings, samples are interpolated instead where that is expected to move the surface
+    by less (see `interpolated_level`): several times fewer are evaluated, and labels may differ where the surface
+    passes that close to a sample. 0 evaluates all.
+
     Raises Cancelled between blocks when `cancelled()` says so.
     """
     strides = _strides(resolution, start_resolution)
-    evaluation = _Evaluation(field, device, progress, cancelled)
+    evaluation = FieldEvaluation(field, device, progress, cancelled)
     # Each level has about four times the samples of the one before.
     weights = np.array([4.0**i for i in range(len(strides))])
     shares = np.concatenate([[0.0], np.cumsum(weights) / weights.sum()])
@@ -204,22 +153,19 @@ def evaluate_sparse(
     level = GridLevel(resolution, strides[0], device)
     everywhere = torch.arange(level.count**3, device=device)
     logits = evaluation.evaluate(level, everywhere, (shares[0], shares[1]), words)
+    interpolated: InterpolatedLevel | None = None
     for step, stride in enumerate(strides[1:], start=1):
         fine = level.finer(stride)
         share = (float(shares[step]), float(shares[step + 1]))
         last = stride == 1
         if step == 1:
-            near = mixed_cells(level.labels).float()
-            for _ in range(DILATION):
-                near = largest_around(near)
-            cells = (near > 0) | _cells_that_may_hide_a_surface(level, logits)
-            offsets = FACE_NEIGHBOURS if last else ALL_NEIGHBOURS
-            wanted = fine.unknown_samples_in(cells, level)
-            # The surfaces are followed until no unknown sample lies across a change of label.
-            while len(wanted):
-                evaluation.evaluate(fine, wanted, share, words)
-                wanted = fine.unknown_across(wanted, offsets)
-                share = (share[1], share[1])
+            cells = _around(mixed_cells(level.labels)) | _cells_that_may_hide_a_surface(level, logits)
+            if tolerance > 0:
+                interpolated = InterpolatedLevel.first(level, fine, cells, evaluation, share, last, words)
+            else:
+                _evaluate_cells(level, fine, cells, evaluation, share, last, words)
+        elif interpolated is not None:
+            interpolated = interpolated.finer(fine, evaluation, tolerance, share, last, words)
         else:
             _refine(level, fine, evaluation, share, last, words)
         level = fine
@@ -239,7 +185,7 @@ def evaluate_dense(
 
     Only labels are kept on the way; the logits at label changes are evaluated once more, so that memory stays small.
     """
-    evaluation = _Evaluation(field, device, progress, cancelled)
+    evaluation = FieldEvaluation(field, device, progress, cancelled)
     level = GridLevel(resolution, 1, device)
     labels = level.labels.view(-1)
     words = "classifying every point"

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -25,12 +26,20 @@ from SSRKDCore.reconstruction.bone_surfaces import bone_surfaces
 from SSRKDCore.reconstruction.components import PieceCount, keep_one_piece
 from SSRKDCore.reconstruction.devices import choose_device, with_less_memory
 from SSRKDCore.reconstruction.encoding import encode_images
+from SSRKDCore.reconstruction.feature_tables import FeatureTables
+from SSRKDCore.reconstruction.field_evaluation import SparseOccupancy
 from SSRKDCore.reconstruction.matched_style import matching_words
 from SSRKDCore.reconstruction.network_input import NetworkInput, prepare_network_input, xray_config_of
-from SSRKDCore.reconstruction.octree import SparseOccupancy, evaluate_dense, evaluate_sparse
-from SSRKDCore.reconstruction.precision import DEFAULT_PRECISION, choose_precision, precision_after_move
+from SSRKDCore.reconstruction.octree import evaluate_dense, evaluate_sparse
+from SSRKDCore.reconstruction.precision import (
+    DEFAULT_PRECISION,
+    choose_precision,
+    precision_after_move,
+    supported_precisions,
+)
 from SSRKDCore.reconstruction.refined_bones import refined_bones
 from SSRKDCore.reconstruction.sampler import PointSampler
+from SSRKDCore.reconstruction.search_tolerance import checked_tolerance
 from SSRKDCore.reconstruction.swapped_views import WARNING, views_look_swapped
 from SSRKDCore.refinement.shape_prior import shape_prior_of
 from SSRKDCore.surface import Surface
@@ -65,6 +74,8 @@ class Reconstruction:
     network_surfaces: the network's bones before refinement; None where nothing was refined.
     moved_mm: bone -> mean distance in mm between both; empty where nothing was refined.
     overruled: bones that the radiographs' edges placed against the network (see `refinement.doubted_network`).
+    precision: in which the network computed, see `precision`.
+    surface_tolerance_mm: by how much interpolation was allowed to move the network's surface; 0 where the network was asked.
     """
 
     surfaces: dict[str, Surface]
@@ -82,6 +93,8 @@ class Reconstruction:
     network_surfaces: dict[str, Surface] | None = None
     moved_mm: dict[str, float] = field(default_factory=dict)
     overruled: tuple[str, ...] = ()
+    precision: str = DEFAULT_PRECISION
+    surface_tolerance_mm: float = 0.0
 
 
 class _Stages:
@@ -118,6 +131,8 @@ def reconstruct(
     refine: bool = True,
     precision: str = DEFAULT_PRECISION,
     look: StyleReference | None = None,
+    surface_tolerance_mm: float = 0.0,
+    tabled: Callable[[FeatureTables], None] | None = None,
 ) -> Reconstruction:
     """Reconstruct patella, femur, fibula and tibia from calibrated radiographs.
 
@@ -140,6 +155,9 @@ def reconstruct(
     precision: "float32", or "bfloat16" on a device that computes in it (see precision).
     look: a style reference that what the network reads is matched to first (see matched_style); None does not. With either of both,
         refinement reads the radiographs as they are.
+    surface_tolerance_mm: interpolate samples where that is expected to move the network's surface by less (see `evaluate_sparse`); 0
+        asks the network. Without effect on a dense evaluation.
+    tabled: receives the tables of these feature maps afterwards, for whoever asks the network at further points.
 
     Raises InputError for unusable input, for "no bone found", and when memory is short everywhere; Cancelled.
     """
@@ -154,6 +172,7 @@ def reconstruct(
     prior = shape_prior_of(model) if refine else None
     place = choose_device(device)
     choose_precision(precision, place)
+    checked_tolerance(surface_tolerance_mm)
     stages, warnings = _Stages(), list(rig.check())
     _ask(cancelled)
     _tell(progress, 0.0, "preparing the radiographs")
@@ -188,7 +207,9 @@ def reconstruct(
             cancelled,
             order_warning if check_view_order else None,
             encoded,
+            tabled,
             precision_after_move(precision, place, say),
+            surface_tolerance_mm / min(grid.spacing),
         )
 
     occupancy, used = with_less_memory(classify, place, say)
@@ -235,6 +256,8 @@ def reconstruct(
         network_surfaces=seen if moved else None,
         moved_mm=moved,
         overruled=overruled,
+        precision=precision if precision in supported_precisions(used) else DEFAULT_PRECISION,
+        surface_tolerance_mm=0.0 if dense else surface_tolerance_mm,
     )
 
 
@@ -251,11 +274,13 @@ def _classify(
     cancelled: Callable[[], bool] | None,
     order_warning: Callable[[], None] | None,
     encoded: Callable[[NetworkInput, list[torch.Tensor]], None] | None,
+    tabled: Callable[[FeatureTables], None] | None,
     precision: torch.dtype,
+    tolerance: float,
 ) -> SparseOccupancy:
     """Labels and logits on the grid, with the network on a device; it goes back to where it was afterwards.
 
-    `order_warning` is called when the views look exchanged; None leaves the question out.
+    `tolerance` is that of `evaluate_sparse`. `order_warning` is called when the views look exchanged; None leaves the question out.
     """
     xray_config_of(model)
     network = cast(XrayReconstructionNetwork, model.network)
@@ -277,11 +302,13 @@ def _classify(
         with stages.stage("tables"):
             sampler = PointSampler(network, features, network_input.views, field_of_view)
             sampler.block_points = max(sampler.block_points // smaller, 1)
+        if tabled is not None:
+            tabled(sampler.tables)
 
         def share(fraction: float, words: str) -> None:
             _tell(progress, 0.3 + 0.58 * fraction, words)
 
-        evaluate = evaluate_dense if dense else evaluate_sparse
+        evaluate = evaluate_dense if dense else partial(evaluate_sparse, tolerance=tolerance)
         with stages.stage("octree"):
             return evaluate(
                 sampler.field(grid),

@@ -1,8 +1,8 @@
 """With how many digits the network computes, and where that is possible.
 
 In bfloat16 (8 bits of mantissa, the exponent of float32) the factors and results of the large products are rounded,
-while each sum is float32: convolutions, feature tables and the classifier's hidden layers. Positions, interpolation and
-its weights, depths, biases and the last layer stay float32, so a point is looked up where it is, and logits are float32.
+while each sum is float32: convolutions, feature tables with the weights by which their rows are added, and the classifier's hidden
+layers. Projections, depths and the last layer stay float32, and so are logits.
 """
 
 from __future__ import annotations

@@ -77,6 +77,8 @@ def reconstruction_report(
         "resolution": result.grid.shape[0],
         "voxel_size_mm": result.grid.spacing[0],
         "device": result.device,
+        "precision": result.precision,
+        "surface_tolerance_mm": result.surface_tolerance_mm,
         "evaluated_points": result.evaluated_points,
         "timings_s": dict(result.timings),
         "side": {"declared": result.declared_side, "inferred": result.side},

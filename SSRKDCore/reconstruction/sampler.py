@@ -18,7 +18,7 @@ from SSRKDCore.grid import Grid
 from SSRKDCore.networks.point_classifier import NEGATIVE_SLOPE
 from SSRKDCore.networks.xray_network import XrayReconstructionNetwork
 from SSRKDCore.reconstruction.feature_tables import FeatureTables, feature_tables
-from SSRKDCore.reconstruction.octree import LogitField
+from SSRKDCore.reconstruction.field_evaluation import LogitField
 
 #: Points that pass the classifier at once: small enough that their hidden features stay in a CPU's cache.
 CPU_BLOCK = 2048
@@ -47,7 +47,8 @@ class PointSampler:
     """The network's logits at any point, from tables that are computed once.
 
     Equal to `network.query` at the projections of the points, up to rounding (1e-4 in the logits of float32 feature
-    maps). With bfloat16 maps the hidden layers compute in that; positions, interpolation and last layer are float32.
+    maps). With bfloat16 maps the hidden layers and what they take of the maps compute in that; projections, depths and
+    last layer are float32.
 
     Parameters
     ----------
@@ -56,6 +57,7 @@ class PointSampler:
     views: the views of the input images (`NetworkInput.views`).
     field_of_view: origin and scale of the depth inputs.
     block_points: points that pass the classifier at once; by default what suits the device.
+    tables: those of another sampler of the same network and feature maps; None computes them.
 
     `point_device` is where points are projected, in float64: the device of the feature maps, or the CPU for MPS, which
     lacks that type.
@@ -68,13 +70,14 @@ class PointSampler:
         views: Sequence[View],
         field_of_view: FieldOfView,
         block_points: int | None = None,
+        tables: FeatureTables | None = None,
     ) -> None:
         config = network.config
         if len(views) != config.view_count or len(view_features) != config.view_count:
             raise ValueError(
                 f"the network has {config.view_count} views, not {len(views)} ({len(view_features)} feature maps)"
             )
-        self.tables: FeatureTables = feature_tables(network.classifier, view_features, config.depth_per_view)
+        self.tables: FeatureTables = tables or feature_tables(network.classifier, view_features, config.depth_per_view)
         self.device = view_features[0].device
         self.class_count = config.class_count
         self.block_points = block_points or (CPU_BLOCK if self.device.type == "cpu" else ACCELERATOR_BLOCK)
@@ -120,11 +123,15 @@ class PointSampler:
         return logits
 
     def _bags(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Table rows [N, K] (int32) and their weights [N, K] (float32): four pixels a view, the depths, the bias."""
+        """Table rows [N, K] (int32) and their weights [N, K] (float32): four pixels a view, the depths, what the tables' precision
+        rounds away of these, the bias.
+        """
         count, tables = len(points), self.tables
         view_count = len(tables.map_sizes)
         taps = 4 * view_count
-        width = taps + (view_count if tables.has_depth else 0) + 1
+        depths = view_count if tables.has_depth else 0
+        remainders = depths if tables.precision != torch.float32 else 0
+        width = taps + depths + remainders + 1
         rows = torch.empty((count, width), dtype=torch.int32, device=points.device)
         weights = torch.empty((count, width), dtype=torch.float32, device=points.device)
         for view, (first_row, (map_rows, map_columns)) in enumerate(
@@ -151,9 +158,15 @@ class PointSampler:
                     torch.add(base, tap_column, out=rows[:, tap])
                     weights[:, tap] = row_weight * column_weight
                     tap += 1
-            if tables.has_depth:
+            if depths:
                 rows[:, taps + view] = tables.first_depth_row + view
                 weights[:, taps + view] = (depth - self._center_depths[view]) / self._half_size
+        if remainders:
+            # A rounded depth would be off by up to a third of a millimetre: what is rounded away is a tap of its own.
+            exact = weights[:, taps : taps + depths]
+            rows[:, taps + depths : -1] = rows[:, taps : taps + depths]
+            weights[:, taps + depths : -1] = exact - exact.to(tables.precision).float()
+            weights[:, taps : taps + depths] = exact.to(tables.precision)
         rows[:, -1] = tables.bias_row
         weights[:, -1] = 1.0
         return rows.to(self.device), weights.to(self.device)
@@ -170,15 +183,12 @@ class PointSampler:
     def _classify(self, rows: Tensor, weights: Tensor) -> Tensor:
         """Logits [N, classes] of the points with these table rows and weights."""
         tables = self.tables
-        sums = _weighted_sums(tables.rows, rows, weights)
-        *inner, last = tables.widths
-        # One conversion for all hidden layers; none in float32.
-        skips = sums[:, :-last].to(tables.precision).split(inner, dim=1)
+        skips = _weighted_sums(tables.rows, rows, weights.to(tables.precision)).split(tables.widths, dim=1)
         hidden = skips[0]
         for weight, skip in zip(tables.hidden_weights[:-1], skips[1:], strict=True):
             hidden = torch.addmm(skip, functional.leaky_relu_(hidden, NEGATIVE_SLOPE), weight)
-        hidden = functional.leaky_relu_(hidden.to(sums.dtype), NEGATIVE_SLOPE)
-        return torch.addmm(sums[:, -last:], hidden, tables.hidden_weights[-1])
+        last = _weighted_sums(tables.last_rows, rows, weights)
+        return last.addmm_(functional.leaky_relu_(hidden.to(last.dtype), NEGATIVE_SLOPE), tables.hidden_weights[-1])
 
 
 def _weighted_sums(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:

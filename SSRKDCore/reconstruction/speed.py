@@ -1,6 +1,6 @@
-"""How long one reconstruction takes from standardised images on, by stage, on one device, in each precision.
+"""How long one reconstruction takes from standardised images on, by stage, on one device, in each precision and search.
 
-The turns of all precisions alternate, so that whatever else the machine does meets them alike; every stage begins and
+The turns of all of them alternate, so that whatever else the machine does meets them alike; every stage begins and
 ends with the device idle, and the first turns, in which libraries choose their kernels, do not count.
 """
 
@@ -39,7 +39,8 @@ from SSRKDCore.reconstruction.bone_surfaces import bone_surfaces
 from SSRKDCore.reconstruction.components import keep_one_piece
 from SSRKDCore.reconstruction.devices import synchronise
 from SSRKDCore.reconstruction.encoding import encode_images
-from SSRKDCore.reconstruction.octree import SparseOccupancy, evaluate_sparse
+from SSRKDCore.reconstruction.field_evaluation import SparseOccupancy
+from SSRKDCore.reconstruction.octree import evaluate_sparse
 from SSRKDCore.reconstruction.precision import DEFAULT_PRECISION, choose_precision
 from SSRKDCore.reconstruction.sampler import PointSampler
 from SSRKDCore.surface import Surface
@@ -66,6 +67,21 @@ class StageClock:
         yield
         synchronise(self.device)
         self.seconds[name] = time.perf_counter() - start
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way of computing a reconstruction: precision (see `precision`), and by how many mm its search lets the surface be off
+    where it interpolates (see `octree.evaluate_sparse`; 0 evaluates).
+    """
+
+    precision: str
+    tolerance_mm: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """As tables call it."""
+        return f"{self.precision}, within {self.tolerance_mm:g} mm" if self.tolerance_mm else self.precision
 
 
 @dataclass(frozen=True)
@@ -98,6 +114,7 @@ def measure_speed(
     repeats: int = 5,
     warm_up: int = 1,
     progress: Progress | None = None,
+    tolerance_mm: float | None = None,
 ) -> dict[str, Any]:
     """Measure one architecture ("paper", "published" or "compact") with a synthetic knee (see `benchmark_phantom`).
 
@@ -108,34 +125,38 @@ def measure_speed(
     precisions: names of `precision.PRECISIONS`; float32, with which the others are compared, is always measured.
     repeats, warm_up: turns of each precision that count, and turns before them that do not.
     progress: receives a fraction 0..1 and words.
+    tolerance_mm: measure every precision with a search of this tolerance as well; None does not.
 
     Returns JSON-able figures: what it ran on, with the load average of the machine before and after, and by precision
-    the seconds by stage ("network" is all up to the labels, "total" the surfaces as well; median, lowest and highest of
+    (`Way.name`) the seconds by stage ("network" is all up to the labels, "total" the surfaces as well; median, lowest and highest of
     the repeats), the median ratio of "network" to float32 in the same turn, the labels that differ from float32 (count
-    and share of all), the largest distance in mm between its surfaces and those of float32 (exact, symmetric, over all
-    bones), the peak memory (of the device; of the process on a CPU), and what the arithmetic alone takes at the rate that
+    and share of all), the largest distance in mm between its surfaces and those of float32, and the largest of the bones'
+    means (exact, symmetric), the peak memory (of the device; of the process on a CPU), and what the arithmetic alone takes at the rate that
     the machine reached before or after the turns (see `arithmetic`).
 
     Raises InputError for a precision that the device does not have.
     """
     tell = progress or (lambda fraction, words: None)
-    types = {name: choose_precision(name, device) for name in dict.fromkeys((DEFAULT_PRECISION, *precisions))}
+    names = dict.fromkeys((DEFAULT_PRECISION, *precisions))
+    types = {name: choose_precision(name, device) for name in names}
+    tolerances = [0.0] if tolerance_mm is None else [0.0, tolerance_mm]
+    ways = [Way(name, tolerance) for tolerance in tolerances for name in names]
     tell(0.0, f"{architecture}: setting up")
     scene = _scene(architecture, resolution, device)
     load_before = _load_average()
     rates = {name: arithmetic_rate(device, precision) for name, precision in types.items()}
-    turns: dict[str, list[_Turn]] = {name: [] for name in types}
+    turns: dict[Way, list[_Turn]] = {way: [] for way in ways}
     for number in range(warm_up + repeats):
-        for name, precision in types.items():
+        for way in ways:
             which = "warm-up" if number < warm_up else f"turn {number - warm_up + 1}"
-            tell(0.05 + 0.75 * number / (warm_up + repeats), f"{architecture} in {name}: {which}")
-            turn = _turn(scene, device, precision)
+            tell(0.05 + 0.75 * number / (warm_up + repeats), f"{architecture} in {way.name}: {which}")
+            turn = _turn(scene, device, types[way.precision], way.tolerance_mm)
             if number >= warm_up:
-                turns[name].append(turn)
+                turns[way].append(turn)
     rates = {name: max(rate, arithmetic_rate(device, types[name])) for name, rate in rates.items()}
     load_after = _load_average()
     tell(0.8, f"{architecture}: comparing the precisions")
-    reference = turns[DEFAULT_PRECISION]
+    reference = turns[Way(DEFAULT_PRECISION)]
     return {
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device)
@@ -147,14 +168,16 @@ def measure_speed(
         "repeats": repeats,
         "load_average": {"before": load_before, "after": load_after},
         "precisions": {
-            name: {
+            way.name: {
+                "precision": way.precision,
+                "surface_tolerance_mm": way.tolerance_mm,
                 **_times(of, reference),
                 **_differences(of[-1], reference[-1]),
                 "arithmetic_bound": arithmetic_bound(
-                    operation_counts(scene.network.config, of[-1].occupancy.evaluated), rates[name]
+                    operation_counts(scene.network.config, of[-1].occupancy.evaluated), rates[way.precision]
                 ),
             }
-            for name, of in turns.items()
+            for way, of in turns.items()
         },
     }
 
@@ -171,7 +194,7 @@ def _scene(architecture: str, resolution: int, device: torch.device) -> _Scene:
     return _Scene(network.to(device), images, silhouettes, views, field_of_view, grid)
 
 
-def _turn(scene: _Scene, device: torch.device, precision: torch.dtype) -> _Turn:
+def _turn(scene: _Scene, device: torch.device, precision: torch.dtype, tolerance_mm: float) -> _Turn:
     clock, grid = StageClock(device), scene.grid
     _forget_peak(device)
     with clock.stage("encode"):
@@ -181,7 +204,12 @@ def _turn(scene: _Scene, device: torch.device, precision: torch.dtype) -> _Turn:
     with clock.stage("tables"):
         sampler = PointSampler(scene.network, features, scene.views, scene.field_of_view)
     with clock.stage("octree"):
-        occupancy = evaluate_sparse(sampler.field(grid), grid.shape[0], device=sampler.point_device)
+        occupancy = evaluate_sparse(
+            sampler.field(grid),
+            grid.shape[0],
+            device=sampler.point_device,
+            tolerance=tolerance_mm / min(grid.spacing),
+        )
     with clock.stage("components"):
         labels, _ = keep_one_piece(occupancy.labels)
     with clock.stage("surfaces"):
@@ -208,20 +236,23 @@ def _times(turns: list[_Turn], reference: list[_Turn]) -> dict[str, Any]:
 
 
 def _differences(turn: _Turn, exact: _Turn) -> dict[str, Any]:
-    """Labels that differ, and the largest distance between the surfaces (None where only one has a bone)."""
+    """Labels that differ, and the largest and mean distances between the surfaces (None where only one has a bone)."""
     differing = int(np.count_nonzero(turn.occupancy.labels != exact.occupancy.labels))
     largest: float | None = 0.0
+    mean: float | None = 0.0
     for name, surface in turn.surfaces.items():
         other = exact.surfaces[name]
         if surface.is_empty != other.is_empty:
-            largest = None
+            largest = mean = None
             break
-        if largest is not None and not surface.is_empty and turn is not exact:
-            largest = max(largest, surface_distances(surface, other).hd)
+        if not surface.is_empty and turn is not exact and largest is not None and mean is not None:
+            found = surface_distances(surface, other)
+            largest, mean = max(largest, found.hd), max(mean, found.assd)
     return {
         "labels_differing": differing,
         "labels_differing_share": differing / turn.occupancy.labels.size,
         "largest_displacement_mm": largest,
+        "mean_displacement_mm": mean,
     }
 
 

@@ -15,7 +15,7 @@ from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.grid import Grid
 from SSRKDCore.population.shape_model import KneeShapeModel
 from SSRKDCore.radiographs.radiograph import Radiograph
-from SSRKDCore.reconstruction.octree import SparseOccupancy
+from SSRKDCore.reconstruction.field_evaluation import SparseOccupancy
 from SSRKDCore.refinement.doubted_network import DOUBTED_MM, Evidence, fit_on_edges
 from SSRKDCore.refinement.joint_fit import WITH_EDGES, chosen_vertices, fit_jointly
 from SSRKDCore.refinement.local_deformation import deformed

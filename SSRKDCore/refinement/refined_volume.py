@@ -13,7 +13,7 @@ from scipy.ndimage import map_coordinates
 from SSRKDCore.anatomy import BONES
 from SSRKDCore.drr.signed_distance import signed_distance
 from SSRKDCore.grid import Grid
-from SSRKDCore.reconstruction.octree import SparseOccupancy
+from SSRKDCore.reconstruction.field_evaluation import SparseOccupancy
 from SSRKDCore.surface import Surface
 
 # Distances are computed on a grid of about this spacing (mm) and interpolated: meshes of templates are no finer.

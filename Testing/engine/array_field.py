@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from SSRKDCore.reconstruction.octree import LogitField
+from SSRKDCore.reconstruction.field_evaluation import LogitField
 
 ArrayField = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 

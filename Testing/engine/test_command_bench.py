@@ -75,9 +75,11 @@ def test_speed_of_every_precision_without_the_published_path(capsys: pytest.Capt
     measured = result["speed"]["compact"]
     assert (measured["device"], measured["repeats"], measured["warm_up"]) == ("cpu", 3, 1)
     supported = supported_precisions(torch.device("cpu"))
-    assert tuple(measured["precisions"]) == supported
-    for name in supported:
-        figures = measured["precisions"][name]
+    within = tuple(f"{name}, within 0.2 mm" for name in supported)
+    assert tuple(measured["precisions"]) == supported + within
+    for name, figures in measured["precisions"].items():
+        assert figures["surface_tolerance_mm"] == (0.2 if name in within else 0.0)
+        assert figures["precision"] == name.split(",")[0]
         for values in figures["seconds"].values():
             assert 0 < values["lowest"] <= values["median"] <= values["highest"]
         assert figures["peak_memory_bytes"] > 50e6
@@ -90,6 +92,12 @@ def test_speed_of_every_precision_without_the_published_path(capsys: pytest.Capt
     shown = capsys.readouterr().out
     assert "median of 3 turns after 1 of warm-up" in shown and "the arithmetic up to the labels alone" in shown
     assert json.loads(to_json_text(result))["speed"]["compact"]["threads"] == torch.get_num_threads()
+
+
+def test_without_a_tolerance_nothing_is_interpolated() -> None:
+    words = ("--architecture", "compact", "--resolution", "32", "--repeats", "1", "--warm-up", "0", "--no-naive")
+    result = bench.run(_arguments(*words, "--surface-tolerance", "0"))
+    assert tuple(result["speed"]["compact"]["precisions"]) == supported_precisions(torch.device("cpu"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
@@ -108,6 +116,7 @@ def test_a_gpu_that_was_not_measured_is_named(capsys: pytest.CaptureFixture[str]
         (("--repeats", "0"), "repeats"),
         (("--warm-up", "-1"), "warm-up"),
         (("--no-naive", "--full-naive"), "contradict"),
+        (("--surface-tolerance", "3"), "surface tolerance is 3 mm"),
     ],
 )
 def test_turns_that_make_no_sense(words: tuple[str, ...], sentence: str) -> None:

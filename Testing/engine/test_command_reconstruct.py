@@ -73,6 +73,7 @@ def test_everything_is_written(case: Path, tmp_path: Path, rig: Rig) -> None:
     assert report["inputs"][0]["file"] == "ap.nrrd" and report["inputs"][0]["sha256"] == expected
     assert report["side"] == {"declared": "right", "inferred": "right"}
     assert report["model"]["name"] == "capsule knee"
+    assert (report["precision"], report["surface_tolerance_mm"]) == ("float32", 0.0)
     assert report["timings_s"]["total"] > 0
     labels, grid, _ = read_segmentation(out / "bones.seg.nrrd")
     assert grid.shape == (64, 64, 64)

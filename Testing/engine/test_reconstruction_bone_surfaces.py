@@ -13,7 +13,8 @@ from array_field import tensor_field
 from SSRKDCore.grid import Grid
 from SSRKDCore.reconstruction.bone_surfaces import bone_surfaces
 from SSRKDCore.reconstruction.components import keep_one_piece
-from SSRKDCore.reconstruction.octree import SparseOccupancy, evaluate_dense, evaluate_sparse
+from SSRKDCore.reconstruction.field_evaluation import SparseOccupancy
+from SSRKDCore.reconstruction.octree import evaluate_dense, evaluate_sparse
 from SSRKDCore.surface import Surface
 from SSRKDCore.surface_files import write_surface
 

@@ -20,7 +20,8 @@ from SSRKDCore.networks.config import xray_config
 from SSRKDCore.networks.xray_network import XrayReconstructionNetwork
 from SSRKDCore.reconstruction.benchmark_phantom import phantom_views
 from SSRKDCore.reconstruction.encoding import encode_images
-from SSRKDCore.reconstruction.octree import SparseOccupancy, evaluate_dense, evaluate_sparse
+from SSRKDCore.reconstruction.field_evaluation import SparseOccupancy
+from SSRKDCore.reconstruction.octree import evaluate_dense, evaluate_sparse
 from SSRKDCore.reconstruction.precision import exact_convolutions
 from SSRKDCore.reconstruction.sampler import PointSampler
 

@@ -11,7 +11,8 @@ from array_field import ArrayField, tensor_field
 from scipy import ndimage
 
 from SSRKDCore.errors import Cancelled
-from SSRKDCore.reconstruction.octree import SparseOccupancy, evaluate_dense, evaluate_sparse
+from SSRKDCore.reconstruction.field_evaluation import SparseOccupancy
+from SSRKDCore.reconstruction.octree import evaluate_dense, evaluate_sparse
 
 
 def _dense_labels(field: ArrayField, resolution: int) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import trimesh
 from knee_model import knee_model, shadow_radiographs
 
 from SSRKDCore.errors import Cancelled, InputError
+from SSRKDCore.evaluation.exact_distances import surface_distances
 from SSRKDCore.geometry.presets import preset
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.networks.model_folder import Model
@@ -82,6 +84,22 @@ def test_dense_gives_the_same_labels(rig: Rig, model: Model) -> None:
     ]
     assert (labels[0] > 0).sum() > 1000
     np.testing.assert_array_equal(labels[0], labels[1])
+
+
+def test_a_tolerance_asks_for_fewer_points_and_moves_the_surface_by_less(rig: Rig, model: Model) -> None:
+    images = shadow_radiographs(rig)
+
+    def run(**changes: Any) -> Reconstruction:
+        return reconstruct(images, rig, model, resolution=128, device="cpu", check_view_order=False, **changes)
+
+    exact, near = run(), run(surface_tolerance_mm=0.3)
+    assert (exact.surface_tolerance_mm, near.surface_tolerance_mm) == (0.0, 0.3)
+    assert near.evaluated_points < 0.8 * exact.evaluated_points
+    moved = [surface_distances(near.surfaces[name], exact.surfaces[name]).hd95 for name in exact.surfaces]
+    assert 0 < max(moved) < 0.3
+    assert run(surface_tolerance_mm=0.3, dense=True).surface_tolerance_mm == 0.0
+    with pytest.raises(InputError, match="surface tolerance is 0"):
+        run(surface_tolerance_mm=0.7)
 
 
 def test_the_order_of_the_views_does_not_matter(rig: Rig, model: Model, result: Reconstruction) -> None:

@@ -109,6 +109,42 @@ def test_positions_and_depths_are_not_rounded() -> None:
     np.testing.assert_array_equal(rounded, exact)
 
 
+def test_hidden_layers_see_pixels_where_they_are() -> None:
+    """A first layer that passes on its column: only the value is rounded, not where it is looked up."""
+    network = _network("published", True, 2, (6,))
+    features, side = network.config.features, network.config.feature_map_size
+    first, last = network.classifier.layers[0], network.classifier.layers[-1]
+    with torch.no_grad():
+        for parameter in network.classifier.parameters():
+            parameter.zero_()
+        first.weight[1, 0, 0] = last.weight[2, 1, 0] = 1.0
+    column = torch.zeros(1, features, side, side)
+    column[0, 0] = torch.arange(side)
+    maps = [column, torch.zeros_like(column)]
+    inside = _points(500) * 0.2 + 0.8 * np.array(FIELD_OF_VIEW.center)
+    exact = PointSampler(network, maps, VIEWS[:2], FIELD_OF_VIEW).logits(inside)
+    rounded = PointSampler(network, [m.bfloat16() for m in maps], VIEWS[:2], FIELD_OF_VIEW).logits(inside)
+    assert np.ptp(exact[:, 2]) > 0.5
+    # Four weights, each rounded, and the sum.
+    np.testing.assert_allclose(rounded[:, 2], exact[:, 2], rtol=2 * ROUNDING)
+
+
+def test_depths_reach_the_hidden_layers_unrounded() -> None:
+    """A rounded depth would give surfaces steps of a third of a millimetre along the rays."""
+    network = _network("published", True, 2, (6,))
+    maps = [features.bfloat16() for features in _features(network)]
+    sampler = PointSampler(network, maps, VIEWS[:2], FIELD_OF_VIEW)
+    points = _points(200)
+    rows, weights = sampler._bags(torch.from_numpy(points))
+    rounded = weights.to(sampler.tables.precision).double()
+    for number, view in enumerate(VIEWS[:2]):
+        matrix, center = view.projection_matrix, np.array(FIELD_OF_VIEW.center)
+        depth = (points - center) @ matrix[2, :3] / (FIELD_OF_VIEW.size / 2)
+        taps = torch.where(rows == sampler.tables.first_depth_row + number, rounded, 0.0).sum(dim=1)
+        np.testing.assert_allclose(taps.numpy(), depth, atol=2.0**-16 * np.abs(depth).max())
+        assert np.abs(weights.to(torch.bfloat16).double().numpy()[:, 8 + number] - depth).max() > 2.0**-11
+
+
 @pytest.mark.skipif("bfloat16" not in supported_precisions(CPU), reason="this processor has no bfloat16")
 def test_a_reconstruction_in_bfloat16_is_the_same_knee_within_a_voxel_at_its_rim() -> None:
     rig = preset("room")
