@@ -172,7 +172,7 @@ trust: $(VENV)/tests
 	$(BIN)/python -m SSRKDCore.trust.measure --model Resources/Models/compact $(foreach set,synthetic-room unseen-room unseen-c_arm unseen-paper,--cases $(WORK)/test-cases/$(set)) --count 14 --stand-ins 4 --spoiled 4 --data $(DATA) --out docs/measured/trust --overwrite
 
 calibration: $(VENV)/tests
-	$(BIN)/python -m SSRKDCore.geometry.calibration.pair_study --cases $(SYNTHETIC) --other $(WORK)/test-cases/unseen-room --reconstructed 4 --work $(WORK)/pair-study --out docs/measured/calibration
+	$(BIN)/python -m SSRKDCore.geometry.calibration.pair_study --cases $(SYNTHETIC) --other $(WORK)/test-cases/unseen-room --reconstructed 10 --work $(WORK)/pair-study --overwrite --out docs/measured/calibration
 
 remedy-cost: $(VENV)/tests
 	$(BIN)/python -m SSRKDCore.reconstruction.remedy_cost --repeats 7 --out docs/measured/remedy_cost.json

@@ -36,7 +36,7 @@ def geometryInWords(arguments: list[str]) -> str:
     if given is None:
         return _("Geometry: as the files say.")
     if Path(given).name == _CALIBRATED_FILE:
-        return _("Geometry: calibrated with a ball.")
+        return _("Geometry: calibrated in this scene.")
     if Path(given).suffix != ".json":
         return _("Geometry: preset {name}.").format(name=given)
     return _("Geometry: calibrated, {name}.").format(name=Path(given).name)
@@ -48,7 +48,7 @@ def _calibrated(ap: Any, lateral: Any, folder: Path) -> str:
     if rig is None:
         raise Problem(
             _(
-                "These two radiographs were not calibrated together: detect and accept a ball, or choose another geometry."
+                "These two radiographs were not calibrated together: detect and accept a ball or ruler, or choose another geometry."
             )
         )
     path = folder / _CALIBRATED_FILE

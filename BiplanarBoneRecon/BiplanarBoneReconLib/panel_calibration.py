@@ -1,4 +1,4 @@
-"""Part of panel section 1: a ball of known size says how much a radiograph is magnified."""
+"""Part of panel section 1: a ball or ruler of known size says how much a radiograph is magnified."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
-from .calibration_jobs import acceptBallJob, detectBallJob
-from .parameters import Geometry
-from .scene_calibration import ballInWords, ballReport
+from .calibration_jobs import acceptTargetJob, measureTargetJob
+from .calibration_targets import chosenTarget
+from .parameters import CalibrationTarget, Geometry
 from .texts import warningLine
 
 
@@ -18,48 +18,65 @@ class CalibrationPart:
 
     def __init__(self, panel: Any, onRig: Any) -> None:
         self._panel, self._ui, self._onRig = panel, panel.ui, onRig
-        self._ui.detectBallButton.connect("clicked(bool)", self._onDetect)
-        self._ui.acceptBallButton.connect("clicked(bool)", self._onAccept)
+        self._ui.detectTargetButton.connect("clicked(bool)", self._onDetect)
+        self._ui.acceptTargetButton.connect("clicked(bool)", self._onAccept)
+        self._sizes = {
+            CalibrationTarget.BALL: self._ui.ballDiameterSpinBox,
+            CalibrationTarget.TICKS: self._ui.tickSpacingSpinBox,
+            CalibrationTarget.LENGTH: self._ui.rulerLengthSpinBox,
+        }
 
     def update(self, idle: bool) -> None:
         """Enable what can be used now, and say what was measured."""
         node = self._panel.parameterNode
         pair = () if node is None else (node.apVolume, node.lateralVolume)
-        report = {} if node is None else ballReport(node.ballView.value)
-        self._ui.detectBallButton.enabled = idle and node is not None and self._radiograph(node) is not None
-        self._ui.acceptBallButton.enabled = idle and bool(report) and None not in pair
-        self._ui.ballOffsetSpinBox.enabled = node is not None and node.ballOffsetKnown
-        lines = [escape(line) for line in ballInWords(report)] if report else []
+        target = None if node is None else chosenTarget(node)
+        report = {} if target is None else target.report()
+        for kind, box in self._sizes.items():
+            box.visible = node is not None and node.calibrationTarget is kind
+        self._ui.detectTargetButton.enabled = idle and node is not None and self._radiograph(node) is not None
+        self._ui.acceptTargetButton.enabled = idle and bool(report) and None not in pair
+        self._ui.targetOffsetSpinBox.enabled = node is not None and node.calibrationOffsetKnown
+        lines = [escape(line) for line in target.inWords()] if target is not None and report else []
         lines += [warningLine(line) for line in report.get("warnings", [])]
         self._ui.calibrationLabel.text = "<br>".join(lines)
 
     def forget(self) -> None:
-        """Say nothing about a ball that is gone."""
+        """Say nothing about a target that is gone."""
         self._ui.calibrationLabel.text = ""
 
     @staticmethod
     def _radiograph(node: Any) -> Any:
-        return node.apVolume if node.ballView.value == "ap" else node.lateralVolume
+        return node.apVolume if node.calibrationView.value == "ap" else node.lateralVolume
 
     def _onDetect(self, *_arguments: Any) -> None:
         node = self._panel.parameterNode
-        self._panel.run(
-            lambda: detectBallJob(self._radiograph(node), node.ballView.value, node.ballDiameter), self._detected
-        )
+        target, radiograph = chosenTarget(node), self._radiograph(node)
+        missing = target.toPlace()
+        if missing and radiograph is not None:
+            target.prepare(radiograph)
+            self._panel.tell(missing)
+            return
+        self._panel.run(lambda: measureTargetJob(radiograph, target), self._detected)
 
     def _detected(self, report: dict[str, Any]) -> None:
         self._panel.update()
-        self._panel.tell(_("Is it the ball? Press Accept; or drag the point onto it and press Detect ball again."))
+        if self._panel.parameterNode.calibrationTarget is CalibrationTarget.BALL:
+            self._panel.tell(_("Is it the ball? Press Accept; or drag the point onto it and press Detect again."))
+        else:
+            self._panel.tell(
+                _("Does the line lie along the ruler? Press Accept; or drag its ends and press Detect again.")
+            )
 
     def _onAccept(self, *_arguments: Any) -> None:
         node = self._panel.parameterNode
         self._panel.run(
-            lambda: acceptBallJob(
+            lambda: acceptTargetJob(
                 node.apVolume,
                 node.lateralVolume,
-                node.ballView.value,
+                chosenTarget(node),
                 node.side.value,
-                node.ballOffset if node.ballOffsetKnown else None,
+                node.calibrationOffset if node.calibrationOffsetKnown else None,
             ),
             self._accepted,
         )

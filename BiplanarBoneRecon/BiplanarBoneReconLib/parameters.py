@@ -53,7 +53,7 @@ class Geometry(_Labelled):
             cls.C_ARM: _("Preset: C-arm"),
             cls.PAPER: _("Preset: rig of the paper"),
             cls.RIG_FILE: _("Calibrated rig file (rig.json)"),
-            cls.SCENE: _("Calibrated with a ball, in this scene"),
+            cls.SCENE: _("Calibrated with a ball or ruler, in this scene"),
         }
 
 
@@ -64,6 +64,20 @@ class View(_Labelled):
     @classmethod
     def _labels(cls) -> dict:
         return {cls.AP: _("AP"), cls.LATERAL: _("Lateral")}
+
+
+class CalibrationTarget(_Labelled):
+    BALL = "ball"
+    TICKS = "ticks"
+    LENGTH = "length"
+
+    @classmethod
+    def _labels(cls) -> dict:
+        return {
+            cls.BALL: _("Ball of diameter"),
+            cls.TICKS: _("Ruler, a tick every"),
+            cls.LENGTH: _("Ruler of length"),
+        }
 
 
 class Resolution(_Labelled):
@@ -177,10 +191,13 @@ class BiplanarBoneReconParameterNode:
     side: Side = Side.FILES
     geometry: Geometry = Geometry.FILES
     rigFile: str = ""
-    ballView: View = View.AP
+    calibrationTarget: CalibrationTarget = CalibrationTarget.BALL
+    calibrationView: View = View.AP
     ballDiameter: Annotated[float, WithinRange(2.0, 80.0)] = 25.4
-    ballOffsetKnown: bool = False
-    ballOffset: Annotated[float, WithinRange(-400.0, 400.0)] = 0.0
+    tickSpacing: Annotated[float, WithinRange(0.5, 50.0)] = 10.0
+    rulerLength: Annotated[float, WithinRange(5.0, 1000.0)] = 100.0
+    calibrationOffsetKnown: bool = False
+    calibrationOffset: Annotated[float, WithinRange(-400.0, 400.0)] = 0.0
 
     modelFolder: str = ""
     resolution: Resolution = Resolution.STANDARD

@@ -1,4 +1,4 @@
-"""A calibration ball on a radiograph in the scene: a point that can be dragged onto it, its outline, and what was measured."""
+"""A calibration ball or ruler on a radiograph in the scene: what can be dragged onto it, and what was measured."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from .radiograph_sources import VIEW_NAMES
 from .texts import attachedJson, attachJson
 
 BALL_ATTRIBUTE = "BiplanarBoneRecon.CalibrationBall"
+RULER_ATTRIBUTE = "BiplanarBoneRecon.CalibrationRuler"
 _OUTLINE_ATTRIBUTE = "BiplanarBoneRecon.CalibrationBallOutline"
 _REPORT = "BiplanarBoneRecon.CalibrationReport"
 
@@ -27,12 +28,53 @@ def ballPixel(view: str, radiograph: Any) -> tuple[float, float] | None:
     point = ballPoint(view)
     if point is None or point.GetNumberOfDefinedControlPoints() == 0:
         return None
-    position = [0.0, 0.0, 0.0]
-    point.GetNthControlPointPositionWorld(0, position)
-    toPixels = vtk.vtkMatrix4x4()
-    radiograph.GetRASToIJKMatrix(toPixels)
-    column, row = toPixels.MultiplyPoint([*position, 1.0])[:2]
-    return row, column
+    return _pixel(point, 0, radiograph)
+
+
+def rulerLine(view: str) -> Any:
+    """The line on the ruler of a view, or None."""
+    return _marked("vtkMRMLMarkupsLineNode", RULER_ATTRIBUTE, view)
+
+
+def rulerPixels(view: str, radiograph: Any) -> list[tuple[float, float]] | None:
+    """(row, column) of both ends of a view's line on its radiograph; None without one."""
+    line = rulerLine(view)
+    if line is None or line.GetNumberOfDefinedControlPoints() < 2:
+        return None
+    return [_pixel(line, index, radiograph) for index in (0, 1)]
+
+
+def placeRuler(
+    view: str, radiograph: Any, ends: list[list[float]] | None = None, report: dict[str, Any] | None = None
+) -> Any:
+    """Show a ruler's line with its ends at (row, column), across the middle of the radiograph unless they are known, and keep what was
+    measured; returns the line.
+    """
+    if ends is None:
+        columns, rows, _slices = radiograph.GetImageData().GetDimensions()
+        ends = [[rows / 2, columns / 4], [rows / 2, 3 * columns / 4]]
+    line = rulerLine(view)
+    if line is None:
+        name = _("Calibration ruler ({view})").format(view=VIEW_NAMES[view])
+        line = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLMarkupsLineNode", name)
+        line.SetAttribute(RULER_ATTRIBUTE, view)
+        line.CreateDefaultDisplayNodes()
+        # Its own length would be that of the shadow on the detector.
+        line.GetDisplayNode().SetPropertiesLabelVisibility(False)
+        for _end in ends:
+            line.AddControlPoint(vtk.vtkVector3d(0.0, 0.0, 0.0), "")
+        line.SetFixedNumberOfControlPoints(True)
+    for index, end in enumerate(ends):
+        line.SetNthControlPointPositionWorld(index, *_onDetector(radiograph, *end))
+    layouts.restrictTo(line.GetDisplayNode(), [layouts.SLICE_VIEWS[view], layouts.KNEE_VIEW])
+    if report is not None:
+        attachJson(line, _REPORT, "Calibration report", report).SetHideFromEditors(True)
+    return line
+
+
+def rulerReport(view: str) -> dict[str, Any]:
+    """What was measured of a view's ruler, {} where nothing was."""
+    return attachedJson(rulerLine(view), _REPORT) or {}
 
 
 def placeBall(view: str, radiograph: Any, report: dict[str, Any]) -> Any:
@@ -79,17 +121,45 @@ def ballInWords(report: dict[str, Any]) -> list[str]:
             confidence=100 * measured["ball"]["confidence"],
         )
     ]
+    return lines + _scaleInWords(report, _("Magnification at the ball {magnification:.3f} \u00b1 {uncertainty:.2f} %."))
+
+
+def rulerInWords(report: dict[str, Any]) -> list[str]:
+    """A ruler's measurement, one sentence a line, without the warnings."""
+    measured = report["measured"]
+    if measured["residual_px"] is None:
+        words = _("Ruler of {length:g} mm between the ends of the line.").format(length=measured["length_mm"])
+    else:
+        words = _("Ruler of {length:.1f} mm in {ticks:.0f} ticks: residual {residual:.2f} pixels.").format(
+            length=measured["length_mm"], ticks=measured["ticks"], residual=measured["residual_px"]
+        )
+    return [
+        words,
+        *_scaleInWords(report, _("Magnification at the ruler {magnification:.3f} \u00b1 {uncertainty:.2f} %.")),
+    ]
+
+
+def _scaleInWords(report: dict[str, Any], sentence: str) -> list[str]:
+    measured = report["measured"]
+    lines = []
     if measured["magnification"] is not None:
         lines.append(
-            _("Magnification at the ball {magnification:.3f} \u00b1 {uncertainty:.2f} %.").format(
-                magnification=measured["magnification"], uncertainty=measured["uncertainty_percent"]
-            )
+            sentence.format(magnification=measured["magnification"], uncertainty=measured["uncertainty_percent"])
         )
     at_centre = measured.get("magnification_at_centre")
     if at_centre is not None:
         lines.append(_("Magnification at the knee's centre {magnification:.3f}.").format(magnification=at_centre))
-    lines += [_("Assumed: {words}.").format(words=words) for words in report["assumed"]]
-    return lines
+    return lines + [_("Assumed: {words}.").format(words=words) for words in report["assumed"]]
+
+
+def _pixel(markups: Any, index: int, radiograph: Any) -> tuple[float, float]:
+    """(row, column) of a control point on a radiograph."""
+    position = [0.0, 0.0, 0.0]
+    markups.GetNthControlPointPositionWorld(index, position)
+    toPixels = vtk.vtkMatrix4x4()
+    radiograph.GetRASToIJKMatrix(toPixels)
+    column, row = toPixels.MultiplyPoint([*position, 1.0])[:2]
+    return row, column
 
 
 def _onDetector(radiograph: Any, row: float, column: float) -> list[float]:

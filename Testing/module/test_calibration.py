@@ -61,8 +61,8 @@ def test_the_ball_is_found_accepted_and_used(panel: Any) -> None:
     from BiplanarBoneReconLib.scene_calibration import ballPixel, ballPoint, ballReport
 
     node, ui = panel.widget.parameterNode, panel.ui
-    assert not ui.acceptBallButton.enabled
-    panel.click("detectBallButton")
+    assert not ui.acceptTargetButton.enabled
+    panel.click("detectTargetButton")
     panel.waitUntilIdle()
     assert not panel.host.errors
     report = ballReport("ap")
@@ -77,7 +77,7 @@ def test_the_ball_is_found_accepted_and_used(panel: Any) -> None:
     corner = np.array(rig["detector_origin"]) + 0.4 * np.array([CENTER[1], 0.0, -CENTER[0]])
     np.testing.assert_allclose(position, corner * [-1, -1, 1], atol=0.5)
 
-    panel.click("acceptBallButton")
+    panel.click("acceptTargetButton")
     panel.waitUntilIdle()
     assert not panel.host.errors, panel.host.errors
     assert node.geometry is Geometry.SCENE
@@ -89,7 +89,7 @@ def test_the_ball_is_found_accepted_and_used(panel: Any) -> None:
     assert length / depth == pytest.approx(report["measured"]["magnification"], rel=2e-3)
     for name, value in json.loads((SAMPLE / "rig.json").read_text())["views"][1].items():
         assert fixed[name] == (value if isinstance(value, str) else pytest.approx(value)), name
-    for words in ("calibrated with a ball", f"magnification {length / depth:.3f}"):
+    for words in ("calibrated in this scene", f"magnification {length / depth:.3f}"):
         assert words in ui.understoodLabel.text
 
 
@@ -97,14 +97,14 @@ def test_a_measured_place_of_the_ball_moves_the_knee_and_narrows_what_is_known(p
     from BiplanarBoneReconLib.radiograph_sources import calibratedRig
 
     node, ui = panel.widget.parameterNode, panel.ui
-    panel.click("detectBallButton")
+    panel.click("detectTargetButton")
     panel.waitUntilIdle()
-    assert not ui.ballOffsetSpinBox.enabled
-    ui.ballOffsetCheckBox.checked = True
-    ui.ballOffsetSpinBox.value = 30.0
+    assert not ui.targetOffsetSpinBox.enabled
+    ui.targetOffsetCheckBox.checked = True
+    ui.targetOffsetSpinBox.value = 30.0
     panel.process()
-    assert ui.ballOffsetSpinBox.enabled
-    panel.click("acceptBallButton")
+    assert ui.targetOffsetSpinBox.enabled
+    panel.click("acceptTargetButton")
     panel.waitUntilIdle()
     assert not panel.host.errors, panel.host.errors
     rig = calibratedRig(node.apVolume, node.lateralVolume)
@@ -123,18 +123,18 @@ def test_a_point_that_is_dragged_is_where_the_ball_is_looked_for(panel: Any) -> 
     from BiplanarBoneReconLib.scene_calibration import ballPixel, ballPoint
 
     node = panel.widget.parameterNode
-    panel.click("detectBallButton")
+    panel.click("detectTargetButton")
     panel.waitUntilIdle()
     point = ballPoint("ap")
     found = [0.0] * 3
     point.GetNthControlPointPositionWorld(0, found)
     point.SetNthControlPointPositionWorld(0, found[0] + 3.0, found[1], found[2] - 3.0)
-    panel.click("detectBallButton")
+    panel.click("detectTargetButton")
     panel.waitUntilIdle()
     assert not panel.host.errors
     assert ballPixel("ap", node.apVolume) == pytest.approx(CENTER, abs=1.0)
     point.SetNthControlPointPositionWorld(0, found[0] - 150.0, found[1], found[2])
-    panel.click("detectBallButton")
+    panel.click("detectTargetButton")
     panel.waitUntilIdle()
     assert "ball" in panel.host.errors[-1][0]
 

@@ -78,7 +78,7 @@ def test_every_control_changes_its_parameter_and_follows_it(panel: Any) -> None:
         ("alignmentComboBox", "alignment", Alignment),
         ("distanceKindComboBox", "distanceKind", DistanceKind),
         ("exportFrameComboBox", "exportFrame", Frame),
-        ("ballViewComboBox", "ballView", View),
+        ("calibrationViewComboBox", "calibrationView", View),
         ("osteotomyComboBox", "osteotomy", Osteotomy),
         ("targetComboBox", "target", Target),
     ):
@@ -101,7 +101,7 @@ def test_every_control_changes_its_parameter_and_follows_it(panel: Any) -> None:
     for check, name in (
         ("refineCheckBox", "refine"),
         ("prepareCheckBox", "prepare"),
-        ("ballOffsetCheckBox", "ballOffsetKnown"),
+        ("targetOffsetCheckBox", "calibrationOffsetKnown"),
         ("stlCheckBox", "exportStl"),
         ("objCheckBox", "exportObj"),
         ("plyCheckBox", "exportPly"),
@@ -119,7 +119,7 @@ def test_every_control_changes_its_parameter_and_follows_it(panel: Any) -> None:
         ("distanceRangeSpinBox", "distanceRange", 7.5),
         ("trianglesSpinBox", "triangles", 5000),
         ("ballDiameterSpinBox", "ballDiameter", 30.0),
-        ("ballOffsetSpinBox", "ballOffset", -15.0),
+        ("targetOffsetSpinBox", "calibrationOffset", -15.0),
         ("boneColorsRangeSpinBox", "boneColorsRange", 4.5),
         ("fujisawaSpinBox", "fujisawa", 55.0),
         ("hipKneeAnkleSpinBox", "hipKneeAnkle", 182.0),
