@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import reduce
+from functools import cache, reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,18 +47,24 @@ def _surface(
     # surface at the faces of the field of view.
     inside = np.pad((labels[box] == label).view(np.uint8), 1)
     doubled, faces = _flying_edges(inside)
-    first = np.array([part.start for part in box], dtype=np.int64) - 1
-    doubled = doubled + 2 * first
-    lower = doubled >> 1
-    upper = lower + (doubled & 1)
-    fraction = _crossing(occupancy, label, lower, upper)
-    position = lower + fraction[:, None] * (upper - lower)
+    doubled += 2 * (np.array([part.start for part in box], dtype=np.int32) - 1)
+    lower, along = doubled >> 1, doubled & 1
+    fraction = _crossing(occupancy, label, lower, along)
+    position = lower + fraction[:, None] * along
     vertices = position[:, ::-1] * np.array(grid.spacing) + np.array(grid.origin)
-    surface = Surface(vertices, faces)
-    return Surface(vertices, faces[:, ::-1]) if surface.volume < 0 else surface
+    return Surface(vertices, faces[:, ::-1] if _turns_inward() else faces)
 
 
-def _flying_edges(inside: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+@cache
+def _turns_inward() -> bool:
+    """Whether the triangles of `_flying_edges`, their vertices as [x, y, z], point into what they enclose: one sample tells for all."""
+    sample = np.zeros((3, 3, 3), dtype=np.uint8)
+    sample[1, 1, 1] = 1
+    doubled, faces = _flying_edges(sample)
+    return Surface(doubled[:, ::-1].astype(np.float64), faces).volume < 0
+
+
+def _flying_edges(inside: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Triangles around the ones of a volume: vertices (V, 3) as [z, y, x] in half samples (odd along one axis), faces
     (F, 3).
     """
@@ -80,32 +86,32 @@ def _flying_edges(inside: NDArray[np.uint8]) -> tuple[NDArray[np.int64], NDArray
     polydata = extraction.GetOutput()
     points = vtk_to_numpy(polydata.GetPoints().GetData())[:, ::-1]
     faces = vtk_to_numpy(polydata.GetPolys().GetConnectivityArray()).reshape(-1, 3).astype(np.int64)
-    return np.rint(2.0 * points).astype(np.int64), faces
+    return np.rint(2.0 * points).astype(np.int32), faces
 
 
 def _crossing(
-    occupancy: SparseOccupancy, label: int, lower: NDArray[np.int64], upper: NDArray[np.int64]
+    occupancy: SparseOccupancy, label: int, lower: NDArray[np.int32], along: NDArray[np.int32]
 ) -> NDArray[np.float64]:
-    """(V,): where the margin of a bone is zero on the edges between samples (V, 3), as a fraction of the edge.
+    """(V,): where the margin of a bone is zero on the edges from samples (V, 3) to the next ones along the axes in which (V, 3) is 1, as a
+    fraction of the edge.
 
     Half way where an end lies outside the volume: that is the face of the field of view.
     """
     shape = np.array(occupancy.labels.shape)
-    fraction = np.full(len(lower), 0.5)
-    known = ((lower >= 0) & (upper < shape)).all(axis=1)
-    ends = []
-    for end in (lower, upper):
-        rows = np.full(len(end), -1, dtype=np.int64)
-        rows[known] = occupancy.slots[tuple(end[known].T)]
-        ends.append(rows)
+    strides = np.array([shape[1] * shape[2], shape[2], 1])
+    first = lower @ strides
+    known = ((lower >= 0) & (lower + along < shape.astype(np.int32))).all(axis=1)
+    # Positions outside are clipped to any sample; they are not known.
+    ends = [occupancy.slots.reshape(-1).take(end, mode="clip") for end in (first, first + along @ strides)]
     known &= (ends[0] >= 0) & (ends[1] >= 0)
-    first, second = (_bone_margin(occupancy.logits.take(rows[known], axis=0), label) for rows in ends)
-    change = first - second
+    chosen = slice(None) if known.all() else known
+    here, there = (_bone_margin(occupancy.logits.take(rows[chosen], axis=0), label) for rows in ends)
     with np.errstate(divide="ignore", invalid="ignore"):
-        crossing = first / change
+        crossing = here / (here - there)
     # Where two logits are equal at both ends, there is no better place than the middle.
     crossing = np.where(np.isfinite(crossing), crossing, 0.5)
-    fraction[known] = np.clip(crossing, VERTEX_CLEARANCE, 1.0 - VERTEX_CLEARANCE)
+    fraction = np.full(len(lower), 0.5)
+    fraction[chosen] = np.clip(crossing, VERTEX_CLEARANCE, 1.0 - VERTEX_CLEARANCE)
     return fraction
 
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from SSRKDCore.anatomy import BONES
+from SSRKDCore.reconstruction.label_runs import LabelRuns
 
 # Surface extraction separates bone voxels that touch along an edge or at a corner only, and joins background voxels
 # that touch along an edge: the pieces and the cavities of the surface are those of these neighbourhoods.
@@ -69,28 +70,40 @@ def keep_one_piece(labels: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], dict[s
     """
     cleaned = labels.copy()
     boxes = bone_boxes(cleaned)
-    found: dict[str, tuple[int, int, int]] = {}
+    if not boxes:
+        return cleaned, {bone.name: PieceCount(0, 0, 0, 0) for bone in BONES}
+    runs = LabelRuns.of(cleaned[_around(boxes)])
+    sizes, region_labels = runs.sizes(), runs.region_labels()
+    kept: dict[str, tuple[int, int, int]] = {}
+    loose = np.zeros(len(sizes), dtype=bool)
     for bone in BONES:
-        box = boxes.get(bone.name)
-        if box is None:
-            found[bone.name] = (0, 0, 0)
+        pieces = np.flatnonzero(region_labels == bone.label)
+        if not len(pieces):
+            kept[bone.name] = (0, 0, 0)
             continue
-        crop = cleaned[box]
-        mask = crop == bone.label
-        pieces, count = ndimage.label(mask, structure=_BONE_NEIGHBOURHOOD)
-        sizes = np.bincount(pieces.reshape(-1), minlength=count + 1)
-        sizes[0] = 0
-        largest = int(sizes.argmax())
-        if count > 1:
-            crop[mask & (pieces != largest)] = 0
-        found[bone.name] = (count, int(sizes[largest]), int(sizes.sum() - sizes[largest]))
-    # Only now: another bone's loose pieces may have been inside.
+        largest = pieces[sizes[pieces].argmax()]
+        loose[pieces[pieces != largest]] = True
+        kept[bone.name] = (len(pieces), int(sizes[largest]), int(sizes[pieces].sum() - sizes[largest]))
+    if loose.any():
+        cleaned[_around(boxes)][runs.voxels(loose)] = 0
+    # Background without a way out, before or after pieces went, is the sign of a cavity.
+    enclosed = loose.any() or not runs.at_the_border()[region_labels == 0].all()
     counts = {}
     for bone in BONES:
         box = boxes.get(bone.name)
-        filled = 0 if box is None else _fill_cavities(cleaned[box], bone.label)
-        counts[bone.name] = PieceCount(*found[bone.name], filled)
+        # Only now: another bone's loose pieces may have been inside.
+        filled = _fill_cavities(cleaned[box], bone.label) if enclosed and box is not None else 0
+        counts[bone.name] = PieceCount(*kept[bone.name], filled)
     return cleaned, counts
+
+
+def _around(boxes: dict[str, tuple[slice, slice, slice]]) -> tuple[slice, slice, slice]:
+    """The smallest box about all boxes."""
+    z, y, x = (
+        slice(min(box[axis].start for box in boxes.values()), max(box[axis].stop for box in boxes.values()))
+        for axis in range(3)
+    )
+    return z, y, x
 
 
 def _fill_cavities(crop: NDArray[np.uint8], label: int) -> int:
