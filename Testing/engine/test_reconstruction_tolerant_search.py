@@ -155,6 +155,29 @@ def test_only_the_edge_of_a_wedge_is_asked_for() -> None:
     assert 0 < wedge < 40 * RESOLUTION < asked
 
 
+@pytest.mark.parametrize("radius", [0.9, 1.5, 2.5, 5.0])
+def test_a_rod_that_hides_between_the_coarsest_samples_is_found(radius: float) -> None:
+    """Samples of the starting grid are four apart; logits are limited as trained ones are."""
+    direction = np.array([0.88, 0.36, -0.31])
+    direction /= np.linalg.norm(direction)
+
+    def rod(z: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        away = np.stack([z, y, x], axis=1) - np.array([64.3, 61.8, 67.1])
+        distance = np.linalg.norm(away - (away @ direction)[:, None] * direction, axis=1)
+        logits = np.zeros((len(z), 5), dtype=np.float32)
+        logits[:, 1:] = -9.0
+        logits[:, 3] = np.clip(radius - distance, -8.0, 8.0)
+        return logits
+
+    found, _ = _search(rod, 0.3)
+    z, y, x = np.indices((RESOLUTION,) * 3).reshape(3, -1)
+    dense = rod(z, y, x).argmax(axis=1).reshape((RESOLUTION,) * 3)
+    assert np.count_nonzero(dense) > 250
+    differing = found.labels != dense
+    margins = np.abs(rod(*np.argwhere(differing).T)[:, 3])
+    assert np.all(margins <= 0.3) and differing.sum() < 0.1 * np.count_nonzero(dense)
+
+
 def test_a_larger_tolerance_asks_for_less() -> None:
     counts = [_search(_bumps, tolerance)[0].evaluated for tolerance in (0.0, 0.05, 0.2, 0.5)]
     assert counts == sorted(counts, reverse=True)
