@@ -13,7 +13,7 @@ CURVE_STEPS ?= 400
 VOLUME_STEPS ?= 1200
 KNEES ?= 4
 
-.PHONY: help demo test lint engine-tests module-tests screenshots bench measurements real-input model ablation baselines table experiments curves two-sites degradations keep guides trust calibration remedy-cost realism sample-case clean
+.PHONY: help demo test lint engine-tests module-tests screenshots bench measurements gpu real-input model ablation baselines table experiments curves two-sites degradations keep guides trust calibration remedy-cost realism sample-case clean
 
 help:
 	@echo "make demo         set up, and reconstruct the bundled sample into demo/"
@@ -21,6 +21,7 @@ help:
 	@echo "make screenshots  the README's pictures of the Slicer module, from its real panel"
 	@echo "make bench        speed and exactness of the sampler with the full-size networks"
 	@echo "make measurements  bench and cold start, written to docs/measured/"
+	@echo "make gpu          speed on an NVIDIA GPU, and the tests that need one, written to docs/measured/"
 	@echo "make real-input    reconstruct real input, written to docs/measured/ (needs DATA=$(DATA))"
 	@echo "make model        shape model, population, three stages, measurements: the bundled model again (needs DATA=$(DATA); hours)"
 	@echo "make ablation     what each part of the training is worth, after make model's first steps (needs DATA=$(DATA); an hour)"
@@ -90,8 +91,16 @@ bench: $(VENV)/engine
 
 measurements: $(VENV)/engine
 	mkdir -p docs/measured
-	$(BIN)/ssrkd bench --json > docs/measured/bench.json
+	$(BIN)/ssrkd bench --json > docs/measured/bench.json.part
+	mv docs/measured/bench.json.part docs/measured/bench.json
 	$(BIN)/python -m SSRKDCore.evaluation.cold_start --out docs/measured/cold_start.json
+
+# What only a machine with an NVIDIA GPU can tell: speed there, and the tests that are skipped without one.
+gpu: $(VENV)/tests
+	mkdir -p docs/measured
+	$(BIN)/ssrkd bench --device cuda --warm-up 5 --repeats 20 --json > docs/measured/bench_cuda.json.part
+	mv docs/measured/bench_cuda.json.part docs/measured/bench_cuda.json
+	$(BIN)/python -m pytest -q -rs Testing/engine/test_drr_tigre.py Testing/engine/test_reconstruction_device_path.py Testing/engine/test_reconstruction_devices.py
 
 real-input: $(VENV)/engine
 	mkdir -p docs/measured
