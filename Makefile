@@ -35,7 +35,7 @@ help:
 	@echo "make guides       cutting guides made on reconstructions, seated on the true bones; errors of measurements"
 	@echo "make trust        what the traffic light is judged by, and how well it judges, written to docs/measured/trust"
 	@echo "make calibration  how well the relative pose of two radiographs is found, written to docs/measured/calibration"
-	@echo "make remedy-cost  what the remedies for real images cost beside a reconstruction, written to docs/measured"
+	@echo "make remedy-cost  what the remedies for real images cost beside a reconstruction, written to docs/measured (THREADS=2: on two threads)"
 	@echo "make realism      synthetic CT beside the real one (needs DATA=$(DATA) and make model's shape model)"
 	@echo "make sample-case  make the bundled sample case again (needs DATA=$(DATA))"
 	@echo "make clean        remove everything that these commands made"
@@ -184,7 +184,7 @@ calibration: $(VENV)/tests
 	$(BIN)/python -m SSRKDCore.geometry.calibration.pair_study --cases $(SYNTHETIC) --other $(WORK)/test-cases/unseen-room --reconstructed 10 --work $(WORK)/pair-study --overwrite --out docs/measured/calibration
 
 remedy-cost: $(VENV)/tests
-	$(BIN)/python -m SSRKDCore.reconstruction.remedy_cost --repeats 7 --out docs/measured/remedy_cost.json
+	$(if $(THREADS),OMP_NUM_THREADS=$(THREADS)) $(BIN)/python -m SSRKDCore.reconstruction.remedy_cost --repeats 7 --surface-tolerance 0.2 $(if $(THREADS),--threads $(THREADS)) --out docs/measured/remedy_cost.json
 
 realism: $(VENV)/tests
 	$(BIN)/python -m SSRKDCore.population.ct_realism --data $(DATA) --shape-model $(RUNS)/compact/shape_model.npz --out docs/measured --pictures docs/pictures

@@ -12,6 +12,7 @@ tells that something is wrong, but not how much.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -31,6 +32,7 @@ REACH_MM = 6.0
 _SPACING_MM = 1.0
 _STEP_MM = 0.1
 _BLUR_MM = 0.3
+_BLUR_REACH = 4.0
 # A fall of less than this (line integral per mm in the bone's plane) is no bone edge: cortical bone of 1 mm along the ray, against
 # soft tissue, is 0.04 at 60 keV.
 _LEAST_FALL = 0.01
@@ -83,20 +85,30 @@ def outline_samples(
     rig: Rig,
     field_of_view: FieldOfView | None = None,
     reach_mm: float = REACH_MM,
+    normals: Mapping[str, Array] | None = None,
+    threads: int = 1,
 ) -> dict[str, dict[str, OutlineSamples]]:
-    """Every sample behind `outline_distances`, whose arguments these are: view name -> bone name -> samples."""
-    result: dict[str, dict[str, OutlineSamples]] = {}
-    for view in rig.views:
-        image = np.asarray(images[view.name], dtype=np.float64)
+    """Every sample behind `outline_distances`, whose arguments these are: view name -> bone name -> samples.
+
+    normals: bone name -> (V, 3) of `vertex_normals`, for whoever has them; bones that are not there have theirs computed.
+    threads: views that are looked at side by side.
+    """
+    bones = {
+        name: _Bone(surfaces[name], (normals or {}).get(name))
+        for name in BONE_NAMES
+        if name in surfaces and not surfaces[name].is_empty
+    }
+
+    def seen_in(view: View) -> dict[str, OutlineSamples]:
+        image = np.asarray(images[view.name])
         if image.shape != (view.rows, view.columns):
             raise ValueError(f"the image of view '{view.name}' is {image.shape}, not {(view.rows, view.columns)}")
-        result[view.name] = {}
-        smooth: dict[float, Array] = {}
-        for bone in (name for name in BONE_NAMES if name in surfaces and not surfaces[name].is_empty):
-            found = _edge_offsets(surfaces[bone], image, view, field_of_view, reach_mm, smooth)
-            if len(found.offsets):
-                result[view.name][bone] = found
-    return result
+        blurs: list[list[float]] = []
+        found = {name: _edge_offsets(bone, image, view, field_of_view, reach_mm, blurs) for name, bone in bones.items()}
+        return {name: samples for name, samples in found.items() if len(samples.offsets)}
+
+    with ThreadPoolExecutor(max(1, min(threads, len(rig.views)))) as pool:
+        return dict(zip((view.name for view in rig.views), pool.map(seen_in, rig.views), strict=True))
 
 
 def outline_distances(
@@ -147,27 +159,36 @@ def _figures(parts: list[Array]) -> OutlineDistance:
     )
 
 
+class _Bone:
+    """A surface with what every view asks of it: the normals of its vertices, and which of them is nearest."""
+
+    def __init__(self, surface: Surface, normals: Array | None) -> None:
+        from scipy.spatial import cKDTree
+
+        self.surface = surface
+        self.normals = vertex_normals(surface) if normals is None else normals
+        # Queries are few: a tree that is made quickly is worth more than one that answers quickly.
+        self.tree = cKDTree(surface.vertices, leafsize=64, compact_nodes=False, balanced_tree=False)
+
+
 def _edge_offsets(
-    surface: Surface,
-    image: Array,
+    bone: _Bone,
+    image: NDArray[np.floating],
     view: View,
     field_of_view: FieldOfView | None,
     reach_mm: float,
-    smooth: dict[float, Array],
+    blurs: list[list[float]],
 ) -> OutlineSamples:
-    """Samples of a bone's outline that fall on the detector."""
-    from scipy.ndimage import gaussian_filter, map_coordinates
-    from scipy.spatial import cKDTree
-
-    points = _sampled_outline(surface, view)
+    """Samples of a bone's outline that fall on the detector; `blurs` holds the view's standard deviations in pixels, once there are any."""
+    points = _sampled_outline(bone, view)
     if field_of_view is not None and len(points):
         low, high = field_of_view.bounds
         points = points[((points > low + _MARGIN_MM) & (points < high - _MARGIN_MM)).all(axis=1)]
     if not len(points):
         return OutlineSamples(points, np.zeros((0, 2)), np.zeros(0))
     pixels, depth = view.project(points)
-    _, nearest = cKDTree(surface.vertices).query(points)
-    normals = vertex_normals(surface)[nearest]
+    _, nearest = bone.tree.query(points)
+    normals = bone.normals[nearest]
     outwards = np.stack([normals @ np.array(view.row_direction), normals @ np.array(view.column_direction)], axis=1)
     length = np.linalg.norm(outwards, axis=1)
     seen = (pixels >= 0).all(axis=1) & (pixels <= np.array(image.shape) - 1).all(axis=1) & (length > 1e-3)
@@ -176,14 +197,13 @@ def _edge_offsets(
         return OutlineSamples(points, outwards, np.zeros(0))
     magnification = view.source_to_detector / depth
     # One blur a view: depths of a knee differ by a few percent.
-    if not smooth:
-        sigma = [_BLUR_MM * float(np.median(magnification)) / spacing for spacing in view.pixel_spacing]
-        smooth[0.0] = gaussian_filter(image, sigma)
+    if not blurs:
+        blurs.append([_BLUR_MM * float(np.median(magnification)) / spacing for spacing in view.pixel_spacing])
     along = np.arange(-reach_mm, reach_mm + _STEP_MM / 2, _STEP_MM)
     step = outwards * magnification[:, None] / np.array(view.pixel_spacing)
     places = pixels[:, None, :] + along[None, :, None] * step[:, None, :]
     inside = ((places >= 0) & (places <= np.array(image.shape) - 1)).all(axis=2)
-    profile = map_coordinates(smooth[0.0], np.moveaxis(places, 2, 0), order=1, mode="nearest")
+    profile = _blurred_at(image, places, blurs[0])
     fall = -np.gradient(profile, _STEP_MM, axis=1)
     # The rim of the search range is no edge: what falls there may fall more steeply beyond.
     fall = np.where(inside, fall, -np.inf)
@@ -195,10 +215,24 @@ def _edge_offsets(
     return OutlineSamples(points, outwards, np.where(is_edge, along[steepest], np.nan))
 
 
-def _sampled_outline(surface: Surface, view: View) -> Array:
+def _blurred_at(image: NDArray[np.floating], places: Array, sigma: list[float]) -> Array:
+    """The image, blurred by `sigma` pixels, at places (..., 2) [row, column], linear between pixels; beyond its sides as at them."""
+    from scipy.ndimage import gaussian_filter, map_coordinates
+
+    # Only the part about the places is blurred, wider by what a pixel's blur reaches.
+    size, reach = np.array(image.shape), np.ceil(_BLUR_REACH * np.array(sigma)).astype(int) + 1
+    flat = places.reshape(-1, 2)
+    low = np.clip(np.floor(flat.min(axis=0)).astype(int) - reach, 0, size - 1)
+    high = np.clip(np.ceil(flat.max(axis=0)).astype(int) + reach, 0, size - 1)
+    part = image[low[0] : high[0] + 1, low[1] : high[1] + 1].astype(np.float64)
+    smooth = gaussian_filter(part, sigma, truncate=_BLUR_REACH)
+    return np.asarray(map_coordinates(smooth, np.moveaxis(places - low, -1, 0), order=1, mode="nearest"))
+
+
+def _sampled_outline(bone: _Bone, view: View) -> Array:
     """(N, 3) points about 1 mm apart on the lines where the view's rays graze the surface; the shortest lines left out."""
     parts = []
-    for line in contour_lines(surface, np.array(view.source)):
+    for line in contour_lines(bone.surface, np.array(view.source), bone.normals):
         lengths = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
         if lengths[-1] < SHORTEST_LINE_MM:
             continue

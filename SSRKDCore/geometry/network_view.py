@@ -88,6 +88,8 @@ def resample_to_view(
 
     Raises ValueError when the image does not have the view's size, or the two views are not in one plane with parallel axes.
     """
+    from scipy.sparse import csr_matrix
+
     if image.shape != (view.rows, view.columns):
         raise ValueError(f"the image is {image.shape}, the view {(view.rows, view.columns)}")
     axes = np.stack([view.row_direction, view.column_direction])
@@ -108,7 +110,9 @@ def resample_to_view(
         sign = np.sign(turn[source_axis, along])
         step = sign * target.pixel_spacing[along] / view.pixel_spacing[source_axis]
         matrices.append(_resampling_matrix(start[source_axis], step, counts[along], image.shape[source_axis]))
-    resampled = matrices[0] @ image.astype(np.float64) @ matrices[1].T
+    # Each sample sees a few pixels: of a large image the products with the weights that are 0 would be nearly all.
+    down, across = (csr_matrix(matrix) for matrix in matrices)
+    resampled = (across @ (down @ image.astype(np.float64)).T).T
     coverage = np.outer(matrices[0].sum(axis=1), matrices[1].sum(axis=1))
     if swapped:
         resampled, coverage = resampled.T, coverage.T

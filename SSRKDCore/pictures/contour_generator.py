@@ -24,14 +24,18 @@ SHORTEST_LINE_MM = 4.0
 
 def vertex_normals(surface: Surface) -> Array:
     """(V, 3) area-weighted unit normals, outwards for outward winding; 0 where a vertex belongs to no triangle."""
-    corners = surface.triangles
-    areas = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    # Counting is several times faster than np.add.at, and adds in the same order.
-    vertices, count = surface.faces.T.ravel(), len(surface.vertices)
-    sums = [np.bincount(vertices, np.tile(areas[:, axis], 3), count) for axis in range(3)]
-    normals = np.stack(sums, axis=1).astype(np.float64, copy=False)
-    lengths = np.linalg.norm(normals, axis=1, keepdims=True)
-    return np.divide(normals, lengths, out=np.zeros_like(normals), where=lengths > 0)
+    # Axis by axis: each pass reads one array from front to back, which is three times faster than whole corners at once.
+    faces, count = np.ascontiguousarray(surface.faces.T), len(surface.vertices)
+    along = [[axis.take(corner) for corner in faces] for axis in np.ascontiguousarray(surface.vertices.T)]
+    first, second = ([corners[number] - corners[0] for corners in along] for number in (1, 2))
+    normals = np.empty((count, 3))
+    for axis, (one, other) in enumerate(((1, 2), (2, 0), (0, 1))):
+        areas = first[one] * second[other] - first[other] * second[one]
+        # Counting is several times faster than np.add.at.
+        normals[:, axis] = sum(np.bincount(corner, areas, count) for corner in faces)
+    lengths = np.sqrt(np.einsum("ij,ij->i", normals, normals))[:, None]
+    normals /= np.where(lengths > 0, lengths, 1.0)
+    return normals
 
 
 def edges_on_detector(surface: Surface, view: View, shortest_mm: float = SHORTEST_LINE_MM) -> list[Array]:
@@ -50,18 +54,29 @@ def projected_on_detector(points: Array, view: View) -> Array:
     return view.pixel_position(pixels[:, 0], pixels[:, 1])
 
 
-def contour_lines(surface: Surface, source: Array) -> list[Array]:
-    """Polylines (N, 3) in mm, LPS, on the surface, where rays from the point `source` (3,) graze it."""
+def contour_lines(surface: Surface, source: Array, normals: Array | None = None) -> list[Array]:
+    """Polylines (N, 3) in mm, LPS, on the surface, where rays from the point `source` (3,) graze it.
+
+    normals: (V, 3) of `vertex_normals`, for whoever has them; None computes them.
+    """
     from vtkmodules.util.numpy_support import numpy_to_vtk, vtk_to_numpy
     from vtkmodules.vtkFiltersCore import vtkContourFilter, vtkStripper
 
     if surface.is_empty:
         return []
-    rays = surface.vertices - source
+    normals = vertex_normals(surface) if normals is None else normals
+    # Lines cross only triangles that look both ways: a hundredth of them.
+    away = np.einsum("ij,ij->i", surface.vertices - source, normals) >= 0
+    count = sum(away.take(corner).astype(np.int8) for corner in surface.faces.T)
+    both = (count == 1) | (count == 2)
+    if not both.any():
+        return []
+    vertices, corners = np.unique(surface.faces[both], return_inverse=True)
+    part = Surface(surface.vertices[vertices], corners.reshape(-1, 3))
+    rays = part.vertices - source
     rays /= np.linalg.norm(rays, axis=1, keepdims=True)
-    facing = np.einsum("ij,ij->i", rays, vertex_normals(surface))
-    polydata = surface.to_vtk()
-    polydata.GetPointData().SetScalars(numpy_to_vtk(facing, deep=True))
+    polydata = part.to_vtk()
+    polydata.GetPointData().SetScalars(numpy_to_vtk(np.einsum("ij,ij->i", rays, normals[vertices]), deep=True))
     contour = vtkContourFilter()
     contour.SetInputData(polydata)
     contour.SetValue(0, 0.0)

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from SSRKDCore.radiographs.connected_parts import connected_parts
+
 Values = NDArray[np.floating]
 Mask = NDArray[np.bool_]
 
@@ -29,6 +31,8 @@ _DENSEST_BACKGROUND = 0.6
 _FEWEST_STROKES = 2
 #: Strokes are at most this thick (share of the image's side).
 _THICKEST_STROKE = 0.015
+#: The grey range is that of about so many pixels a side.
+_SAMPLES_A_SIDE = 512
 
 
 def burned_in(values: Values, unexposed: Mask | None = None) -> Mask:
@@ -40,36 +44,42 @@ def burned_in(values: Values, unexposed: Mask | None = None) -> Mask:
     unexposed: the collimator's shadow, in which nothing is looked for.
     """
     seen = np.ones(values.shape, dtype=bool) if unexposed is None else ~unexposed
-    if seen.mean() < 0.05:
-        return np.zeros(values.shape, dtype=bool)
-    low, high = np.percentile(values[seen], (1, 99))
+    nowhere = np.zeros(values.shape, dtype=bool)
+    if np.count_nonzero(seen) < 0.05 * seen.size:
+        return nowhere
+    stride = max(1, max(values.shape) // _SAMPLES_A_SIDE)
+    sample = values[::stride, ::stride][seen[::stride, ::stride]]
+    low, high = np.percentile(sample if sample.size else values[seen], (1, 99))
     reach = float(high - low)
     if not reach > 0:
-        return np.zeros(values.shape, dtype=bool)
+        return nowhere
     found = _letters(values, seen, float(low), reach) | _text(values, seen, float(low), reach)
-    return np.asarray(ndimage.binary_dilation(found, iterations=2) & seen) if found.any() else found
+    parts = connected_parts(found)
+    wider = nowhere
+    for part in range(len(parts.pixels)):
+        wide = parts.box(part, 2)
+        wider[wide] |= _within(parts.mask(part, wide), 2)
+    return wider & seen
+
+
+def _within(part: Mask, pixels: int) -> Mask:
+    """Where a part, or a pixel of it so many steps away, is."""
+    steps = ndimage.distance_transform_cdt(~part, metric="taxicab")
+    return np.asarray((steps <= pixels) & (steps >= 0))
 
 
 def _letters(values: Values, seen: Mask, low: float, reach: float) -> Mask:
     """Small bright things with open field all around."""
     side = max(values.shape)
-    bright = (values > low + (_OPEN_FIELD + _LETTER_CONTRAST) * reach) & seen
-    labels, _ = ndimage.label(bright, structure=np.ones((3, 3)))
+    parts = connected_parts((values > low + (_OPEN_FIELD + _LETTER_CONTRAST) * reach) & seen, diagonal=True)
     found = np.zeros(values.shape, dtype=bool)
     around = max(2, round(0.01 * side))
-    for number, box in enumerate(ndimage.find_objects(labels), start=1):
-        size = [part.stop - part.start for part in box]
-        if max(size) > _LONGEST_SIDE * side:
-            continue
-        wide = tuple(
-            slice(max(0, p.start - around), min(n, p.stop + around)) for p, n in zip(box, values.shape, strict=True)
-        )
-        own = labels[wide] == number
-        if own.sum() < _FEWEST_PIXELS:
-            continue
-        near = ndimage.binary_dilation(own, iterations=2)
-        ring = ndimage.binary_dilation(own, iterations=around) & ~near & seen[wide]
-        if ring.sum() < 8:
+    short = parts.extents.max(axis=1, initial=0) <= _LONGEST_SIDE * side
+    for part in np.flatnonzero(short & (parts.pixels >= _FEWEST_PIXELS)).tolist():
+        wide = parts.box(part, around)
+        own = parts.mask(part, wide)
+        ring = _within(own, around) & ~_within(own, 2) & seen[wide]
+        if np.count_nonzero(ring) < 8:
             continue
         if float(np.quantile(values[wide][ring], 0.75)) < low + _OPEN_FIELD * reach:
             found[wide] |= ndimage.binary_fill_holes(own)
@@ -80,42 +90,36 @@ def _text(values: Values, seen: Mask, low: float, reach: float) -> Mask:
     """Thin strokes that all have the image's largest, or its smallest, value."""
     found = np.zeros(values.shape, dtype=bool)
     thickest = max(2, round(_THICKEST_STROKE * max(values.shape) / 2))
-    inside = values[seen]
+    # Any value that is seen does for what is not: it changes neither extreme.
+    inside = np.where(seen, values, values.flat[int(seen.argmax())])
     for extreme, sign in ((float(inside.max()), 1.0), (float(inside.min()), -1.0)):
         flat = (values == extreme) & seen
         if np.count_nonzero(flat) < _FEWEST_STROKES * _FEWEST_PIXELS:
             continue
         # What holds a square is thicker than a stroke: clipped bone, open field, a plate.
-        strokes = _without_square(flat, 2 * thickest + 1)
-        labels, _ = ndimage.label(strokes, structure=np.ones((3, 3)))
-        kept = np.zeros(values.shape, dtype=bool)
-        count = 0
-        for number, box in enumerate(ndimage.find_objects(labels), start=1):
-            wide = tuple(slice(max(0, p.start - 4), min(n, p.stop + 4)) for p, n in zip(box, values.shape, strict=True))
-            own = labels[wide] == number
-            if own.sum() < _FEWEST_PIXELS or max(own.shape) - 8 > _LONGEST_SIDE * max(values.shape):
-                continue
-            ring = ndimage.binary_dilation(own, iterations=4) & ~ndimage.binary_dilation(own, iterations=2) & seen[wide]
+        parts = connected_parts(_without_square(flat, 2 * thickest + 1), diagonal=True)
+        short = parts.extents.max(axis=1, initial=0) <= _LONGEST_SIDE * max(values.shape)
+        kept = np.zeros(len(parts.pixels), dtype=bool)
+        for part in np.flatnonzero(short & (parts.pixels >= _FEWEST_PIXELS)).tolist():
+            wide = parts.box(part, 4)
+            own = parts.mask(part, wide)
+            ring = _within(own, 4) & ~_within(own, 2) & seen[wide]
             if not ring.any() or float(np.median(sign * (extreme - values[wide][ring]))) <= _TEXT_CONTRAST * reach:
                 continue
             # Metal that no photon passed has one value as well, but lies in bone.
-            if sign < 0 or float(np.quantile(values[wide][ring], 0.9)) < low + _DENSEST_BACKGROUND * reach:
-                kept[wide] |= own
-                count += 1
-        if count >= _FEWEST_STROKES:
-            found |= kept
+            kept[part] = sign < 0 or float(np.quantile(values[wide][ring], 0.9)) < low + _DENSEST_BACKGROUND * reach
+        if np.count_nonzero(kept) >= _FEWEST_STROKES:
+            found |= parts.together(kept)
     return found
 
 
 def _without_square(flat: Mask, size: int) -> Mask:
     """The connected parts of a mask in which no square of `size` pixels a side has room."""
-    labels, count = ndimage.label(flat)
-    thin = np.ones(count + 1, dtype=bool)
-    thin[0] = False
-    for number, box in enumerate(ndimage.find_objects(labels), start=1):
-        if min(part.stop - part.start for part in box) >= size:
-            thin[number] = not _holds_square(labels[box] == number, size)
-    return np.asarray(thin[labels])
+    parts = connected_parts(flat)
+    thin = np.ones(len(parts.pixels), dtype=bool)
+    for part in np.flatnonzero((parts.extents >= size).all(axis=1)).tolist():
+        thin[part] = not _holds_square(parts.mask(part, parts.box(part)), size)
+    return flat if thin.all() else parts.together(thin)
 
 
 def _holds_square(part: Mask, size: int) -> bool:

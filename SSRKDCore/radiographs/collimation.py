@@ -6,6 +6,8 @@ no edge of a leg is straight, sharp and followed by nothing but shadow. Values a
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -24,6 +26,8 @@ _HEADROOM = 0.2
 #: An edge counts when it is this high, as a share of the grey range, along nine tenths of that part.
 _LEAST_JUMP = 0.1
 _ALONG = 0.1
+#: and so much of that part is seen.
+_LEAST_ROWS = 0.7
 #: And half as high along this part of all that is seen of it.
 _STRAIGHT = 0.8
 #: Behind a blade the image differs by at most this share of the grey range (10th to 90th percentile).
@@ -52,16 +56,19 @@ def collimated_border(values: Values, unexposed: Mask | None = None) -> Mask:
     block = max(1, int(np.ceil(max(values.shape) / _WORKING_SIDE)))
     small: Values = block_means(values, block)
     if mask.any() and not mask.all():
-        mask |= repeated(_rim(small, block_means(mask, block) > 0), block, values.shape).astype(bool)
-    known = block_means(mask, block) > 0
+        mask |= repeated(_rim(small, _any_of_block(mask, block)), block, values.shape).astype(bool)
+    known = _any_of_block(mask, block)
     small = _cut_off(small, known)
     # A blade found first takes away what would spoil the next one's edge.
     blades: list[tuple[int, tuple[float, float], Mask]] = []
+    seen = ~known
+    greys = _grey_range(small, seen)
     for turns in range(4):
-        seen = ~(known | _union([shadow for _, _, shadow in blades], known.shape))
-        line = _left_edge(np.rot90(small, turns), np.rot90(seen, turns))
+        line = _left_edge(np.rot90(small, turns), np.rot90(seen, turns), greys)
         if line is not None:
             blades.append((turns, line, _shadow(small.shape, turns, line, 1, 0.0)))
+            seen &= ~blades[-1][2]
+            greys = _grey_range(small, seen)
     for index, (turns, line, _) in enumerate(blades):
         others = [shadow for number, (_, _, shadow) in enumerate(blades) if number != index]
         seen = ~(known | _union(others, known.shape))
@@ -94,13 +101,13 @@ def _is_straight(field: Values, seen: Mask, line: tuple[float, float]) -> bool:
     place = position - 3.5 + np.arange(7)[None, :] + slope * row[:, None]
     values, inside = _at_columns(field, seen, place)
     free = inside[:, 0] & inside[:, -1]
-    low, high = np.percentile(field[seen], (1, 99.5))
+    low, high = _grey_range(field, seen)
     jump = (values[:, 0] + values[:, 1] - values[:, -2] - values[:, -1]) / 2
     return bool(free.any()) and float((jump[free] > _LEAST_JUMP / 2 * (high - low)).mean()) > _STRAIGHT
 
 
 def _cut_off(small: Values, known: Mask) -> Values:
-    rows, columns = (slice(int(_MIDDLE[0] * size), int(np.ceil(_MIDDLE[1] * size))) for size in small.shape)
+    rows, columns = (_middle_of(size) for size in small.shape)
     middle = small[rows, columns][~known[rows, columns]]
     if not middle.size:
         return small
@@ -110,10 +117,35 @@ def _cut_off(small: Values, known: Mask) -> Values:
 
 def block_means(values: NDArray[np.generic], block: int) -> NDArray[np.float64]:
     """Means over whole blocks; the last, incomplete ones count what they have."""
-    edges = [np.arange(0, size, block) for size in values.shape]
-    sums = np.add.reduceat(np.add.reduceat(values.astype(np.float64), edges[0], axis=0), edges[1], axis=1)
-    counts = [np.diff(np.append(edge, size)) for edge, size in zip(edges, values.shape, strict=True)]
-    return np.asarray(sums / np.outer(*counts))
+    across: list[NDArray[np.float64]] = []
+    # Strips side by side are added several times faster than `np.add.reduceat` adds along an axis, in the same order.
+    sums: NDArray[Any] = values
+    for _ in range(2):
+        size = -(-sums.shape[0] // block)
+        added = np.zeros((size, sums.shape[1]))
+        for first in range(min(block, sums.shape[0])):
+            strip = sums[first::block]
+            added[: len(strip)] += strip
+        across.append(np.diff(np.append(np.arange(0, sums.shape[0], block), sums.shape[0])).astype(np.float64))
+        sums = added.T
+    return np.ascontiguousarray(sums / np.outer(*across))
+
+
+def _any_of_block(mask: Mask, block: int) -> Mask:
+    """Where a block holds a pixel of a mask."""
+    found = mask
+    for _ in range(2):
+        joined = np.zeros((-(-found.shape[0] // block), found.shape[1]), dtype=bool)
+        for first in range(min(block, found.shape[0])):
+            strip = found[first::block]
+            joined[: len(strip)] |= strip
+        found = joined.T
+    return np.ascontiguousarray(found)
+
+
+def _grey_range(small: Values, seen: Mask) -> tuple[float, float]:
+    """Values that the seen part reaches, but for its extremes; (0, 0) where nothing is seen."""
+    return tuple(np.percentile(small[seen], (1, 99.5)).tolist()) if seen.any() else (0.0, 0.0)
 
 
 def repeated(small: NDArray[np.generic], block: int, shape: tuple[int, ...]) -> NDArray[np.generic]:
@@ -138,37 +170,21 @@ def _rim(small: Values, unexposed: Mask) -> Mask:
     return np.asarray(ndimage.binary_propagation(unexposed, mask=unexposed | dense))
 
 
-def _left_edge(field: Values, seen: Mask) -> tuple[float, float] | None:
-    """(column at mid-height, columns a row) of a straight edge behind which, to the left, lies shadow; None without one."""
-    usable = field[seen]
-    if usable.size < 0.2 * field.size:
+def _left_edge(field: Values, seen: Mask, greys: tuple[float, float]) -> tuple[float, float] | None:
+    """(column at mid-height, columns a row) of a straight edge behind which, to the left, lies shadow; None without one.
+
+    greys: lowest and highest value of what is seen, see `_grey_range`.
+    """
+    low, high = greys
+    if np.count_nonzero(seen) < 0.2 * field.size or not high > low:
         return None
-    low, high = np.percentile(usable, (1, 99.5))
-    if not high > low:
+    found = _sharpest_line(field, seen, _LEAST_JUMP * (high - low))
+    if found is None:
         return None
+    position, slope = found
     rows, columns = field.shape
-    part = slice(int(_MIDDLE[0] * rows), int(np.ceil(_MIDDLE[1] * rows)))
-    best: tuple[float, float, float] | None = None
+    part = _middle_of(rows)
     middle = np.arange(rows) - rows / 2 + 0.5
-    deepest = int(_DEEPEST * columns)
-    for degrees in range(-_LARGEST_TURN_DEGREES, _LARGEST_TURN_DEGREES + 1):
-        slope = float(np.tan(np.radians(degrees)))
-        place = np.arange(deepest + 8)[None, :] + slope * middle[part, None]
-        sheared, inside = _at_columns(field[part], seen[part], place)
-        jump = (sheared[:, :-6] + sheared[:, 1:-5] - sheared[:, 5:-1] - sheared[:, 6:]) / 2
-        valid = inside[:, :-6] & inside[:, 6:]
-        enough = valid.sum(axis=0) >= 0.7 * len(place)
-        if not enough.any():
-            continue
-        ordered = np.sort(np.where(valid, jump, np.inf), axis=0)
-        place_of = (valid.sum(axis=0) * _ALONG).astype(int)
-        least = np.where(enough, ordered[place_of, np.arange(ordered.shape[1])], -np.inf)
-        column = int(least.argmax())
-        if best is None or least[column] > best[0]:
-            best = float(least[column]), column + 3.5, slope
-    if best is None or best[0] < _LEAST_JUMP * (high - low):
-        return None
-    _, position, slope = best
     outside = (np.arange(columns)[None, :] + 0.5 < position + slope * middle[:, None] - 2) & seen
     within = (np.arange(columns)[None, :] + 0.5 > position + slope * middle[:, None] + 2) & seen
     if outside.sum() < rows or not within.any():
@@ -176,9 +192,57 @@ def _left_edge(field: Values, seen: Mask) -> tuple[float, float] | None:
     shadow = np.percentile(field[outside], (10, 50, 90))
     featureless = shadow[2] - shadow[0] <= _LARGEST_SPREAD * (high - low)
     inner = np.zeros_like(within)
-    inner[part, int(_MIDDLE[0] * columns) : int(np.ceil(_MIDDLE[1] * columns))] = True
+    inner[part, _middle_of(columns)] = True
     dense = shadow[1] >= np.quantile(field[within & inner] if (within & inner).any() else field[within], _DENSER_THAN)
     return (position, slope) if featureless and dense else None
+
+
+def _sharpest_line(field: Values, seen: Mask, least: float) -> tuple[float, float] | None:
+    """(column at mid-height, columns a row) of the line along which the field falls the most to the right, nine tenths of it by `least`.
+
+    None where it falls so much along no line. The field is looked at in the middle of its rows, its lines left of `_DEEPEST`.
+    """
+    rows, columns = field.shape
+    if columns < 8:
+        return None
+    part = _middle_of(rows)
+    slopes = np.tan(np.radians(np.arange(-_LARGEST_TURN_DEGREES, _LARGEST_TURN_DEGREES + 1)))
+    moved = slopes[:, None] * (np.arange(rows) - rows / 2 + 0.5)[part]
+    whole = np.floor(moved).astype(int)
+    share = (moved - whole)[:, :, None]
+    # Interpolation is linear: the jumps are taken once, and sheared. Beyond the sides, and across what is hidden, there are none.
+    margin = int(np.abs(whole).max()) + 1
+    wide = int(_DEEPEST * columns) + 2
+    jump = np.zeros((len(whole[0]), 2 * margin + wide))
+    known = np.zeros(jump.shape, dtype=bool)
+    count = min(columns - 6, margin + wide)
+    values, free = field[part, : count + 6], seen[part, : count + 6]
+    own = slice(margin, margin + count)
+    jump[:, own] = (values[:, :-6] + values[:, 1:-5] - values[:, 5:-1] - values[:, 6:]) / 2
+    known[:, own] = free[:, :-6] & free[:, 6:]
+    # Most columns have no line of any direction near them: too few of their rows fall enough anywhere within a turn's reach.
+    falls = np.cumsum(np.pad(known & (jump >= least), ((0, 0), (1, 0))), axis=1)
+    reached = (falls[:, 2 * margin + 1 :] > falls[:, : -2 * margin - 1]).sum(axis=0)
+    near = np.flatnonzero(reached >= (1 - _ALONG) * _LEAST_ROWS * len(jump))
+    if not near.size:
+        return None
+    at = near + margin + whole[:, :, None]
+    line = np.arange(len(jump))[None, :, None]
+    valid = known[line, at] & known[line, at + 1]
+    sheared = jump[line, at] * (1 - share) + jump[line, at + 1] * share
+    rows_seen = valid.sum(axis=1)
+    allowed = (rows_seen * _ALONG).astype(int)
+    low = (valid & (sheared < least)).sum(axis=1)
+    turn, column = np.nonzero((rows_seen >= _LEAST_ROWS * len(jump)) & (low <= allowed))
+    if not turn.size:
+        return None
+    ordered = np.sort(np.where(valid[turn, :, column], sheared[turn, :, column], np.inf), axis=1)
+    best = int(ordered[np.arange(len(turn)), allowed[turn, column]].argmax())
+    return float(near[column[best]] + 3.5), float(slopes[turn[best]])
+
+
+def _middle_of(size: int) -> slice:
+    return slice(int(_MIDDLE[0] * size), int(np.ceil(_MIDDLE[1] * size)))
 
 
 def _at_columns(field: Values, seen: Mask, place: Values) -> tuple[Values, Mask]:

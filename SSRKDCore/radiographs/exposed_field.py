@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+
+from SSRKDCore.radiographs.connected_parts import connected_parts
 
 Values = NDArray[np.floating]
 Mask = NDArray[np.bool_]
@@ -22,13 +23,18 @@ def flat_corners(values: Values, extreme: float) -> Mask:
 
     All False unless they reach two corners and cover 1 % of the image: blades, shutters and round fields do.
     """
-    labels, _ = ndimage.label(values == extreme)
-    corners = {int(labels[row, column]) for row in (0, -1) for column in (0, -1)} - {0}
-    mask = np.isin(labels, list(corners)) if corners else np.zeros(values.shape, dtype=bool)
-    reached = sum(bool(mask[row, column]) for row in (0, -1) for column in (0, -1))
-    if reached < MASKED_CORNERS or float(mask.mean()) < SMALLEST_MASK:
-        return np.zeros(values.shape, dtype=bool)
-    return mask
+    nowhere = np.zeros(values.shape, dtype=bool)
+    rows, columns = values.shape
+    corners = {(row, column) for row in (0, rows - 1) for column in (0, columns - 1)}
+    # Most images are answered by their corners.
+    if sum(bool(values[row, column] == extreme) for row in (0, -1) for column in (0, -1)) < MASKED_CORNERS:
+        return nowhere
+    parts = connected_parts(values == extreme)
+    found = np.zeros(len(parts.pixels), dtype=bool)
+    for row, column in corners:
+        here = (parts.row == row) & (parts.start <= column) & (column < parts.stop)
+        found[parts.label[here]] = True
+    return parts.together(found) if parts.pixels[found].sum() >= SMALLEST_MASK * values.size else nowhere
 
 
 def open_field_contrast(values: Values, valid: Mask | None = None) -> float | None:

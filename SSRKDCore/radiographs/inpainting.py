@@ -6,25 +6,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from SSRKDCore.radiographs.collimation import block_means, repeated
+from SSRKDCore.radiographs.connected_parts import connected_parts
 
 
-def harmonic_fill(values: NDArray[np.floating], hidden: NDArray[np.bool_]) -> NDArray[np.float64]:
+def harmonic_fill(values: NDArray[np.floating], hidden: NDArray[np.bool_]) -> NDArray[np.floating]:
     """The image with its hidden pixels replaced by the solution of Laplace's equation with the seen pixels about them.
 
     The fill has no edges of its own and continues a linear slope exactly; the border of the image reflects.
 
-    values, hidden: [row, column]. Raises ValueError when nothing is seen.
+    values, hidden: [row, column]. Returns the type of the values. Raises ValueError when nothing is seen.
     """
-    from scipy.ndimage import find_objects, label
-
-    filled = np.array(values, dtype=np.float64)
+    filled = values.copy()
     if hidden.all():
         raise ValueError("nothing of the image is seen")
     # Each connected part is a system of its own, and a small one.
-    labels, _ = label(hidden)
-    for number, box in enumerate(find_objects(labels), start=1):
-        wide = tuple(slice(max(0, part.start - 1), part.stop + 1) for part in box)
-        filled[wide] = _solved(filled[wide], labels[wide] == number)
+    parts = connected_parts(hidden)
+    for part in range(len(parts.pixels)):
+        wide = parts.box(part, 1)
+        filled[wide] = _solved(filled[wide].astype(np.float64), parts.mask(part, wide))
     return filled
 
 
@@ -66,6 +65,6 @@ def nearest_fill(values: NDArray[np.floating], hidden: NDArray[np.bool_], block:
     if not hidden.any() or hidden.all():
         return values
     seen = block_means(~hidden, block)
-    means = block_means(np.where(hidden, 0.0, values), block) / np.maximum(seen, 1e-9)
+    means = block_means(np.where(hidden, values.dtype.type(0), values), block) / np.maximum(seen, 1e-9)
     _, (row, column) = distance_transform_edt(seen == 0, return_indices=True)
-    return np.where(hidden, repeated(means[row, column], block, values.shape), values)
+    return np.where(hidden, repeated(means[row, column].astype(values.dtype), block, values.shape), values)

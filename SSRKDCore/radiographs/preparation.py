@@ -86,27 +86,32 @@ def prepared_for_network(radiograph: Radiograph, unexposed: Mask | None = None) 
             "The image's black and white were exchanged, which the picture showed and the file did not say: "
             "check the photometric interpretation."
         )
-    if 1 - shadow.mean() < _LEAST_OPEN:
+    if 1 - _share(shadow) < _LEAST_OPEN:
         shadow = known
         warnings.append("The collimator seemed to cover nearly all of the image, so its edges were not used.")
     if shadow.any():
-        remarks.append(f"left out the collimator's shadow ({100 * shadow.mean():.0f} % of the image)")
+        remarks.append(f"left out the collimator's shadow ({100 * _share(shadow):.0f} % of the image)")
     glyphs = burned_in(pixels, shadow)
     if glyphs.any():
         remarks.append(
-            f"filled letters and burned-in text ({100 * glyphs.mean():.1f} % of the image) from their surroundings"
+            f"filled letters and burned-in text ({100 * _share(glyphs):.1f} % of the image) from their surroundings"
         )
     clipped = clipped_areas(pixels, shadow | glyphs)
-    if clipped.mean() > _NOTABLE_CLIPPING:
+    if _share(clipped) > _NOTABLE_CLIPPING:
         warnings.append(
-            f"{100 * clipped.mean():.1f} % of the image is clipped at its densest value, so edges inside bone are lost there: "
+            f"{100 * _share(clipped):.1f} % of the image is clipped at its densest value, so edges inside bone are lost there: "
             "use the original image if there is one."
         )
     if shadow.any() or glyphs.any():
         # Letters near a blade must not be filled with the blade.
         hidden = nearest_fill(pixels, shadow, block=max(1, max(pixels.shape) // 256))
-        pixels = harmonic_fill(hidden, glyphs).astype(np.float32)
+        pixels = harmonic_fill(hidden, glyphs).astype(np.float32, copy=False)
     return Preparation(pixels, ~shadow, tuple(remarks), tuple(warnings), clipped)
+
+
+def _share(mask: Mask) -> float:
+    """The part of an image that a mask covers."""
+    return float(np.count_nonzero(mask) / mask.size)
 
 
 def _leg_in_open_field(pixels: NDArray[np.float32], shadow: Mask) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,9 @@ from SSRKDCore.radiographs.file_kinds import file_kind
 from SSRKDCore.radiographs.line_integrals import to_line_integrals
 from SSRKDCore.radiographs.radiograph import INTENSITY_KINDS, VIEW_NAMES, Radiograph
 from SSRKDCore.radiographs.stored_image import StoredImage, checked_spacing
+
+#: Which end of the stored values is dense is asked of about so many pixels a side.
+_SAMPLES_A_SIDE = 512
 
 
 def read_radiograph(
@@ -83,6 +88,12 @@ def read_radiograph(
     return with_preparation(found, _unexposed(image, pixels))
 
 
+def read_side_by_side(reads: Sequence[Callable[[], Radiograph]]) -> list[Radiograph]:
+    """Radiographs that belong together, each read on a thread of its own; raises what the first that fails raises."""
+    with ThreadPoolExecutor(max(1, len(reads))) as pool:
+        return [job.result() for job in [pool.submit(read) for read in reads]]
+
+
 def _read_stored(path: Path, frame: int | None) -> StoredImage:
     kind = file_kind(path)
     if kind == "dicom":
@@ -97,12 +108,15 @@ def _read_stored(path: Path, frame: int | None) -> StoredImage:
 def _unexposed(image: StoredImage, pixels: NDArray[np.float32]) -> NDArray[np.bool_]:
     """Padding, and the flat corners that were set to 0 as unexposed: [row, column] bool."""
     padding = np.zeros(pixels.shape, dtype=bool) if image.valid is None else ~image.valid
-    inside = image.values[~padding]
-    corners = [flat_corners(image.values, extreme) for extreme in (float(inside.min()), float(inside.max()))]
+    inside = image.values if image.valid is None else image.values[image.valid]
     # The open field may fill corners as well; what the conversion set to 0 although its value lies beyond the dense end was a blade.
-    dense = inside[pixels[~padding] >= np.percentile(pixels[~padding], 95)]
-    high_is_dense = float(np.median(dense)) > float(np.median(inside))
-    return padding | corners[1 if high_is_dense else 0]
+    sample = (slice(None, None, max(1, max(pixels.shape) // _SAMPLES_A_SIDE)),) * 2
+    if padding[sample].all():
+        sample = (slice(None), slice(None))
+    stored, line_integrals = image.values[sample][~padding[sample]], pixels[sample][~padding[sample]]
+    dense = stored[line_integrals >= np.percentile(line_integrals, 95)]
+    high_is_dense = float(np.median(dense)) > float(np.median(stored))
+    return padding | flat_corners(image.values, float(inside.max() if high_is_dense else inside.min()))
 
 
 def _is_about_missing_spacing(words: str) -> bool:

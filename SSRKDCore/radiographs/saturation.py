@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+
+from SSRKDCore.radiographs.connected_parts import connected_parts
 
 Values = NDArray[np.floating]
 Mask = NDArray[np.bool_]
@@ -22,11 +23,14 @@ def clipped_areas(values: Values, ignored: Mask | None = None) -> Mask:
     nowhere = np.zeros(values.shape, dtype=bool)
     if not seen.any():
         return nowhere
-    flat = (values == values.max(initial=-np.inf, where=seen)) & seen
+    densest = values.max()
+    flat = (values == densest) & seen
+    if not flat.any():
+        densest = np.where(seen, values, values.dtype.type(-np.inf)).max()
+        flat = (values == densest) & seen
     smallest = max(16, _SMALLEST_AREA * flat.size)
     if np.count_nonzero(flat) < smallest:
         return nowhere
-    labels, count = ndimage.label(flat)
-    large = np.bincount(labels.ravel(), minlength=count + 1) >= smallest
-    large[0] = False
-    return np.asarray(large[labels])
+    parts = connected_parts(flat)
+    large = parts.pixels >= smallest
+    return parts.together(large) if large.any() else nowhere

@@ -133,8 +133,8 @@ class StyleReference:
         wanted = np.interp(frequency, centres, gain)
         start = _SHAPE_CYCLES / self.size
         share = np.clip((frequency - start) / start, 0.0, 1.0)
-        spectrum = np.fft.fft2(padded) * (1 + share * (wanted - 1))
-        return np.asarray(np.fft.ifft2(spectrum).real[rim:-rim, rim:-rim])
+        spectrum = np.fft.rfft2(padded) * (1 + share * (wanted - 1))
+        return np.asarray(np.fft.irfft2(spectrum, padded.shape)[rim:-rim, rim:-rim])
 
 
 def _within(own: Array, mean: Array, spread: Array) -> Array:
@@ -150,11 +150,18 @@ def log_power(image: Array) -> Array:
     """(24,) mean logarithm of the power of a square image in bands of frequency, the rim faded out by a Hann window."""
     size = image.shape[0]
     fade = np.hanning(size)
-    power = np.abs(np.fft.fft2((image - image.mean()) * np.outer(fade, fade))) ** 2 / size**2
-    band = np.minimum((_frequency(size) / 0.5 * _BANDS).astype(int), _BANDS - 1)
-    inside = _frequency(size) <= 0.5
-    sums = np.bincount(band[inside], np.log(power[inside] + 1e-12), minlength=_BANDS)
-    return sums / np.maximum(np.bincount(band[inside], minlength=_BANDS), 1)
+    power = np.abs(np.fft.rfft2((image - image.mean()) * np.outer(fade, fade))) ** 2 / size**2
+    frequency = _frequency(size)
+    inside = frequency <= 0.5
+    band = np.minimum((frequency[inside] / 0.5 * _BANDS).astype(int), _BANDS - 1)
+    # Of a real image's spectrum all columns but the first and, of even sizes, the last stand for two.
+    twice = np.full(power.shape[1], 2.0)
+    twice[0] = 1.0
+    if size % 2 == 0:
+        twice[-1] = 1.0
+    counts = np.broadcast_to(twice, power.shape)[inside]
+    sums = np.bincount(band, counts * np.log(power[inside] + 1e-12), minlength=_BANDS)
+    return sums / np.maximum(np.bincount(band, counts, minlength=_BANDS), 1)
 
 
 def fitted_style(
@@ -181,8 +188,8 @@ def fitted_style(
 
 
 def _frequency(size: int) -> Array:
-    along = np.fft.fftfreq(size)
-    return np.asarray(np.hypot(along[:, None], along[None, :]))
+    """(size, size // 2 + 1) cycles a pixel of the spectrum of a real image."""
+    return np.asarray(np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :]))
 
 
 def _filled(image: Array, seen: NDArray[np.bool_]) -> Array:

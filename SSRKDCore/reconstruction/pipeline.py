@@ -147,7 +147,8 @@ def reconstruct(
     side: "right" or "left"; None takes what the radiographs say. Only compared with what the bones show.
     progress: receives a fraction 0..1 and words.
     cancelled: asked between blocks.
-    check_view_order: warn when the two radiographs look exchanged (see swapped_views); costs one more pass of the encoder.
+    check_view_order: warn when the two radiographs look exchanged (see swapped_views); costs an eighth of a pass of the encoders, and
+        a whole one more where the order is in doubt.
     message: receives a sentence when the device or block size changes on the way; it is among the warnings as well.
     encoded: receives what the network was given and its feature maps, for whoever assesses the result (see trust).
     style: a style model that gives what the network reads the look of simulated radiographs first (see style_transfer); None does not.

@@ -2,6 +2,9 @@
 
 In every turn one reconstruction of each kind and each remedy are timed one after the other, and shares are taken within a turn, so that
 whatever else the machine does meets both. The first turn does not count.
+
+What depends on the size of the radiographs, preparing and trust, is timed at the sample's own size and at that of a real detector; shares
+are of the latter. Trust is that of each network: what it asks a network at points on the bones costs more of the large one.
 """
 
 from __future__ import annotations
@@ -13,42 +16,46 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from SSRKDCore.cases import load_case
 from SSRKDCore.console import progress_bar, say
 from SSRKDCore.errors import InputError
+from SSRKDCore.geometry.network_view import resample_to_view
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.json_files import write_json
-from SSRKDCore.networks.build import build_network
 from SSRKDCore.networks.config import xray_config
-from SSRKDCore.networks.model_folder import Model, ModelInput, load_model
-from SSRKDCore.networks.style_config import style_config
+from SSRKDCore.networks.model_folder import Model, load_model
+from SSRKDCore.networks.xray_network import XrayReconstructionNetwork
 from SSRKDCore.radiographs.radiograph import Radiograph
-from SSRKDCore.radiographs.reader import read_radiograph
-from SSRKDCore.radiographs.standardise import ROBUST, standardise
+from SSRKDCore.radiographs.reader import read_radiograph, read_side_by_side
 from SSRKDCore.radiographs.style_matching import fitted_style
 from SSRKDCore.reconstruction.devices import choose_device
-from SSRKDCore.reconstruction.network_input import resampled_radiograph, target_view, xray_config_of
+from SSRKDCore.reconstruction.network_input import target_view, xray_config_of
 from SSRKDCore.reconstruction.pipeline import reconstruct
 from SSRKDCore.reconstruction.precision import supported_precisions
+from SSRKDCore.reconstruction.remedy_scenes import NetworkViews, TrustScene, network_views, trust_scene
 from SSRKDCore.reconstruction.speed import measure_speed
 from SSRKDCore.reconstruction.style_transfer import translation
+from SSRKDCore.reconstruction.swapped_views import unsureness_with_one_exchanged
 from SSRKDCore.resource_files import sample_case_folder
 from SSRKDCore.training.program import exit_code_of
 from SSRKDCore.trust.assessment import assess
-from SSRKDCore.trust.case_measures import Encoded
+from SSRKDCore.trust.case_measures import Encoded, at_all_vertices, case_measures
+from SSRKDCore.trust.reference import reference_of
 
 SCHEMA = "ssrkd-remedy-cost/1"
 #: The whole reconstruction with the bundled model, as `ssrkd reconstruct` does it, and without refinement.
 REFINED, NETWORK = "bundled model, refined", "bundled model, network alone"
 _REMEDIES = ("prepare", "match", "style network", "trust")
+_TRUST_OF = "trust of the {} network, {}"
+_TRUST_OF_BUNDLED = "trust of the bundled model"
 #: What one reconstruction may use of them: matching and a style network exclude each other.
 _TOGETHER = {
     "prepare, match, trust": ("prepare", "match", "trust"),
@@ -59,24 +66,17 @@ _BLADE_SHARE, _TEXT_LINES, _SEED = 0.08, 2, 4
 Turn = dict[str, float]
 
 
-@dataclass(frozen=True)
-class _Views:
-    """Network views of the sample at one size, and what is done to them: (S, S) line integrals, coverage, standardised."""
-
-    images: list[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]]
-    style: Model
-
-
 def remedy_cost(
     repeats: int, pixels: int, resolution: int, device: str, architecture: str = "paper",
-    progress: Callable[[float, str], None] | None = None,
+    progress: Callable[[float, str], None] | None = None, tolerance_mm: float | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Measure all remedies.
 
     Parameters
     ----------
     repeats: turns that count. pixels: side of the radiographs that are prepared, beside the sample's own. resolution, device: of the
-    reconstructions; remedies run on the CPU, as `ssrkd reconstruct` runs them. architecture: of the large network, see `measure_speed`.
+    reconstructions; remedies run on the CPU, as `ssrkd reconstruct` runs them. architecture: of the large network, tolerance_mm: of its
+    search, see `measure_speed`.
 
     Returns JSON-able figures: seconds of each job (median, lowest, highest), and each remedy as a share of each reconstruction.
     """
@@ -90,33 +90,48 @@ def remedy_cost(
         sample = [case.radiographs[view.name] for view in case.rig.views]
         shown = [read_radiograph(path, "ap" if index == 0 else "lateral") for index, path in enumerate(sample)]
         large = _written(Path(folder), shown, case.rig, pixels)
+        size = xray_config(architecture).input_size
         views = {
-            size: _views(shown, case.rig, size, preset)
-            for size, preset in {own: "compact", xray_config(architecture).input_size: architecture}.items()
+            side: network_views(shown, case.rig, side, preset)
+            for side, preset in {own: "compact", size: architecture}.items()
         }
+        judged = trust_scene(shown, case.rig, pixels, views[size], architecture, place)
         for number in range(repeats + 1):
             tell(number / (repeats + 1), "warming up" if number == 0 else f"turn {number}")
             turn: Turn = {}
-            speed = measure_speed(architecture, resolution, place, supported_precisions(place), repeats=1, warm_up=0)
+            speed = measure_speed(
+                architecture,
+                resolution,
+                place,
+                supported_precisions(place),
+                repeats=1,
+                warm_up=0,
+                tolerance_mm=tolerance_mm,
+            )
             for precision, figures in speed["precisions"].items():
                 turn[f"{architecture} network, {precision}"] = figures["seconds"]["total"]["median"]
             _files(turn, f"{shown[0].pixels.shape[0]} pixels", sample)
             found = _files(turn, f"{pixels} pixels", large)
-            for size, given in views.items():
-                _network_views(turn, size, given)
-            _bundled(turn, shown, case.rig, model, resolution, device)
+            turn[f"prepare, {pixels} pixels"] += _coverage(large, judged.rig, size)
+            for side, given in views.items():
+                _network_views(turn, side, given)
+            _bundled(turn, shown, case.rig, model, resolution, device, judged)
             if number:
                 turns.append(turn)
     return {
         "schema": SCHEMA, "unit": "s", "device": place.type, "threads": torch.get_num_threads(), "torch": torch.__version__,
         "load_average": {"before": load, "after": _load_average()}, "repeats": repeats, "resolution": resolution,
         "seconds": {name: _spread([turn[name] for turn in turns]) for name in turns[0]},
-        "shares": _shares(turns, architecture, pixels, {NETWORK: own, REFINED: own}, xray_config(architecture).input_size),
+        "shares": _shares(turns, architecture, pixels, {NETWORK: own, REFINED: own}, size),
         "prepared": list(found),
         "notes": [
-            f"Both radiographs of the sample case; {pixels} pixels a side are the same enlarged, with a collimator and letters.",
-            f"The {architecture} network has full size and the synthetic weights of `ssrkd bench`; its trust check is timed with the "
-            "bundled model, which alone brings a reference.",
+            f"Both radiographs of the sample case; {pixels} pixels a side are the same enlarged; a collimator and letters to prepare.",
+            f"Shares are of preparing and trust at {pixels} pixels, and of matching and style network at what the network reads. "
+            "Preparing includes resampling what the collimator leaves open.",
+            f"The {architecture} network has full size and the synthetic weights of `ssrkd bench`. Its trust is timed with what it "
+            "encodes of the sample, the bundled model's bones, and the terms of uncertainty that the bundled model's reference asks for.",
+            "Shares of trust are of the network's own; beside them stand those of the bundled model's, which alone brings a reference.",
+            "Trust includes the question whether the views are exchanged, as it is answered where they are not.",
             "The style network is untrained, which takes as long; its check of edges is part of it.",
         ],
     }  # fmt: skip
@@ -147,34 +162,42 @@ def _written(folder: Path, shown: Sequence[Radiograph], rig: Rig, pixels: int) -
     return files
 
 
-def _views(shown: Sequence[Radiograph], rig: Rig, size: int, preset: str) -> _Views:
-    config = style_config(preset if preset in ("paper", "compact") else "paper")
-    network = build_network(config).eval()
-    style = Model(network, config, "style", preset, Path(), {}, ModelInput(standardisation=dict(ROBUST)))
-    images = []
-    for radiograph, view in zip(shown, rig.views, strict=True):
-        image, coverage = resampled_radiograph(radiograph, view, target_view(view, rig, size), view.name)
-        images.append((image, coverage, standardise(image, coverage, ROBUST)))
-    return _Views(images, style)
-
-
 def _files(turn: Turn, name: str, files: Sequence[Path]) -> tuple[str, ...]:
     """Times reading and preparing; returns what preparing found."""
-    turn[f"read, {name}"] = _seconds(lambda: [read_radiograph(path) for path in files])
+    turn[f"read, {name}"] = _seconds(lambda: _read(files, prepare=False))
     found: list[str] = []
 
     def prepared() -> None:
-        for path in files:
-            found.extend(
-                step for step in read_radiograph(path, prepare=True).steps if "left out" in step or "filled" in step
-            )
+        for radiograph in _read(files, prepare=True):
+            found.extend(step for step in radiograph.steps if "left out" in step or "filled" in step)
 
     turn[f"prepare, {name}"] = max(0.0, _seconds(prepared) - turn[f"read, {name}"])
     return tuple(found)
 
 
-def _network_views(turn: Turn, size: int, given: _Views) -> None:
+def _read(files: Sequence[Path], prepare: bool) -> list[Radiograph]:
+    reads = [partial(read_radiograph, path, prepare=prepare) for path in files]
+    return read_side_by_side(reads) if torch.get_num_threads() > 1 else [read() for read in reads]
+
+
+def _coverage(files: Sequence[Path], rig: Rig, size: int) -> float:
+    """Seconds of resampling what collimators leave open to what a network reads."""
+    prepared = _read(files, prepare=True)
+    targets = [target_view(view, rig, size) for view in rig.views]
+    parts = list(zip(prepared, rig.views, targets, strict=True))
+
+    def resampled() -> None:
+        for radiograph, view, target in parts:
+            if radiograph.coverage is not None:
+                resample_to_view(radiograph.coverage.astype(np.float32), view, target)
+
+    return _seconds(resampled)
+
+
+def _network_views(turn: Turn, size: int, given: NetworkViews) -> None:
+    # Images within the usual are left alone: the reference is one that these lie outside of.
     look = fitted_style((image for image, _, _ in given.images), "the sample")
+    look = replace(look, values=1.3 * look.values, log_power=look.log_power + 1.0)
 
     def match() -> None:
         for image, coverage, _ in given.images:
@@ -188,15 +211,42 @@ def _network_views(turn: Turn, size: int, given: _Views) -> None:
     turn[f"style network, {size} pixels"] = _seconds(style)
 
 
-def _bundled(turn: Turn, shown: Sequence[Radiograph], rig: Rig, model: Model, resolution: int, device: str) -> None:
+def _bundled(
+    turn: Turn, shown: Sequence[Radiograph], rig: Rig, model: Model, resolution: int, device: str, judged: TrustScene
+) -> None:
     kept: list[Encoded] = []
     start = time.perf_counter()
     result = reconstruct(
-        shown, rig, model, resolution, device, encoded=lambda given, maps: kept.append(Encoded(given, maps))
+        shown,
+        rig,
+        model,
+        resolution,
+        device,
+        encoded=lambda given, maps: kept.append(Encoded(given, maps)),
+        tabled=lambda tables: kept.append(kept[-1].with_tables(tables)),
     )
-    turn[REFINED] = time.perf_counter() - start
+    # Whether the views are exchanged is a question of trust, which `reconstruct` asks on its way.
+    view_order = result.timings.get("view order", 0.0)
+    turn[REFINED] = time.perf_counter() - start - view_order
     turn[NETWORK] = turn[REFINED] - result.timings.get("refine", 0.0)
-    turn["trust"] = _seconds(lambda: assess(shown, rig, model, result, kept[-1]))
+    asked = reference_of(model).needed_terms
+
+    def assessed(radiographs: Sequence[Radiograph], rig: Rig) -> None:
+        found = assess(radiographs, rig, model, result, kept[-1])
+        if "failed" in found.figures:
+            raise InputError(f"{found.reasons[0]} Nothing was measured: correct the model folder.")
+
+    def measured(encoded: Encoded) -> None:
+        network = cast(XrayReconstructionNetwork, judged.model.network)
+        unsureness_with_one_exchanged(network, encoded.given, judged.rig.field_of_view, encoded.features)
+        found = case_measures(judged.radiographs, judged.rig, judged.model, result, encoded, needed_terms=asked)
+        for name, terms in found.terms.items():
+            at_all_vertices(result.surfaces[name], found.vertices[name], terms[:, 0])
+
+    turn[f"trust, {shown[0].pixels.shape[0]} pixels"] = view_order + _seconds(lambda: assessed(shown, rig))
+    turn["trust"] = view_order + _seconds(lambda: assessed(judged.radiographs, judged.rig))
+    for precision, encoded in judged.encoded.items():
+        turn[_TRUST_OF.format(judged.model.name, precision)] = _seconds(partial(measured, encoded))
 
 
 def _shares(
@@ -206,14 +256,18 @@ def _shares(
     references = {name: size for name in turns[0] if name.startswith(f"{architecture} network")} | dict(bundled)
     found: dict[str, dict[str, float]] = {}
     for reference, side in references.items():
+        own_trust = f"trust of the {reference.split(', within')[0]}"
         names = {
             "prepare": f"prepare, {pixels} pixels",
             "match": f"match, {side} pixels",
             "style network": f"style network, {side} pixels",
-            "trust": "trust",
+            "trust": own_trust if own_trust in turns[0] else "trust",
         }
         sums: dict[str, tuple[str, ...]] = {remedy: (names[remedy],) for remedy in _REMEDIES}
         sums.update({words: tuple(names[part] for part in parts) for words, parts in _TOGETHER.items()})
+        if names["trust"] == own_trust:
+            sums[_TRUST_OF_BUNDLED] = ("trust",)
+            sums[f"prepare, match, {_TRUST_OF_BUNDLED}"] = (names["prepare"], names["match"], "trust")
         found[reference] = {
             words: float(np.median([sum(turn[name] for name in parts) / turn[reference] for turn in turns]))
             for words, parts in sums.items()
@@ -239,8 +293,12 @@ def measure(arguments: argparse.Namespace) -> None:
     """Measure, write and say; see `main`."""
     if not 1 <= arguments.repeats <= 1000 or not 64 <= arguments.pixels <= 8192:
         raise InputError("Use 1 to 1000 repeats and 64 to 8192 pixels: correct --repeats or --pixels.")
+    if arguments.threads is not None and not 1 <= arguments.threads <= (os.cpu_count() or 1):
+        raise InputError(f"This machine has {os.cpu_count()} cores: correct --threads.")
     if not arguments.out.resolve().parent.is_dir():
         raise InputError(f"The folder of {arguments.out} does not exist: make it first.")
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
     with progress_bar("Measuring") as progress:
         found = remedy_cost(
             arguments.repeats,
@@ -249,6 +307,7 @@ def measure(arguments: argparse.Namespace) -> None:
             arguments.device,
             arguments.architecture,
             progress,
+            arguments.surface_tolerance,
         )
     words = ["python", "-m", "SSRKDCore.reconstruction.remedy_cost", *sys.argv[1:]]
     write_json(arguments.out, {**found, "command": shlex.join(words)})
@@ -269,6 +328,13 @@ def main() -> int:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="cpu")
     parser.add_argument(
         "--architecture", choices=("paper", "compact"), default="paper", help="the large network (paper)"
+    )
+    parser.add_argument("--threads", type=int, help="of torch (what it takes by itself); set OMP_NUM_THREADS as well")
+    parser.add_argument(
+        "--surface-tolerance",
+        type=float,
+        metavar="MM",
+        help="measure the large network with this tolerance as well (none)",
     )
     arguments = parser.parse_args()
     return exit_code_of("remedy cost", lambda: measure(arguments))

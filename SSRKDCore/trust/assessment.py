@@ -63,7 +63,8 @@ def assess(
 
     Parameters
     ----------
-    radiographs, rig, model: what `reconstruct` was given. result: what it returned. encoded: what it told its `encoded` callback.
+    radiographs, rig, model: what `reconstruct` was given. result: what it returned. encoded: what it told its `encoded` callback, best with
+        what it told `tabled`.
     """
     try:
         if encoded is None:
@@ -74,7 +75,8 @@ def assess(
             reference, without = None, str(error)
         # Uncertainty is only worth its time where there is something to scale it by.
         samples = SAMPLES_A_BONE if reference is not None else 0
-        measures = case_measures(radiographs, rig, model, result, encoded, samples)
+        needed = None if reference is None else reference.needed_terms
+        measures = case_measures(radiographs, rig, model, result, encoded, samples, needed)
         return judged(measures, reference, without, result.surfaces)
     except (
         Exception

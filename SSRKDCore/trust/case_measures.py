@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -16,7 +17,9 @@ from SSRKDCore.geometry.known_geometry import GeometryDoubt, geometry_doubts
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.networks.model_folder import Model
 from SSRKDCore.networks.xray_network import XrayReconstructionNetwork
+from SSRKDCore.pictures.contour_generator import vertex_normals
 from SSRKDCore.radiographs.radiograph import Radiograph
+from SSRKDCore.reconstruction.feature_tables import FeatureTables
 from SSRKDCore.reconstruction.network_input import NetworkInput
 from SSRKDCore.reconstruction.pipeline import Reconstruction
 from SSRKDCore.reconstruction.swapped_views import WARNING
@@ -72,10 +75,15 @@ class CaseMeasures:
 
 @dataclass(frozen=True)
 class Encoded:
-    """What the network was given, and its feature maps, one a view."""
+    """What the network was given, its feature maps, one a view, and their tables, where the reconstruction handed them on."""
 
     given: NetworkInput
     features: list[Tensor]
+    tables: FeatureTables | None = None
+
+    def with_tables(self, tables: FeatureTables) -> Encoded:
+        """The same with the tables of these feature maps."""
+        return replace(self, tables=tables)
 
 
 def case_measures(
@@ -85,20 +93,25 @@ def case_measures(
     result: Reconstruction,
     encoded: Encoded,
     samples_a_bone: int = SAMPLES_A_BONE,
+    needed_terms: Mapping[str, Collection[str]] | None = None,
 ) -> CaseMeasures:
     """Measure a reconstruction.
 
     Parameters
     ----------
     radiographs, rig, model: what `reconstruct` was given. result: what it returned.
-    encoded: what it told its `encoded` callback.
+    encoded: what it told its `encoded` and `tabled` callbacks.
     samples_a_bone: vertices at which uncertainty is measured.
+    needed_terms: names of the terms of uncertainty that are asked for, by bone; see `vertex_terms`.
     """
     network = cast(XrayReconstructionNetwork, model.network)
     surfaces: dict[str, Surface] = dict(result.surfaces)
     box = result.field_of_view
     images = {view.name: radiograph.pixels for view, radiograph in zip(rig.views, radiographs, strict=True)}
-    outlines = distances_of(outline_samples(surfaces, images, rig, box))
+    normals = {name: vertex_normals(surface) for name, surface in surfaces.items() if not surface.is_empty}
+    outlines = distances_of(
+        outline_samples(surfaces, images, rig, box, normals=normals, threads=torch.get_num_threads())
+    )
     scale = None
     if len(rig.views) >= 2:
         first, second = widest_pair(rig)
@@ -109,12 +122,15 @@ def case_measures(
         name: sampled_vertices(surface, samples_a_bone) for name, surface in surfaces.items() if not surface.is_empty
     }
     mean = {name: found.mean_mm for name, found in outlines["all"].items() if found.mean_mm is not None}
-    home = next(network.parameters()).device
+    home, place = next(network.parameters()).device, encoded.features[0].device
+    given = (network, encoded.given, encoded.features, box, surfaces, vertices, mean)
     try:
-        network.to(encoded.features[0].device)
-        terms = vertex_terms(network, encoded.given, encoded.features, box, surfaces, vertices, mean)
+        if home != place:
+            network.to(place)
+        terms = vertex_terms(*given, needed=needed_terms, normals=normals, tables=encoded.tables)
     finally:
-        network.to(home)
+        if home != place:
+            network.to(home)
     return CaseMeasures(
         features=image_features(encoded.given.images, encoded.features),
         sizes=bone_sizes((result.network_surfaces or surfaces) if result.overruled else surfaces),
@@ -146,10 +162,15 @@ def widest_pair(rig: Rig) -> tuple[str, str]:
 
 
 def at_all_vertices(surface: Surface, vertices: NDArray[np.int64], values: Array) -> Array:
-    """(V,) values at every vertex from those at some of them: the mean of the three nearest, nearer ones counting more."""
+    """(V,) values at every vertex from those at some of them: the mean of the three nearest, nearer ones counting more.
+
+    On as many threads as torch has.
+    """
     from scipy.spatial import cKDTree
 
     count = min(3, len(vertices))
-    distance, nearest = cKDTree(surface.vertices[vertices]).query(surface.vertices, k=[*range(1, count + 1)])
+    distance, nearest = cKDTree(surface.vertices[vertices]).query(
+        surface.vertices, k=[*range(1, count + 1)], workers=torch.get_num_threads()
+    )
     weight = 1.0 / (distance + 0.1)
     return np.asarray((weight * values[nearest]).sum(axis=1) / weight.sum(axis=1))

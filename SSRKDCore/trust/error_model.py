@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from SSRKDCore.trust.vertex_terms import TERM_NAMES
+from SSRKDCore.trust.vertex_terms import LARGEST_MM, TERM_NAMES
 
 Array = NDArray[np.float64]
 
@@ -41,6 +41,14 @@ class ErrorModel:
         return self.factor * self.expected(terms)
 
 
+def noticeable(weights: Array) -> NDArray[np.bool_]:
+    """(6,) which terms can move an expected error by _LEAST_MM at all; weights (7,) as of an `ErrorModel`.
+
+    The others are not worth measuring: some ask a network to encode its images again.
+    """
+    return np.asarray(weights[1:] * LARGEST_MM > _LEAST_MM)
+
+
 def fit_error_model(
     terms: Sequence[Array], errors: Sequence[Array], other_terms: Sequence[Array], other_errors: Sequence[Array]
 ) -> ErrorModel:
@@ -57,6 +65,7 @@ def fit_error_model(
     matrix = np.concatenate([np.ones((len(matrix), 1)), matrix], axis=1)
     root = np.sqrt(weight)
     weights, _ = nnls(matrix * root[:, None], np.minimum(target, _LARGEST_ERROR_MM) * root)
+    weights[1:] *= noticeable(weights)
     return ErrorModel(weights, interval_factor(weights, other_terms, other_errors))
 
 

@@ -30,8 +30,11 @@ def image_features(images: Tensor, features: Sequence[Tensor]) -> Array:
     """
     parts = []
     for view, maps in enumerate(features):
-        flat = maps[0].flatten(1).float()
-        parts += [flat.mean(dim=1), torch.log(flat.std(dim=1) + _SMALL)]
+        # Feature maps have their channels last: this order reads them without a copy.
+        flat = maps[0].permute(1, 2, 0).flatten(0, 1).float()
+        mean = flat.mean(dim=0)
+        square = (flat - mean).square_().sum(dim=0)
+        parts += [mean, torch.log((square / (len(flat) - 1)).sqrt() + _SMALL)]
         parts.append(torch.from_numpy(image_statistics(images[0, view, -1].cpu().numpy())).to(flat))
     return torch.cat(parts).double().cpu().numpy()
 

@@ -72,7 +72,7 @@ def judged_case(
         )
     except InputError as error:
         return {"light": "red", "flags": {"refused": "red"}, "reasons": [str(error)]}
-    measures = case_measures(radiographs, rig, model, result, kept[-1], SAMPLES_A_BONE)
+    measures = case_measures(radiographs, rig, model, result, kept[-1], SAMPLES_A_BONE, reference.needed_terms)
     flags = flags_of(measures, reference)
     record: dict[str, Any] = {
         "light": light_of(flags),

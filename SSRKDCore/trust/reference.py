@@ -16,8 +16,9 @@ from SSRKDCore.json_files import to_json_text
 from SSRKDCore.networks.model_folder import SHAPE_PRIOR_ENTRY, Model
 from SSRKDCore.trust.bone_sizes import SIZE_NAMES, WIDTHS
 from SSRKDCore.trust.domain_distance import DomainDistance
-from SSRKDCore.trust.error_model import ErrorModel
+from SSRKDCore.trust.error_model import ErrorModel, noticeable
 from SSRKDCore.trust.limits import Limit
+from SSRKDCore.trust.vertex_terms import TERM_NAMES
 from SSRKDCore.trust.view_scales import ScaleDisagreement
 
 Array = NDArray[np.float64]
@@ -60,6 +61,14 @@ class TrustReference:
     scale_factor: float | None = None
     scale_bound: Array = field(default_factory=lambda: np.zeros((0, 2)))
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def needed_terms(self) -> dict[str, frozenset[str]]:
+        """By bone the names of the terms that its expected error depends on, see `error_model.noticeable`."""
+        return {
+            bone: frozenset(name for name, counts in zip(TERM_NAMES, noticeable(model.weights), strict=True) if counts)
+            for bone, model in self.errors.items()
+        }
 
     def size_distance(self, vector: Array) -> float:
         """Distance of sizes (12,) mm from those of training knees; a size that is not known counts as usual."""

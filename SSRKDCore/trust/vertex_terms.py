@@ -8,7 +8,7 @@ uncertainty estimation with test-time augmentation for medical image segmentatio
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +23,7 @@ from SSRKDCore.networks.xray_network import XrayReconstructionNetwork
 from SSRKDCore.pictures.contour_generator import vertex_normals
 from SSRKDCore.population.rigid_transforms import rotation_about, translation
 from SSRKDCore.reconstruction.encoding import encode_images
+from SSRKDCore.reconstruction.feature_tables import FeatureTables
 from SSRKDCore.reconstruction.network_input import NetworkInput
 from SSRKDCore.reconstruction.sampler import PointSampler
 from SSRKDCore.surface import Surface
@@ -34,7 +35,7 @@ Array = NDArray[np.float64]
 TERM_NAMES = ("level", "softness", "geometry", "exposure", "outline", "rim")
 SAMPLES_A_BONE = 1500
 _STEP_MM = 0.75
-_LARGEST_MM = 10.0
+LARGEST_MM = 10.0
 # A margin that hardly changes over a millimetre has no level to speak of.
 _LEAST_SLOPE = 0.05
 # What a calibrated room leaves open, one standard deviation: position (mm) and turn (degrees) of each view, and magnification.
@@ -62,6 +63,9 @@ def vertex_terms(
     vertices: Mapping[str, NDArray[np.int64]],
     outlines: Mapping[str, float],
     seed: int = 0,
+    needed: Mapping[str, Collection[str]] | None = None,
+    normals: Mapping[str, Array] | None = None,
+    tables: FeatureTables | None = None,
 ) -> dict[str, Array]:
     """(N, 6) of TERM_NAMES by bone at the given vertices.
 
@@ -72,56 +76,75 @@ def vertex_terms(
     surfaces, vertices: by bone; a bone without vertices is left out.
     outlines: mean outline distance in mm by bone; a bone without one takes the largest value.
     seed: of the changes, which are the same for every case.
+    needed: names of the terms that are asked for, by bone; None asks for all. The spreads, which take most of the time, are 0 where they
+        are not.
+    normals, tables: (V, 3) of `vertex_normals` by bone, and the tables of these feature maps, for whoever has them; None computes them.
     """
     bones = [bone for bone in BONES if len(vertices.get(bone.name, ()))]
     if not bones:
         return {}
     points = [surfaces[bone.name].vertices[vertices[bone.name]] for bone in bones]
-    normals = [vertex_normals(surfaces[bone.name])[vertices[bone.name]] for bone in bones]
+    of_all = normals or {bone.name: vertex_normals(surfaces[bone.name]) for bone in bones}
     ends = np.cumsum([len(part) for part in points])[:-1]
-    everything, direction = np.concatenate(points), np.concatenate(normals)
+    everything = np.concatenate(points)
+    direction = np.concatenate([of_all[bone.name][vertices[bone.name]] for bone in bones])
+    labels = np.concatenate([np.full(len(part), bone.label) for part, bone in zip(points, bones, strict=True)])
 
-    def margins(sampler: PointSampler, at: Array) -> Array:
-        parts = np.split(sampler.logits(at), ends)
-        return np.concatenate([_margin(part, bone.label) for part, bone in zip(parts, bones, strict=True)])
+    def asked(term: str) -> NDArray[np.int64]:
+        """Indices of the points whose bone is asked for a term."""
+        wanted = [needed is None or term in needed.get(bone.name, ()) for bone in bones]
+        return np.flatnonzero(np.repeat(wanted, [len(part) for part in points]))
 
-    sampler = PointSampler(network, features, given.views, field_of_view)
-    here = margins(sampler, everything)
-    outside = margins(sampler, everything + _STEP_MM * direction)
-    inside = margins(sampler, everything - _STEP_MM * direction)
+    sampler = PointSampler(network, features, given.views, field_of_view, tables=tables)
+    here = _margins(sampler, everything, labels)
+    outside = _margins(sampler, everything + _STEP_MM * direction, labels)
+    inside = _margins(sampler, everything - _STEP_MM * direction, labels)
     slope = np.maximum((inside - outside) / (2 * _STEP_MM), _LEAST_SLOPE)
     generator = np.random.default_rng(seed)
+    at = asked("geometry")
     moved = []
     for _ in range(_GEOMETRY_CHANGES):
         views = [_moved(view, field_of_view, generator) for view in given.views]
-        moved.append(margins(PointSampler(network, features, views, field_of_view), everything))
+        if at.size:
+            sampler_there = PointSampler(network, features, views, field_of_view, tables=sampler.tables)
+            moved.append(_margins(sampler_there, everything[at], labels[at]))
+    geometry = _spread(moved, here, at)
+    at = asked("exposure")
     changed = []
-    for gamma in _GAMMAS:
+    for gamma in _GAMMAS if at.size else ():
         images = _exposed(given.images, gamma, generator)
         maps = encode_images(network, images, features[0].device, features[0].dtype)
-        changed.append(margins(PointSampler(network, maps, given.views, field_of_view), everything))
+        changed.append(_margins(PointSampler(network, maps, given.views, field_of_view), everything[at], labels[at]))
+    exposure = _spread(changed, here, at)
     low, high = field_of_view.bounds
     depth = np.minimum(everything - low, high - everything).min(axis=1)
     columns = [
         np.abs(here) / slope,
         1.0 / slope,
-        _spread(moved, here) / slope,
-        _spread(changed, here) / slope,
+        geometry / slope,
+        exposure / slope,
         np.concatenate([np.full(len(p), outlines.get(b.name, np.inf)) for p, b in zip(points, bones, strict=True)]),
         np.maximum(_RIM_MM - depth, 0.0),
     ]
-    terms = np.clip(np.stack(columns, axis=1), 0.0, _LARGEST_MM)
+    terms = np.clip(np.stack(columns, axis=1), 0.0, LARGEST_MM)
     return {bone.name: part for bone, part in zip(bones, np.split(terms, ends), strict=True)}
 
 
-def _margin(logits: NDArray[np.float32], label: int) -> Array:
-    """(N,): logit of a class minus the largest of the others."""
-    return logits[:, label].astype(np.float64) - np.delete(logits, label, axis=1).max(axis=1)
+def _margins(sampler: PointSampler, points: Array, labels: NDArray[np.int64]) -> Array:
+    """(N,): at each point the logit of a class minus the largest of the others."""
+    logits = sampler.logits(points)
+    own = labels[:, None]
+    value = np.take_along_axis(logits, own, axis=1)[:, 0].astype(np.float64)
+    np.put_along_axis(logits, own, -np.inf, axis=1)
+    return value - logits.max(axis=1)
 
 
-def _spread(changed: Sequence[Array], here: Array) -> Array:
-    """Root mean square of the changes."""
-    return np.asarray(np.sqrt(np.mean([(margin - here) ** 2 for margin in changed], axis=0)))
+def _spread(changed: Sequence[Array], here: Array, at: NDArray[np.int64]) -> Array:
+    """(N,) root mean square of the changes of the margins `here` at some of the points; 0 at the others."""
+    spread = np.zeros(len(here))
+    if changed:
+        spread[at] = np.sqrt(np.mean([(margin - here[at]) ** 2 for margin in changed], axis=0))
+    return spread
 
 
 def _moved(view: View, field_of_view: FieldOfView, generator: np.random.Generator) -> View:

@@ -99,9 +99,7 @@ def _profile(image: NDArray[np.floating], view: View, other: View, heights: Arra
     pixels, _ = view.project(points)
     limits = np.array(image.shape) - 1
     inside = np.asarray(((pixels >= 0) & (pixels <= limits)).all(axis=2))
-    values = map_coordinates(
-        np.asarray(image, dtype=np.float64), np.moveaxis(np.clip(pixels, 0, limits), 2, 0), order=1
-    )
+    values = map_coordinates(image, np.moveaxis(np.clip(pixels, 0, limits), 2, 0), output=np.float64, order=1)
     # The same columns for every height: a rim that only some heights reach would be a step.
     columns = inside.mean(axis=0) > 0.98
     if not columns.any():

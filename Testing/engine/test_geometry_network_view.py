@@ -95,3 +95,21 @@ def test_images_that_do_not_fit_are_refused() -> None:
         resample_to_view(
             np.ones((view.rows, view.columns)), view, network_view(rig.view("lateral"), rig.field_of_view, 64)
         )
+
+
+def test_every_sample_is_the_mean_of_the_pixels_under_its_triangle() -> None:
+    rig = preset("room", "right", rows=300, columns=310, pixel_spacing=(1.0, 1.1))
+    view = rig.view("lateral")
+    target = network_view(view, rig.field_of_view, 40)
+    image = np.random.default_rng(0).random((300, 310))
+    found, coverage = resample_to_view(image, view, target)
+    row, column = 17, 22
+    place, _ = view.project(target.pixel_position(row, column)[None])
+    step = np.array(target.pixel_spacing) / np.array(view.pixel_spacing)
+    weights = [
+        np.clip(1 - np.abs(np.arange(size) - place[0, axis]) / step[axis], 0, None)
+        for axis, size in enumerate(image.shape)
+    ]
+    expected = weights[0] @ image @ weights[1] / (weights[0].sum() * weights[1].sum())
+    assert coverage[row, column] == pytest.approx(1.0, abs=1e-6)
+    assert found[row, column] == pytest.approx(expected, rel=1e-6)

@@ -50,3 +50,27 @@ def test_large_radiographs_hold_something_to_prepare(tmp_path: Path) -> None:
     assert turn["read, 600 pixels"] > 0 and turn["prepare, 600 pixels"] >= 0
     with pytest.raises(InputError):
         read_radiograph(tmp_path / "absent.dcm")
+
+
+def test_a_large_network_is_charged_its_own_trust() -> None:
+    turn = {
+        "paper network, float32": 4.0, "paper network, bfloat16": 2.0, "paper network, bfloat16, within 0.2 mm": 1.0, NETWORK: 2.0,
+        "prepare, 900 pixels": 0.1, "match, 512 pixels": 0.1, "match, 256 pixels": 0.1, "style network, 512 pixels": 0.1,
+        "style network, 256 pixels": 0.1, "trust": 0.2, "trust of the paper network, float32": 0.8,
+        "trust of the paper network, bfloat16": 0.6,
+    }  # fmt: skip
+    found = _shares([turn], "paper", 900, {NETWORK: 256}, 512)
+    shares = {name: found[name]["trust"] for name in found}
+    assert shares == pytest.approx(
+        {
+            "paper network, float32": 0.2, "paper network, bfloat16": 0.3, "paper network, bfloat16, within 0.2 mm": 0.6,
+            NETWORK: 0.1,
+        }
+    )  # fmt: skip
+
+
+def test_threads_that_the_machine_has_not_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for threads in ("0", "100000"):
+        monkeypatch.setattr("sys.argv", ["remedy_cost", "--out", str(tmp_path / "cost.json"), "--threads", threads])
+        assert remedy_cost.main() == 2
+    assert not (tmp_path / "cost.json").exists()
