@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import torch
 from torch import Tensor
 
@@ -23,4 +25,28 @@ def encode_images(
     with torch.inference_mode(), exact_convolutions():
         # Every view's image in channels-last order, without a copy later.
         last = images.to(device, precision).permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)
-        return with_encoders_in(network, precision).encode(last)[-1]
+        rounded = with_encoders_in(network, precision)
+        if device.type == "cpu" and precision != torch.float32 and network.config.view_count <= torch.get_num_threads():
+            return _side_by_side(rounded, last)
+        return rounded.encode(last)[-1]
+
+
+def _side_by_side(network: XrayReconstructionNetwork, images: Tensor) -> list[Tensor]:
+    """As `network.encode`, each view on its own share of torch's threads: small layers keep one thread busy, not all.
+
+    Sums are split otherwise than with all threads, so results differ by rounding; in float32, where results are compared to the bit, views
+    take turns.
+    """
+    threads, views = torch.get_num_threads(), network.config.view_count
+
+    def encoded(view: int) -> Tensor:
+        with torch.inference_mode():
+            maps: list[Tensor] = network.encoders[view if network.config.separate_encoders else 0](images[:, view])
+            return maps[-1]
+
+    try:
+        with ThreadPoolExecutor(views, initializer=torch.set_num_threads, initargs=(threads // views,)) as pool:
+            return list(pool.map(encoded, range(views)))
+    finally:
+        # Of some libraries below torch the number is not each thread's own.
+        torch.set_num_threads(threads)

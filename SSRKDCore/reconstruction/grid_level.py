@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -12,6 +12,10 @@ from torch.nn import functional
 
 FACE_NEIGHBOURS = [(0, 0, 1), (0, 1, 0), (1, 0, 0), (0, 0, -1), (0, -1, 0), (-1, 0, 0)]
 ALL_NEIGHBOURS = [(i, j, k) for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1) if (i, j, k) != (0, 0, 0)]
+
+
+#: Up to so many samples their neighbours are sorted; the marks of a whole grid are read for more.
+_FEW = 4096
 
 
 class GridLevel:
@@ -128,28 +132,34 @@ class GridLevel:
         self._marks.index_fill_(0, torch.where(beside_change, flat, size), True)
         return self._unknown_marked()
 
-    def shifted(self, flat: Tensor, offset: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
-        """Flat positions of the samples one step away, and whether there is one (its position is any other where not)."""
-        inside = torch.ones_like(flat, dtype=torch.bool)
-        for place, step in zip(self.unravelled(flat), offset, strict=True):
-            if step:
-                inside &= place != (self.count - 1 if step > 0 else 0)
-        away = (offset[0] * self.count + offset[1]) * self.count + offset[2]
-        return torch.where(inside, flat + away, flat), inside
+    def neighbours(self, flat: Tensor, offsets: list[tuple[int, int, int]]) -> Iterator[Tensor]:
+        """For each offset the flat positions (N,) of the samples there; where the grid ends, of the given samples themselves."""
+        last = self.count - 1
+        steps = []
+        for stride, place in zip((self.count**2, self.count, 1), self.unravelled(flat), strict=True):
+            steps.append({-1: torch.where(place > 0, -stride, 0), 1: torch.where(place < last, stride, 0)})
+        for offset in offsets:
+            moved = flat
+            for axis, step in enumerate(offset):
+                if step:
+                    moved = moved + steps[axis][step]
+            yield moved
 
     def beside_change(self, flat: Tensor, offsets: list[tuple[int, int, int]]) -> Tensor:
         """(N,): whether a sample differs in label from one of those next to it."""
         labels = self.labels.view(-1)
         own, found = labels[flat], torch.zeros_like(flat, dtype=torch.bool)
-        for offset in offsets:
-            neighbour, _ = self.shifted(flat, offset)
+        for neighbour in self.neighbours(flat, offsets):
             found |= labels[neighbour] != own
         return found
 
     def unknown_around(self, flat: Tensor) -> Tensor:
         """Flat positions, rising, of the samples without logits among the 26 around each."""
-        for offset in ALL_NEIGHBOURS:
-            self._marks.index_fill_(0, self.shifted(flat, offset)[0], True)
+        if len(flat) < _FEW:
+            found = torch.cat([flat[:0], *self.neighbours(flat, ALL_NEIGHBOURS)]).unique()
+            return found[~self.known.view(-1)[found]]
+        for neighbour in self.neighbours(flat, ALL_NEIGHBOURS):
+            self._marks.index_fill_(0, neighbour, True)
         return self._unknown_marked()
 
     def cell(self, fine: GridLevel, flat: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -145,8 +145,9 @@ class InterpolatedLevel:
                 further = fine.unknown_across(torch.cat(changed), offsets)
                 _, guessed = guess.places(further)
                 wanted, changed = further[~guessed], [further[:0]]
-                ends = torch.cat([ends, further[guessed]])
-        rest = ends[~fine.known.view(-1)[ends]].unique()
+                if guessed.any():
+                    ends = torch.cat([ends, further[guessed]]).unique()
+        rest = ends[~fine.known.view(-1)[ends]]
         place, _ = guess.places(rest)
         evaluation.keep(fine, rest, guess.logits[place])
         if not last:
@@ -173,9 +174,9 @@ def _slopes(fine: GridLevel, guess: _Guess, concerned: Tensor, evaluation: Field
     flat, own_margin = guess.flat[concerned], guess.margin[concerned]
     own = labels[flat]
     steepest = torch.zeros_like(own_margin)
-    for offset in FACE_NEIGHBOURS:
-        neighbour, inside = fine.shifted(flat, offset)
+    # Beyond the grid's end stands the sample itself: no change.
+    for neighbour in fine.neighbours(flat, FACE_NEIGHBOURS):
         other = margins[neighbour]
         change = torch.where(labels[neighbour] == own, (other - own_margin).abs_(), other + own_margin)
-        steepest = torch.maximum(steepest, torch.where(inside, change, 0.0).nan_to_num_(0.0))
+        steepest = torch.maximum(steepest, change.nan_to_num_(0.0))
     return torch.zeros_like(guess.margin).masked_scatter_(concerned, steepest)

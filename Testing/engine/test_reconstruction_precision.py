@@ -109,6 +109,31 @@ def test_positions_and_depths_are_not_rounded() -> None:
     np.testing.assert_array_equal(rounded, exact)
 
 
+@pytest.mark.skipif("bfloat16" not in supported_precisions(CPU), reason="this processor has no bfloat16")
+@pytest.mark.parametrize("separate", [True, False])
+def test_views_side_by_side_are_the_views_in_turn(separate: bool) -> None:
+    network = _network("published", separate, 2, (6,))
+    generator = torch.Generator().manual_seed(5)
+    size = network.config.input_size
+    images = torch.randn(1, 2, network.config.input_channels, size, size, generator=generator)
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            found.append(encode_images(network, images, CPU, torch.bfloat16))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    in_turn, *others = found
+    # One view in the other's place would be far off.
+    assert float((in_turn[0] - in_turn[1]).float().std()) > 20 * ROUNDING * float(in_turn[0].float().std())
+    for side_by_side in others:
+        for a, b in zip(in_turn, side_by_side, strict=True):
+            assert (a.shape, a.dtype) == (b.shape, b.dtype)
+            assert float((a.float() - b.float()).std()) < 5 * ROUNDING * float(a.float().std())
+
+
 def test_hidden_layers_see_pixels_where_they_are() -> None:
     """A first layer that passes on its column: only the value is rounded, not where it is looked up."""
     network = _network("published", True, 2, (6,))
