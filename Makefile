@@ -29,7 +29,7 @@ help:
 	@echo "make table        Table 1: our model, its network alone, and the three baselines on the same knees"
 	@echo "make experiments  the paper's figures and the tests beyond them, on KNEES=$(KNEES) knees each (half an hour)"
 	@echo "make curves       learning curves and numbers of views, by many small trainings (hours)"
-	@echo "make two-sites    students of one site on another's images, with and without each remedy (an hour)"
+	@echo "make two-sites    the bundled model and students on other sites' images, with and without each remedy (two hours)"
 	@echo "make degradations worse and worse images, with and without remedies, on KNEES=$(KNEES) knees (half an hour)"
 	@echo "make keep         tables and pictures of these, written to docs/measured/experiments"
 	@echo "make guides       cutting guides made on reconstructions, seated on the true bones; errors of measurements"
@@ -160,6 +160,7 @@ curves: $(VENV)/tests
 	$(EXPERIMENT) views $(STUDENTS) --limit 8 --unlabelled 70 --out $(RESULTS)/views
 
 two-sites: $(VENV)/tests
+	$(EXPERIMENT) two-sites --model Resources/Models/compact --config configs/compact.json --work $(WORK) --cases $(SYNTHETIC) --limit 8 --out $(RESULTS)/two-sites-given
 	$(EXPERIMENT) two-sites $(STUDENTS) --limit $(KNEES) --out $(RESULTS)/two-sites
 
 degradations: $(VENV)/tests

@@ -54,7 +54,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of everything random (0)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     training = parser.add_argument_group(
-        "learning-curve-labelled, learning-curve-unlabelled, parts, views, two-sites: what is trained"
+        "learning-curve-labelled, learning-curve-unlabelled, parts, views, two-sites: what is trained",
+        "two-sites with --model trains no students, and needs --config and --work only",
     )
     training.add_argument("--config", type=Path, metavar="FILE", help="recipe whose stages are used")
     training.add_argument("--work", type=Path, metavar="DIR", help="the recipe's folder, with its samples")
@@ -95,7 +96,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     check_matplotlib()
     training = _training(args)
     make_plan, finish = load_experiment(args.name)
-    methods = _methods(args) if training is None else {}
+    methods = _methods(args) if training is None or args.model is not None else {}
     request = Request(
         args.cases, args.data, args.shape_model, args.limit, args.seed, methods, args.points, training, args.match_style
     )
@@ -104,7 +105,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         plan = replace(plan, notes=(*plan.notes, unlabelled_words(unlabelled)))
     check_plan(plan)
     words = (
-        ", ".join(_row_words(row, chosen) for row, chosen in methods.items()) if training is None else training.budget
+        ", ".join(_row_words(row, chosen) for row, chosen in methods.items())
+        if methods or training is None
+        else training.budget
     )
     settings = {
         "experiment": args.name,
@@ -181,7 +184,7 @@ def _chosen(plan: Plan, request: Request) -> Plan:
 def _training(args: argparse.Namespace) -> TrainingPlace | None:
     """Where students are trained, for the experiments that do. Raises InputError for options that are missing or too many."""
     from SSRKDCore.errors import InputError
-    from SSRKDCore.evaluation.experiments.registry import TRAINED
+    from SSRKDCore.evaluation.experiments.registry import TAKES_MODEL, TRAINED
 
     given = [option for option in _TRAINING_OPTIONS if getattr(args, option) is not None]
     if args.name not in TRAINED:
@@ -190,13 +193,18 @@ def _training(args: argparse.Namespace) -> TrainingPlace | None:
                 f"--{given[0].replace('_', '-')} is for experiments that train ({', '.join(TRAINED)}): leave it out."
             )
         return None
-    missing = [f"--{option}" for option in ("config", "work", "steps") if option not in given]
+    with_model = args.model is not None and args.name in TAKES_MODEL
+    needed = ("config", "work") if with_model else ("config", "work", "steps")
+    missing = [f"--{option}" for option in needed if option not in given]
     if missing:
-        raise InputError(
-            f"The experiment '{args.name}' trains students and needs {', '.join(missing)}: add what is missing."
-        )
-    if args.model is not None or args.method:
+        what = "trains on the samples of a recipe" if with_model else "trains students"
+        raise InputError(f"The experiment '{args.name}' {what} and needs {', '.join(missing)}: add what is missing.")
+    if args.method or (args.model is not None and not with_model):
         raise InputError(f"The experiment '{args.name}' trains what it measures: leave --model and --method out.")
+    if with_model and (students := [option for option in given if option not in needed]):
+        raise InputError(
+            f"--{students[0].replace('_', '-')} is of students, and a given model takes their place: leave it or --model out."
+        )
 
     from SSRKDCore.evaluation.experiments.result_log import SETTINGS_FILE, check_free
     from SSRKDCore.evaluation.experiments.training_points import TRAINING_FOLDER, TrainingPlace
@@ -210,7 +218,7 @@ def _training(args: argparse.Namespace) -> TrainingPlace | None:
     elif read_json(settings, "the settings of a run").get("experiment") != args.name:
         raise InputError(f"{args.out} holds another experiment: choose another output folder.")
     return TrainingPlace(
-        read_recipe(args.config), Workplace(args.work), args.out / TRAINING_FOLDER, args.steps, args.helper_steps or 0,
+        read_recipe(args.config), Workplace(args.work), args.out / TRAINING_FOLDER, args.steps or 0, args.helper_steps or 0,
         args.helpers or "own", args.seed, tuple(args.labelled or ()), tuple(args.unlabelled or ()), args.resolution, args.device,
     )  # fmt: skip
 
@@ -238,14 +246,15 @@ def _command(args: argparse.Namespace) -> str:
 def _tell(report: dict[str, Any], plan: Plan, request: Request, out: Path) -> None:
     from SSRKDCore.evaluation.table_one import ALL_BONES
 
-    say(f"{'point':<24}{'exact ASSD, mean of all bones':>32}{'95 % interval':>20}{'scored':>9}{'failed':>8}")
+    wide = max(24, *(len(name) + 2 for name in report["tables"]))
+    say(f"{'point':<{wide}}{'exact ASSD, mean of all bones':>32}{'95 % interval':>20}{'scored':>9}{'failed':>8}")
     for name, table in report["tables"].items():
         row = table[ALL_BONES]
         figures = row["exact_assd_mm"]
         mean = "-" if figures is None else f"{figures['mean']:.3f}"
         known = figures is not None and figures["low"] is not None
         interval = f"{figures['low']:.3f} to {figures['high']:.3f}" if known else "-"
-        say(f"{name:<24}{mean:>32}{interval:>20}{row['scored']:9d}{row['failed']:8d}")
+        say(f"{name:<{wide}}{mean:>32}{interval:>20}{row['scored']:9d}{row['failed']:8d}")
     for failure in report["failures"]:
         say(f"{failure['case']}, {failure['point']}: {failure['reason']}")
     for note in plan.notes:

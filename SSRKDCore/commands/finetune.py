@@ -26,6 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--unlabelled", metavar="DIR", help="folder of further cases, with a CT in the rig's frame")
     parser.add_argument("--teacher", metavar="MODEL", help="CT model that labels the unlabelled cases")
+    parser.add_argument(
+        "--samples",
+        metavar="DIR",
+        help="samples that MODEL was trained on: one case of them in every step, against forgetting",
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the run; a run that was ended goes on")
     parser.add_argument("--name", default="", help="what people call the model (MODEL-finetuned)")
     parser.add_argument("--licence", default="", help="licence of the weights (that of MODEL)")
@@ -79,6 +84,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         Path(args.out),
         unlabelled,
         _teacher(args.teacher),
+        None if args.samples is None else Path(args.samples),
         _changes(args),
         run=RunSettings(accelerator=accelerator, precision=args.precision, threads=args.threads),
         stopping=args.stopping,

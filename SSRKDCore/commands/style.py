@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Trains or applies; the exit code is 1 when edges moved."""
+    """Trains or applies; the exit code is 1 when edges moved, or training made images less like simulated ones."""
     return _train(args) if args.job == "train" else _apply(args)
 
 
@@ -73,11 +73,11 @@ def _train(args: argparse.Namespace) -> dict[str, Any]:
         return {"out": args.out, "stopped": str(stopped), "exit_code": _EXIT_CANCELLED}
     found = outcome.measures
     say(
-        f"Held-out real images: distance of their grey values from simulated ones {found['look_distance_before']:.3f} ->"
-        f" {found['look_distance']:.3f}; edges moved by up to {found['edge_shift_pixels']:.2f} pixels,"
-        f" {100 * found['edge_lost_share']:.0f} % changed beyond recognition."
+        f"Held-out real images: distance from simulated ones of their layout {found['look_distance_before']:.3f} ->"
+        f" {found['look_distance']:.3f} standard deviations of these; edges moved by up to"
+        f" {found['edge_shift_pixels']:.2f} pixels, {100 * found['edge_lost_share']:.0f} % changed beyond recognition."
     )
-    words = "" if outcome.accepted else ", not to be used before reconstruction: it moved edges"
+    words = "" if outcome.accepted else f", not to be used before reconstruction: {outcome.refusal}"
     say(f"Written to {outcome.folder}{words}.")
     return {
         "out": args.out,

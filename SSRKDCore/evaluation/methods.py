@@ -13,6 +13,7 @@ from SSRKDCore.errors import InputError
 
 if TYPE_CHECKING:
     from SSRKDCore.evaluation.case_evaluation import Reconstruct
+    from SSRKDCore.networks.model_folder import Model
     from SSRKDCore.radiographs.style_matching import StyleReference
 
 Cancelled = Callable[[], bool] | None
@@ -43,12 +44,14 @@ class Method:
     settings: what its answers depend on, plain values.
     remedied: (prepare, look) -> the job with images prepared and matched first, see `case_reconstruction`; None where the method reads
         images in its own way.
+    model: where the method is one, for experiments that go on training it.
     """
 
     name: str
     reconstruct: Reconstruct
     settings: Mapping[str, Any]
     remedied: Callable[[bool, StyleReference | None], Reconstruct] | None = None
+    model: Model | None = None
 
 
 def load_method(
@@ -103,7 +106,7 @@ def _model(path: str | None, resolution: int, device: str, cancelled: Cancelled,
         return case_reconstruction(model, resolution, device, cancelled, prepare=prepare, look=look, refine=refine)
 
     job = case_reconstruction(model, resolution, device, cancelled, refine=refine)
-    return Method(model.name if refine else f"{model.name}, network alone", job, settings, remedied)
+    return Method(model.name if refine else f"{model.name}, network alone", job, settings, remedied, model)
 
 
 def digest(path: Path) -> str:

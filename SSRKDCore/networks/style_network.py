@@ -76,16 +76,19 @@ class StyleNetwork(nn.Module):
         """Channels of each of `levels`."""
         return [*self.config.widths, self.config.widths[-1]]
 
+    def chosen(self, images: Tensor) -> Tensor:
+        """What the network does at each place of its lowest resolution, [B, K + 2, h, w]: a curve of K knots, and two gains of detail."""
+        coarse = functional.avg_pool2d(images, self.config.size_multiple)
+        return self.choice(torch.cat([self.levels(images)[-1], coarse], dim=1))
+
     def forward(self, images: Tensor) -> Tensor:
         if any(side % self.config.size_multiple for side in images.shape[2:]):
             raise ValueError(
                 f"the sides of an image must be multiples of {self.config.size_multiple}, not {tuple(images.shape[2:])}"
             )
-        coarse = functional.avg_pool2d(images, self.config.size_multiple)
-        chosen = self.choice(torch.cat([self.levels(images)[-1], coarse], dim=1))
-        chosen = functional.interpolate(chosen, images.shape[2:], mode="bilinear", align_corners=False)
+        chosen = functional.interpolate(self.chosen(images), images.shape[2:], mode="bilinear", align_corners=False)
         change = (_tone_weights(images, self.config.knots) * chosen[:, : self.config.knots]).sum(dim=1, keepdim=True)
-        for band, gain in zip(_details(images), chosen[:, self.config.knots :].split(1, dim=1), strict=True):
+        for band, gain in zip(detail_bands(images), chosen[:, self.config.knots :].split(1, dim=1), strict=True):
             change = change + gain * band
         return images + change
 
@@ -98,7 +101,7 @@ def _tone_weights(images: Tensor, knots: int) -> Tensor:
     return (1 - (tones - position[None, :, None, None]).abs() / spacing).clamp(min=0)
 
 
-def _details(images: Tensor) -> list[Tensor]:
+def detail_bands(images: Tensor) -> list[Tensor]:
     """Bands of detail of images [B, 1, H, W]: what averaging over 3 pixels takes away, and what over 9 more."""
     found, before = [], images
     for side in _DETAIL_SIDES:

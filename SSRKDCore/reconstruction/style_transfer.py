@@ -13,18 +13,31 @@ from torch.nn import functional
 from SSRKDCore.errors import InputError
 from SSRKDCore.networks.model_folder import Model, load_model
 from SSRKDCore.networks.style_config import StyleConfig
+from SSRKDCore.radiographs.standardise import standardise
 from SSRKDCore.reconstruction.edge_displacement import EdgeDisplacement, edge_displacement
 
 #: The word that leaves style transfer out.
 NO_STYLE = "none"
+#: In the record of a style model's images: why it must not be used.
+REFUSED_ENTRY = "refused"
 
 
 def load_style(path_or_name: str | None) -> Model | None:
-    """The style model of an option: a model folder, or None for None and "none". Raises InputError for another kind."""
+    """The style model of an option: a model folder, or None for None and "none".
+
+    Raises InputError for another kind, and for a model that its own training refused.
+    """
     if path_or_name is None or path_or_name == NO_STYLE:
         return None
     style = load_model(path_or_name)
     style_config_of(style)
+    training = style.card.get("training")
+    images = training.get("images") if isinstance(training, Mapping) else None
+    refused = images.get(REFUSED_ENTRY) if isinstance(images, Mapping) else None
+    if refused:
+        raise InputError(
+            f"The style model '{style.name}' is not to be used, for {refused}: train another, or use --style none."
+        )
     return style
 
 
@@ -67,9 +80,12 @@ def translation(
 ) -> tuple[NDArray[np.float32], EdgeDisplacement]:
     """As `translated`, with what became of the edges instead of a refusal."""
     seen = coverage >= 0.5
-    limit = float(style.standardisation.get("limit", np.inf))
-    result = image + _correction(image, style)
-    result = np.where(seen, np.clip(result, -limit, limit), 0.0).astype(np.float32)
+    change = _correction(image, style)
+    result = image
+    if change.any():
+        # Every image that networks read has one median and one range, which a translation must not take from it.
+        moved = np.where(seen, image + change, 0.0).astype(np.float32)
+        result = standardise(moved, coverage, style.standardisation) if style.standardisation else moved
     return result, edge_displacement(image.astype(np.float64), result.astype(np.float64), seen)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from SSRKDCore.cases import load_case
 from SSRKDCore.errors import InputError
 from SSRKDCore.json_files import write_json
-from SSRKDCore.networks.model_folder import Model, shape_prior_path
+from SSRKDCore.networks.model_folder import SHAPE_PRIOR_ENTRY, Model, shape_prior_path
 from SSRKDCore.training.accepted_model import put_in_place
 from SSRKDCore.training.finetune_batches import RadiographBatches, StoppingPoints
 from SSRKDCore.training.finetune_comparison import WORSE, compared
@@ -43,6 +43,7 @@ class FinetuneJob:
     ----------
     model: of kind xray, from a model folder. cases: folders of labelled cases. out: the run's folder.
     unlabelled: folders of cases with a CT and no labels, which `teacher` (of kind ct) labels.
+    own_samples: store of the model's own training, whose labelled cases are rehearsed beside the site's; None where there is none.
     settings: changes of `finetune_settings`. samples: what is made of the radiographs; its image size is the model's.
     run: on what and how. stopping, held_out: persons, see `split_for_finetuning`.
     resolution, device: of the comparison. keep_worse: a model that got worse still becomes OUT/model, with a warning.
@@ -54,6 +55,7 @@ class FinetuneJob:
     out: Path
     unlabelled: Sequence[Path] = ()
     teacher: Model | None = None
+    own_samples: Path | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     samples: RadiographSamples = field(default_factory=RadiographSamples)
     run: RunSettings = field(default_factory=lambda: RunSettings(accelerator="cpu"))
@@ -90,17 +92,18 @@ def finetune(
 
     Raises InputError when cases or settings do not fit; Cancelled, with what was done kept.
     """
-    settings = finetune_settings(job.model, bool(job.unlabelled), job.settings)
+    own = None if job.own_samples is None else SampleStore(job.own_samples)
+    settings = finetune_settings(job.model, bool(job.unlabelled), job.settings, own is not None)
     if job.unlabelled and job.teacher is None:
         raise InputError("Unlabelled cases need the CT teacher that labels them: name it, or leave them out.")
     if job.run.processes > 1:
         raise InputError("Fine-tuning runs in one process: set devices and nodes to 1.")
     split = split_for_finetuning(job.cases, job.stopping, job.held_out, settings.seed)
-    _check_apart(split, job.unlabelled)
+    _check_apart(split, job.unlabelled, own)
     store = _store(job, settings, split, progress, cancelled)
     write_json(job.out / SPLIT_FILE, split.to_dict())
-    result, stopping = _trained(job, settings, split, store)
-    after = result.module.model(job.name or f"{job.model.name}-finetuned")
+    result, stopping = _trained(job, settings, split, store, own)
+    after = _as_it_will_be(result.module.model(job.name or f"{job.model.name}-finetuned"), job.model)
     record = compared(
         job.model,
         after,
@@ -115,7 +118,14 @@ def finetune(
     return _written(job, settings, split, result, stopping, record)
 
 
-def _check_apart(split: FinetuneSplit, unlabelled: Sequence[Path]) -> None:
+def _as_it_will_be(model: Model, origin: Model) -> Model:
+    """The model with the shape prior that its folder will bring, so that both are compared as they are used: refined, or not."""
+    if shape_prior_path(origin) is None:
+        return model
+    return replace(model, path=origin.path, card={SHAPE_PRIOR_ENTRY: origin.card[SHAPE_PRIOR_ENTRY]})
+
+
+def _check_apart(split: FinetuneSplit, unlabelled: Sequence[Path], own: SampleStore | None) -> None:
     """The cases that judge must not be learnt from, not even through their CT."""
     judges = {person_of(load_case(folder)) for folder in (*split.held_out, *split.stopping)}
     for folder in unlabelled:
@@ -124,6 +134,12 @@ def _check_apart(split: FinetuneSplit, unlabelled: Sequence[Path]) -> None:
             raise InputError(
                 f"{folder} is a knee of {person}, who is kept out to judge the result: leave it out of the unlabelled"
                 " cases."
+            )
+    known = set(own.case_ids) if own is not None else set()
+    for folder in (*split.held_out, *split.stopping):
+        if load_case(folder).id in known:
+            raise InputError(
+                f"{folder} is among the model's own samples: leave it out of the cases, or the samples out."
             )
 
 
@@ -151,12 +167,12 @@ def _store(
 
 
 def _trained(
-    job: FinetuneJob, settings: FinetuneTraining, split: FinetuneSplit, store: SampleStore
+    job: FinetuneJob, settings: FinetuneTraining, split: FinetuneSplit, store: SampleStore, own: SampleStore | None
 ) -> tuple[StageResult, EarlyStopping]:
     count = len(split.training)
     stopping_cases = list(range(count, count + len(split.stopping)))
     learnt = [index for index in range(len(store)) if index not in stopping_cases]
-    batches = RadiographBatches(store, learnt, settings, settings.steps, job.model)
+    batches = RadiographBatches(store, learnt, settings, settings.steps, job.model, own)
     stage = FinetuneStage(settings, batches.class_counts(), job.model)
     stopping = EarlyStopping(StoppingPoints(store, stopping_cases, settings), settings.patience)
     run = replace(job.run, validation_steps=settings.check_steps, checkpoint_steps=settings.check_steps, held_out=0)
@@ -180,6 +196,7 @@ def _written(
         "initial_model": {"name": job.model.name, "weights_sha256": weights_sha256(job.model)},
         "initial_training": job.model.card.get("training", {}),
         "cases": {use: len(names) for use, names in split.to_dict().items()} | {"unlabelled": len(job.unlabelled)},
+        "rehearsed": job.own_samples is not None,
         "stopping": stopping.record(),
         "comparison": _short(record),
         "warning": _WORSE_WORDS if worse else "",

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from SSRKDCore.networks.model_folder import Model
 from SSRKDCore.training.augmentation import Augmentation, augment, vertical_crop
 from SSRKDCore.training.finetune_samples import read_coverage
+from SSRKDCore.training.finetune_settings import FinetuneTraining
 from SSRKDCore.training.initial_weights import ContinuedBatches
 from SSRKDCore.training.sample_store import CaseSample, SampleStore
 from SSRKDCore.training.settings import XrayTraining
-from SSRKDCore.training.xray_batches import collate, point_item, standardised
+from SSRKDCore.training.xray_batches import XrayBatches, collate, point_item, standardised
 from SSRKDCore.training.xray_stage import HeldOutPoints, XrayStage
 
 #: Real images carry their room's scatter, blur and noise already: less is added than to simulated ones. Guesses.
@@ -38,7 +43,41 @@ OWN_IMAGES = Augmentation(
 
 
 class RadiographBatches(ContinuedBatches):
-    """`XrayBatches` over the samples of `prepare_radiograph_samples`; only pixels that the detector saw are read."""
+    """`XrayBatches` over the samples of `prepare_radiograph_samples`; only pixels that the detector saw are read.
+
+    Args:
+        own: the model's own samples, whose labelled cases stand beside the site's in every step; None where there are none. The others
+            as in `ContinuedBatches`.
+    """
+
+    def __init__(
+        self,
+        store: SampleStore,
+        cases: Sequence[int],
+        settings: FinetuneTraining,
+        steps: int,
+        initial: Model,
+        own: SampleStore | None = None,
+    ) -> None:
+        super().__init__(store, cases, settings, steps, initial)
+        self.labelled_batch = settings.labelled_batch
+        self.rehearsed: XrayBatches | None = None
+        if own is not None:
+            alone = {"labelled_batch": settings.rehearsed_batch, "unlabelled_batch": 0, "pseudo_labels": False}
+            labelled = [index for index in range(len(own)) if own.labelled[index]]
+            self.rehearsed = XrayBatches(own, labelled, settings.changed(alone), steps)
+
+    def fingerprint(self) -> dict[str, Any]:
+        found = super().fingerprint()
+        return found if self.rehearsed is None else {**found, "rehearsed": self.rehearsed.fingerprint()["samples"]}
+
+    def batch(self, step: int) -> dict[str, Tensor]:
+        found = super().batch(step)
+        if self.rehearsed is None:
+            return found
+        # Labelled cases come first.
+        first, beside = self.labelled_batch, self.rehearsed.batch(step)
+        return {name: torch.cat([value[:first], beside[name], value[first:]]) for name, value in found.items()}
 
     def _images(self, sample: CaseSample, generator: torch.Generator, labelled: bool) -> Tensor:
         images, coverage = filled_images(self.store, sample)

@@ -30,6 +30,8 @@ class FinetuneTraining(XrayTraining):
         frozen: "none", "stem" or "encoders", see `FREEZES`.
         check_steps: steps between two looks at the cases that decide when to stop.
         patience: so many looks without a better one end the run.
+        rehearsed_batch: cases of the model's own training in a step, beside the site's, against forgetting; 0 where there are none
+            (A. Robins, "Catastrophic forgetting, rehearsal and pseudorehearsal", Connection Science 7, 1995).
     """
 
     title: ClassVar[str] = "fine-tuning settings"
@@ -40,6 +42,7 @@ class FinetuneTraining(XrayTraining):
     frozen: str
     check_steps: int
     patience: int
+    rehearsed_batch: int
 
     @classmethod
     def _typed(cls, name: str, value: Any, annotation: str) -> Any:
@@ -59,6 +62,7 @@ class FinetuneTraining(XrayTraining):
         self._require(self.steps > 0, "fine-tuning counts steps, not epochs")
         self._require(0 < self.layer_decay <= 1, "layer_decay must be above 0, to 1")
         self._require(self.check_steps >= 1 and self.patience >= 1, "check_steps and patience must be 1 or more")
+        self._require(self.rehearsed_batch >= 0, "rehearsed_batch must be 0 or more")
         self._require(not self.distillation, "fine-tuning has no distillation")
 
     def network_config(self) -> XrayNetworkConfig:
@@ -71,27 +75,31 @@ _VALUES: dict[str, Any] = {
     "epochs": 0,
     "steps": 600,
     "labelled_batch": 1,
-    "learning_rate": 1e-4,
+    "learning_rate": 3e-5,
     "warm_up_steps": 20,
     "weight_average": 0.98,
     "distillation": False,
     "distillation_points": 1,
     "layer_decay": 0.7,
     "frozen": "none",
-    "check_steps": 25,
+    "check_steps": 20,
     "patience": 6,
 }
 
 
-def finetune_settings(model: Model, unlabelled: bool, changes: Mapping[str, Any] | None = None) -> FinetuneTraining:
+def finetune_settings(
+    model: Model, unlabelled: bool, changes: Mapping[str, Any] | None = None, rehearsed: bool = False
+) -> FinetuneTraining:
     """The settings with which a model is fine-tuned.
 
-    The rate is a fifteenth of that of training from nothing. All that an image must be for the model stays as it is.
+    The rate is a fiftieth of that of training from nothing: a trained model only loses by steps that shake it. All that an image must be
+    for the model stays as it is, and errors weigh what they weighed in its training, as far as its folder says: other weights of the
+    classes would move every surface at once.
 
     Parameters
     ----------
     model: of kind xray. unlabelled: whether there are cases that a CT teacher labels.
-    changes: other values, by name.
+    changes: other values, by name. rehearsed: whether the model's own samples take part.
 
     Raises InputError for a model of another kind, a standardisation that training does not know, or unknown changes.
     """
@@ -109,6 +117,7 @@ def finetune_settings(model: Model, unlabelled: bool, changes: Mapping[str, Any]
         model.require_segmenter()
     values = {
         **xray_preset("compact").to_dict(),
+        **_weights_of_errors(model),
         **_VALUES,
         "network": model.config,
         "enhancement": enhancement,
@@ -117,13 +126,32 @@ def finetune_settings(model: Model, unlabelled: bool, changes: Mapping[str, Any]
         "standardisation": "robust" if model.standardisation else "none",
         "unlabelled_batch": 1 if unlabelled else 0,
         "pseudo_labels": unlabelled,
+        "rehearsed_batch": int(rehearsed),
     }
     fixed = [name for name in (changes or {}) if name in _OF_MODEL]
     if fixed:
         raise InputError(f"{', '.join(fixed)} of the fine-tuning settings follow from the model: leave them out.")
-    return FinetuneTraining.from_dict(values).changed(dict(changes or {}))
+    settings = FinetuneTraining.from_dict(values).changed(dict(changes or {}))
+    if bool(settings.rehearsed_batch) != rehearsed:
+        raise InputError(
+            "rehearsed_batch and the model's own samples (--samples) belong together: give both, or neither."
+        )
+    return settings
 
 
+def _weights_of_errors(model: Model) -> dict[str, Any]:
+    """What the loss of the model's own training made of errors, of those settings that its folder states."""
+    training = model.card.get("training")
+    record = training if isinstance(training, Mapping) else {}
+    # A published model names its stages; one that a single run wrote is the stage.
+    stages = record.get("stages")
+    stage = stages.get("xray") if isinstance(stages, Mapping) else record
+    settings = stage.get("settings") if isinstance(stage, Mapping) else None
+    return {} if not isinstance(settings, Mapping) else {name: settings[name] for name in _ERRORS if name in settings}
+
+
+#: Settings that say what an error costs, and where points lie.
+_ERRORS = ("near_share", "outside_weight", "class_weight_power", "stack_weight_ratio")
 _OF_MODEL = (
     "architecture",
     "network",

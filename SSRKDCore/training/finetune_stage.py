@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -26,7 +27,8 @@ class FinetuneStage(XrayStage):
     """
 
     def __init__(self, settings: FinetuneTraining, counts: Any, initial: Model) -> None:
-        super().__init__(settings, settings.steps, counts, initial.segmenter)
+        labelled = settings.labelled_batch + settings.rehearsed_batch
+        super().__init__(replace(settings, labelled_batch=labelled), settings.steps, counts, initial.segmenter)
         self.finetuning = settings
         start_from(self.network, initial)
         for name, parameter in self.network.named_parameters():

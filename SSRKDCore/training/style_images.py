@@ -19,6 +19,7 @@ from SSRKDCore.radiographs.standardise import standardise
 from SSRKDCore.training.finetune_samples import network_images, radiographs_of
 from SSRKDCore.training.sample_store import STORE_FILE, SampleStore, write_arrays
 from SSRKDCore.training.step_dataset import StepDataset
+from SSRKDCore.training.style_layout import most_alike
 from SSRKDCore.training.style_settings import StyleTraining
 
 Progress = Callable[[float, str], None]
@@ -163,7 +164,10 @@ def _cached(cache: Path, content: str) -> StyleImages | None:
 
 
 class StyleBatches(StepDataset):
-    """What a step sees: simulated (A, 1, S, S) and real (B, 1, S, S) images, cropped and mirrored at random.
+    """What a step sees: real (B, 1, S, S) images and simulated ones (A, 1, S, S) of their layout, cropped and mirrored alike.
+
+    The simulated image of place i stands beside the real one of place i, or i modulo B where there are more simulated ones. `seen`
+    (B, 1, S, S) is where the detectors of the real images saw something.
 
     Args:
         simulated, real: the two looks; they show different knees. settings: what is learnt.
@@ -172,6 +176,8 @@ class StyleBatches(StepDataset):
     def __init__(self, simulated: StyleImages, real: StyleImages, settings: StyleTraining) -> None:
         super().__init__(settings.seed, settings.steps)
         self.simulated, self.real, self.settings = simulated, real, settings
+        count = settings.matches or len(simulated.images)
+        self._beside = most_alike(real.images, simulated.images, count)
 
     def fingerprint(self) -> dict[str, Any]:
         return {
@@ -181,16 +187,28 @@ class StyleBatches(StepDataset):
 
     def batch(self, step: int) -> dict[str, Tensor]:
         settings = self.settings
+        shown = [
+            self.deal(position, len(self.real.images), _REAL)
+            for position in self.positions(step, settings.unlabelled_batch)
+        ]
+        beside = []
+        for number, position in enumerate(self.positions(step, settings.labelled_batch)):
+            alike = self._beside[shown[number % len(shown)]]
+            beside.append(int(alike[self.generator(_SIMULATED, position).integers(len(alike))]))
         return {
-            "simulated": self._drawn(self.simulated, _SIMULATED, step, settings.labelled_batch),
-            "real": self._drawn(self.real, _REAL, step, settings.unlabelled_batch),
+            "simulated": self._drawn(self.simulated.images, beside, step).float(),
+            "real": self._drawn(self.real.images, shown, step).float(),
+            "seen": self._drawn(self.real.seen, shown, step),
         }
 
-    def _drawn(self, given: StyleImages, stream: int, step: int, share: int) -> Tensor:
+    def _drawn(self, given: NDArray[Any], chosen: Sequence[int], step: int) -> Tensor:
         images = []
-        for position in self.positions(step, share):
-            image = given.images[self.deal(position, len(given.images), stream)].astype(np.float32)
-            generator = self.generator(stream, position)
+        for number, index in enumerate(chosen):
+            image = given[index]
+            # The same numbers for a real image and those beside it.
+            generator = self.generator(
+                _REAL, step * self.settings.unlabelled_batch + number % self.settings.unlabelled_batch
+            )
             size = self.settings.crop_size
             if size:
                 row, column = generator.integers(0, image.shape[0] - size + 1, 2)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from SSRKDCore.networks.style_network import detail_bands
+
 _WIDTHS = (16, 32, 64)
 _TONES = 64
-_MOST_PIXELS = 1 << 18
+_MOST_PIXELS = 1 << 16
+#: Of the standardised image: finer differences than a 12 bit screen shows.
+_LEAST_DETAIL = 1e-3
 
 
 class PatchCritic(nn.Module):
@@ -57,11 +62,47 @@ class PatchHeads(nn.Module):
 
 
 def tone_distance(images: Tensor, wanted: Tensor) -> Tensor:
-    """Wasserstein distance between the grey values of two sets of images [B, 1, H, W], each set as a whole."""
+    """Wasserstein distance between the grey values of each image [B, 1, H, W] and of the one that it is to look like."""
+    return (_quantiles(images) - _quantiles(wanted)).abs().mean()
+
+
+def fineness_distance(images: Tensor, wanted: Tensor) -> Tensor:
+    """The same of the size of fine detail, on a logarithmic scale and over the bands that the network can change (`style_network`).
+
+    Flat places, where noise is, fill most quantiles, and edges the last ones: less noise cannot be had by blurring edges alone.
+    """
+    terms = [
+        (_quantiles(torch.log(one.abs() + _LEAST_DETAIL)) - _quantiles(torch.log(other.abs() + _LEAST_DETAIL))).abs()
+        for one, other in zip(detail_bands(images), detail_bands(wanted), strict=True)
+    ]
+    return torch.stack(terms).mean()
+
+
+def unevenness(chosen: Tensor) -> Tensor:
+    """How much what `StyleNetwork.chosen` does differs from one place to the next (total variation).
+
+    A room has one curve and one detector, and its scatter changes slowly; what changes within a bone's width can move its edges.
+    """
+    return chosen.diff(dim=2).abs().mean() + chosen.diff(dim=3).abs().mean()
+
+
+def _quantiles(images: Tensor) -> Tensor:
+    """(64, B) grey values of each image [B, 1, H, W] at equally spaced shares of its pixels."""
     shares = (torch.arange(_TONES, device=images.device) + 0.5) / _TONES
-    one, other = (torch.quantile(given.float().flatten()[:: max(1, given.numel() // _MOST_PIXELS)], shares)
-                  for given in (images, wanted))  # fmt: skip
-    return (one - other).abs().mean()
+    flat = images.float().flatten(1)
+    return torch.quantile(flat[:, :: max(1, flat.shape[1] // _MOST_PIXELS)], shares, dim=1)
+
+
+def restandardised(images: Tensor, seen: Tensor, how: Mapping[str, Any]) -> Tensor:
+    """Images [B, 1, H, W] brought back to the median and range that standardisation gives every image (`radiographs.standardise`).
+
+    seen: the same shape, bool; what was not seen does not count and becomes 0.
+    """
+    flat = images.float().masked_fill(~seen, torch.nan).flatten(1)
+    shares = torch.tensor([how["low_percentile"], 50.0, how["high_percentile"]], device=images.device) / 100
+    low, middle, high = (value[:, None, None, None] for value in torch.nanquantile(flat, shares, dim=1))
+    values = ((images - middle) / ((high - low).clamp(min=1e-3) / 2)).clamp(-how["limit"], how["limit"])
+    return values.masked_fill(~seen, 0.0)
 
 
 def drawn_places(levels: Sequence[Tensor], count: int) -> list[Tensor]:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from SSRKDCore.networks.model_folder import Model, ModelInput
@@ -16,10 +15,19 @@ from SSRKDCore.reconstruction.style_transfer import translation
 from SSRKDCore.training.optimisers import learning_rate_factor
 from SSRKDCore.training.stage_module import StageModule, initialised
 from SSRKDCore.training.style_images import StyleImages
-from SSRKDCore.training.style_losses import PatchCritic, PatchHeads, drawn_places, patch_contrast, tone_distance
+from SSRKDCore.training.style_look import Look
+from SSRKDCore.training.style_losses import (
+    PatchCritic,
+    PatchHeads,
+    drawn_places,
+    fineness_distance,
+    patch_contrast,
+    restandardised,
+    tone_distance,
+    unevenness,
+)
 from SSRKDCore.training.style_settings import StyleTraining
 
-_HISTOGRAM_LEVELS = 256
 #: Held-out images that are looked at.
 _MOST_IMAGES = 24
 
@@ -58,26 +66,41 @@ class StyleStage(StageModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> dict[str, Tensor]:
-        settings, simulated, real = self.style, batch["simulated"], batch["real"]
-        fake = self.network(real)
+        settings, simulated, real, seen = self.style, batch["simulated"], batch["real"], batch["seen"]
+        fake = self._as_read(self.network(real), seen)
+        # Each real image and what stands beside it, in pairs.
+        pairs = [index % len(fake) for index in range(len(simulated))]
+        if not bool(seen.all()):
+            # As if the same collimator had been before both: its border must not tell them apart.
+            simulated = self._as_read(simulated, seen[pairs])
         critic = 0.5 * (
             (self.critic(simulated) - 1).float().square().mean() + self.critic(fake.detach()).float().square().mean()
         )
         adversarial = (self.critic.frozen(fake) - 1).float().square().mean()
-        tones = tone_distance(fake, simulated)
+        tones, fineness = tone_distance(fake[pairs], simulated), fineness_distance(fake[pairs], simulated)
         contrast = self._contrast(real, fake)
         loss = critic + settings.adversarial_weight * adversarial + settings.tone_weight * tones
+        uneven = unevenness(self.network.chosen(real))
+        loss = loss + settings.fineness_weight * fineness + settings.evenness_weight * uneven
         loss = loss + settings.contrast_weight * contrast
         terms = {
             "loss_critic": critic,
             "loss_adversarial": adversarial,
             "loss_tones": tones,
+            "loss_fineness": fineness,
+            "loss_evenness": uneven,
             "loss_contrast": contrast,
         }
         if settings.identity_weight:
             terms["loss_identity"] = self._contrast(simulated, self.network(simulated))
             loss = loss + settings.identity_weight * terms["loss_identity"]
         return {"loss": loss, **terms}
+
+    def _as_read(self, images: Tensor, seen: Tensor) -> Tensor:
+        """As `translation` gives them to a network: without it nothing would keep their mean where every image's is."""
+        if self.style.crop_size:
+            return images * seen
+        return restandardised(images, seen, self.style.input_standardisation())
 
     def _contrast(self, before: Tensor, after: Tensor) -> Tensor:
         keys = self.network.levels(before)
@@ -99,17 +122,17 @@ class StyleStage(StageModule):
 class HeldOutLook:
     """How far held-out real images are from looking simulated, and whether their edges stayed: a `Validation`.
 
-    Measures: `look_distance`, the distance between the grey values of translated and of simulated images (Wasserstein,
-    in units of the standardised image), beside `look_distance_before`, that of the images as they were;
+    Measures: `look_distance`, of the translated images, beside `look_distance_before`, of the images as they were, see `style_look`;
     `edge_shift_pixels` and `edge_lost_share`, the worst over the images, see `edge_displacement`.
 
     simulated: all of them. held_out: real images that training does not see.
     """
 
     def __init__(self, simulated: StyleImages, held_out: StyleImages) -> None:
-        self._wanted = grey_levels(simulated.images.astype(np.float32), simulated.seen)
+        self._look = Look(simulated)
         self._images = held_out.images[:_MOST_IMAGES].astype(np.float32)
         self._seen = held_out.seen[:_MOST_IMAGES]
+        self._beside = self._look.beside(self._images)
 
     def __call__(self, module: StyleStage) -> dict[str, float]:
         model = module.model()
@@ -117,17 +140,10 @@ class HeldOutLook:
             translation(image, seen.astype(np.float32), model)
             for image, seen in zip(self._images, self._seen, strict=True)
         ]
-        after = grey_levels(np.stack([image for image, _ in answers]), self._seen)
-        before = grey_levels(self._images, self._seen)
+        after = np.stack([image for image, _ in answers])
         return {
-            "look_distance_before": float(np.abs(before - self._wanted).mean()),
-            "look_distance": float(np.abs(after - self._wanted).mean()),
+            "look_distance_before": self._look.distance(self._images, self._seen, self._beside),
+            "look_distance": self._look.distance(after, self._seen, self._beside),
             "edge_shift_pixels": max(moved.largest for _, moved in answers),
             "edge_lost_share": max(moved.lost_share for _, moved in answers),
         }
-
-
-def grey_levels(images: NDArray[Any], seen: NDArray[Any]) -> NDArray[Any]:
-    """256 quantiles of the seen pixels of images (N, S, S): the mean absolute difference of two is a Wasserstein distance."""
-    shares = (np.arange(_HISTOGRAM_LEVELS) + 0.5) / _HISTOGRAM_LEVELS
-    return np.quantile(images[seen], shares)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 
 from SSRKDCore.errors import InputError
 from SSRKDCore.reconstruction.edge_displacement import LARGEST_LOST_SHARE, LARGEST_SHIFT
+from SSRKDCore.reconstruction.style_transfer import REFUSED_ENTRY
 from SSRKDCore.training.accepted_model import put_in_place
 from SSRKDCore.training.runner import run_stage
 from SSRKDCore.training.settings import RunSettings
@@ -20,6 +21,10 @@ from SSRKDCore.training.style_settings import StyleTraining
 from SSRKDCore.training.style_stage import HeldOutLook, StyleStage
 
 REJECTED_FOLDER = "moves_edges"
+#: Where a network goes that keeps edges and makes images less like the simulated ones.
+AWAY_FOLDER = "looks_away"
+#: Less than this is no difference in look, standard deviations of the simulated images.
+_SAME_LOOK = 0.005
 _LICENCE = "see the licences of the images that it was trained on"
 
 
@@ -51,13 +56,19 @@ class StyleOutcome:
 
     Attributes
     ----------
-    folder: of the model; OUT/model, or OUT/moves_edges when it moved edges of held-out images.
-    accepted: whether the folder is OUT/model. measures: of the held-out images, see `HeldOutLook`.
+    folder: of the model; OUT/model, or OUT/moves_edges when it moved edges of held-out images, or OUT/looks_away when it made them less
+        like the simulated ones.
+    refusal: why the folder is not OUT/model, one sentence; empty where it is. measures: of the held-out images, see `HeldOutLook`.
     """
 
     folder: Path
-    accepted: bool
+    refusal: str
     measures: dict[str, float]
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the folder is OUT/model."""
+        return not self.refusal
 
 
 def train_style(
@@ -76,13 +87,12 @@ def train_style(
     run = replace(job.run, held_out=job.held_out)
     result = run_stage(stage, batches, run, job.out / "training", HeldOutLook(simulated, held_out))
     measures = dict(result.validation)
-    accepted = measures["edge_shift_pixels"] <= LARGEST_SHIFT and measures["edge_lost_share"] <= LARGEST_LOST_SHARE
-    folder = MODEL_FOLDER if accepted else REJECTED_FOLDER
+    folder, refusal = _judged(measures)
     images: dict[str, Any] = {
         "simulated": len(simulated.images), "real": len(learnt.images), "held_out": len(held_out.images)
     }  # fmt: skip
-    if not accepted:
-        images["warning"] = "This network moved edges of held-out images: do not use it before reconstruction."
+    if refusal:
+        images[REFUSED_ENTRY] = refusal
     written = export_stage(
         job.out / "training",
         result,
@@ -94,8 +104,23 @@ def train_style(
         extra={"images": images},
         folder=folder,
     )
-    written = put_in_place(written, job.out / folder, (MODEL_FOLDER, REJECTED_FOLDER))
-    return StyleOutcome(written, accepted, measures)
+    written = put_in_place(written, job.out / folder, (MODEL_FOLDER, REJECTED_FOLDER, AWAY_FOLDER))
+    return StyleOutcome(written, refusal, measures)
+
+
+def _judged(measures: Mapping[str, float]) -> tuple[str, str]:
+    """The folder's name, and why the network must not be used, or nothing."""
+    if measures["edge_shift_pixels"] > LARGEST_SHIFT or measures["edge_lost_share"] > LARGEST_LOST_SHARE:
+        return REJECTED_FOLDER, (
+            f"it moved edges of held-out images by up to {measures['edge_shift_pixels']:.1f} pixels and changed"
+            f" {100 * measures['edge_lost_share']:.0f} % of them beyond recognition"
+        )
+    before, after = measures["look_distance_before"], measures["look_distance"]
+    if after > before + _SAME_LOOK:
+        return AWAY_FOLDER, (
+            f"it made held-out images less like the simulated ones: their distance went from {before:.3f} to {after:.3f}"
+        )
+    return MODEL_FOLDER, ""
 
 
 def _split(real: StyleImages, held_out: int) -> tuple[StyleImages, StyleImages]:

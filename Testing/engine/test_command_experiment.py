@@ -77,6 +77,9 @@ def test_a_table_of_two_methods_and_its_resumption(
         ["views", "--out", "o", "--config", "recipe.json", "--steps", "5"],
         ["views", "--out", "o", "--config", "recipe.json", "--work", "w", "--steps", "5", "--model", "m"],
         ["views", "--out", "o", "--config", "recipe.json", "--work", "w", "--steps", "5"],
+        ["two-sites", "--out", "o", "--model", "m"],
+        ["two-sites", "--out", "o", "--config", "recipe.json", "--work", "w", "--model", "m", "--steps", "5"],
+        ["two-sites", "--out", "o", "--config", "recipe.json", "--work", "w", "--method", "network=m"],
     ],
 )
 def test_bad_input_ends_with_2(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,16 @@ from toy_domains import odd_curve, write_site
 from SSRKDCore.cases import load_case
 from SSRKDCore.drr.projector import project
 from SSRKDCore.errors import InputError
-from SSRKDCore.evaluation.experiments import site_training
-from SSRKDCore.evaluation.experiments.site_training import finetuned_site, site_b_cases, site_seed, translated_site
+from SSRKDCore.evaluation.experiments import given_model_sites, site_training, two_sites
+from SSRKDCore.evaluation.experiments.given_model_sites import NETWORK_ALONE, given_model_points
+from SSRKDCore.evaluation.experiments.registry import Request
+from SSRKDCore.evaluation.experiments.second_site import SITES
+from SSRKDCore.evaluation.experiments.site_training import finetuned_site, site_cases, site_seed, translated_site
 from SSRKDCore.evaluation.experiments.sources import CaseSource, Source, checked_case
-from SSRKDCore.evaluation.experiments.training_points import TrainingPlace
+from SSRKDCore.evaluation.experiments.training_points import TrainingPlace, TrainingPoint, train_point
 from SSRKDCore.evaluation.experiments.two_sites import POINTS
 from SSRKDCore.evaluation.experiments.variants import write_variant
+from SSRKDCore.evaluation.methods import Method
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.networks.model_folder import load_model
 from SSRKDCore.networks.style_config import StyleConfig
@@ -25,7 +30,7 @@ from SSRKDCore.training import style_settings
 from SSRKDCore.training.recipe import Recipe, Workplace
 from SSRKDCore.training.settings import RunSettings
 from SSRKDCore.training.stage_job import StageJob
-from SSRKDCore.training.style_training import REJECTED_FOLDER
+from SSRKDCore.training.style_training import AWAY_FOLDER, REJECTED_FOLDER
 from SSRKDCore.training.xray_training import train_xray
 
 KNEES = 4
@@ -88,7 +93,7 @@ def shown_by_site_b(source: Source, folder: Path, seed: int) -> Path:
 
 @pytest.fixture(scope="module")
 def site(knees: list[Path], place: TrainingPlace) -> list[Path]:
-    return site_b_cases(knees, place.out / "site-b" / "cases", 0, shown_by_site_b)
+    return site_cases(knees, place.out / "site-b" / "cases", 0, shown_by_site_b)
 
 
 def test_site_bs_cases_are_the_same_knees_and_are_made_once(
@@ -100,7 +105,7 @@ def test_site_bs_cases_are_the_same_knees_and_are_made_once(
         assert (case.id, case.side, case.provenance["site"]) == (given.id, given.side, "B")
         assert case.reference is not None and case.ct is None
     before = len(made)
-    again = site_b_cases(knees, place.out / "site-b" / "cases", 0, shown_by_site_b)
+    again = site_cases(knees, place.out / "site-b" / "cases", 0, shown_by_site_b)
     assert again == site and len(made) == before
 
 
@@ -108,13 +113,13 @@ def test_a_case_that_was_half_made_is_made_again(knees: list[Path], tmp_path: Pa
     left = tmp_path / f".unfinished-{knees[0].name}"
     left.mkdir()
     (left / "view0.nrrd").write_bytes(b"half")
-    found = site_b_cases(knees[:1], tmp_path, 0, shown_by_site_b)
+    found = site_cases(knees[:1], tmp_path, 0, shown_by_site_b)
     assert load_case(found[0]).radiographs and not left.exists()
 
 
 def test_test_cases_are_never_trained_on(knees: list[Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="one of site B's own knees"):
-        site_b_cases(knees, tmp_path, 0, shown_by_site_b, [CaseSource(knees[2])])
+        site_cases(knees, tmp_path, 0, shown_by_site_b, [CaseSource(knees[2])])
     assert not (tmp_path / knees[2].name).exists()
 
 
@@ -127,21 +132,22 @@ def test_the_style_network_is_trained_described_and_found_again(site: list[Path]
     assert load_model(first.folder).kind == "style"
     assert set(first.settings["cases"]) == {folder.name for folder in site}
     assert first.settings["training"]["steps"] == 3 and len(first.settings["weights"]) == 64
-    assert f"{KNEES} other knees of site B and 3 of site A" in first.words
+    assert "on the radiographs of 1 other knees of site B and 3 of site A; on 3 held-out knees" in first.words
     assert ("moved edges" in first.words) == (first.folder.name == REJECTED_FOLDER)
+    assert ("less like the simulated" in first.words) == (first.folder.name == AWAY_FOLDER)
     assert translated_site(place, site) == first
 
 
 def test_the_student_goes_on_from_site_bs_labelled_cases_and_is_found_again(
     site: list[Path], place: TrainingPlace, student: Path
 ) -> None:
-    first = finetuned_site(place, student, site)
+    first = finetuned_site(place, load_model(student), site)
     tuned, plain = (load_model(folder).network.state_dict() for folder in (first.folder, student))
     assert set(tuned) == set(plain)
     assert set(first.settings["cases"]) == {folder.name for folder in site[:3]}
     assert first.settings["changes"] == {"steps": 4} and first.settings["student"] != ""
     assert "3 labelled other knees of site B (1 to learn from, 1 to stop, 1 to compare)" in first.words
-    again = finetuned_site(place, student, site)
+    again = finetuned_site(place, load_model(student), site)
     assert again == first
     for name, value in load_model(again.folder).network.state_dict().items():
         assert np.array_equal(value, tuned[name])
@@ -156,3 +162,50 @@ def test_the_experiment_has_a_point_for_each_remedy() -> None:
         alone = [point.prepare, point.match, point.translate, point.finetune]
         assert sum(alone) <= 1 or point.augmentation is not False
         assert point.at_b or not any(alone)
+
+
+def test_a_given_model_has_each_remedy_at_each_site_with_and_without_refinement() -> None:
+    points = given_model_points(refined=True)
+    names = [point.name for point in points]
+    assert len(set(names)) == len(names) and names[0] == "A on A, plain"
+    assert {f"{name}{NETWORK_ALONE}" for name in names[: len(names) // 2]} == set(names[len(names) // 2 :])
+    assert all(point.refine != point.name.endswith(NETWORK_ALONE) for point in points)
+    for site in SITES:
+        remedies = {point.name for point in points if point.site == site and point.refine}
+        words = ("plain", "prepared", "matched", "prepared and matched", "translated", "fine-tuned")
+        assert remedies == {f"A on {site}, {remedy}" for remedy in words}
+        # What fine-tuning forgets is seen at home.
+        assert f"A on A, fine-tuned at {site}" in names
+    without = given_model_points(refined=False)
+    assert not any(point.refine or point.name.endswith(NETWORK_ALONE) for point in without)
+    assert [point.name for point in without] == names[: len(names) // 2]
+
+
+def test_a_given_model_takes_the_students_place_and_no_student_is_trained(
+    site: list[Path], knees: list[Path], place: TrainingPlace, student: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(given_model_sites, "load_rtk", lambda: None)
+    monkeypatch.setattr(given_model_sites, "site_maker", lambda site: shown_by_site_b)
+    monkeypatch.setattr(given_model_sites, "site_knees", lambda *given: site)
+    monkeypatch.setattr(two_sites, "train_point", lambda *given: pytest.fail("a student was trained"))
+    model = load_model(student)
+    wanted = ["A on A, plain", "A on C, translated", "A on A, fine-tuned at C", "A on C, fine-tuned", "A on B, matched"]
+    given = {"student": Method("student", lambda case, progress: pytest.fail("not asked"), {}, model=model)}
+    request = Request(knees[0], methods=given, points=wanted, training=replace(place, steps=0))
+    made = two_sites.plan(request)
+    by_name = {point.name: point for point in made.points}
+    assert set(by_name) == set(wanted) and all(point.method is not None for point in made.points)
+    assert by_name["A on A, plain"].settings["site"] == "A"
+    assert by_name["A on C, translated"].settings["site"] == SITES["C"].settings
+    assert by_name["A on C, translated"].settings["translate"]["training"]["steps"] == 3
+    tuned = by_name["A on C, fine-tuned"].settings["finetune"]
+    assert tuned == by_name["A on A, fine-tuned at C"].settings["finetune"] and len(tuned["rehearsed"]) == 16
+    assert by_name["A on B, matched"].settings["match"] and not by_name["A on A, plain"].settings["match"]
+    words = " ".join(made.notes)
+    assert "the model 'plain' on 3 labelled other knees of site C" in words and "beside site A's samples" in words
+    assert (place.out / "style-c").is_dir() and (place.out / "fine-tuned-c").is_dir()
+
+
+def test_students_need_steps(place: TrainingPlace) -> None:
+    with pytest.raises(InputError, match="at least 1 step"):
+        train_point(replace(place, steps=0), TrainingPoint("plain", 1, 0))

@@ -22,9 +22,10 @@ from SSRKDCore.grid import Grid
 from SSRKDCore.json_files import read_json
 from SSRKDCore.networks.build import build_network
 from SSRKDCore.networks.config import ct_config, xray_config
-from SSRKDCore.networks.model_folder import Model, ModelInput, load_model, save_model
+from SSRKDCore.networks.model_folder import Model, ModelInput, load_model, save_model, shape_prior_path
 from SSRKDCore.radiographs.standardise import ROBUST
 from SSRKDCore.reconstruction.network_input import prepare_network_input
+from SSRKDCore.refinement.shape_prior import shape_prior_of
 from SSRKDCore.training import finetune as finetuning
 from SSRKDCore.training.ct_volume import VolumeInput
 from SSRKDCore.training.finetune import FinetuneJob, finetune
@@ -43,6 +44,7 @@ from SSRKDCore.training.finetune_stage import FinetuneStage, layerwise_groups
 from SSRKDCore.training.finetune_stopping import EarlyStopping
 from SSRKDCore.training.initial_weights import start_from
 from SSRKDCore.training.point_sampling import PointCounts
+from SSRKDCore.training.presets import xray_preset
 from SSRKDCore.training.sample_store import UNKNOWN_LABEL, SampleStore
 from SSRKDCore.training.settings import RunSettings
 from SSRKDCore.training.stage_job import StageJob
@@ -447,3 +449,60 @@ def test_ordinary_training_starts_from_a_model_too_and_another_start_is_another_
     assert described["data"]["initial_model"] == untrained.card["weights"]["sha256"]
     with pytest.raises(InputError, match=r"differs in data\.initial_model"):
         train_xray(replace(job, initial=None))
+
+
+def test_before_and_after_are_compared_as_they_are_used(untrained: Model) -> None:
+    """With the shape prior that the fine-tuned model's folder will bring, or both without."""
+    refined = load_model(None)
+    plain = replace(untrained, path=Path(), card={})
+    after = finetuning._as_it_will_be(plain, refined)
+    assert shape_prior_path(after) == shape_prior_path(refined) is not None and after.network is plain.network
+    assert shape_prior_of(after) is shape_prior_of(refined)
+    assert finetuning._as_it_will_be(plain, untrained) is plain
+
+
+def test_errors_weigh_what_they_weighed_in_the_models_own_training(untrained: Model, model: Model) -> None:
+    bundled = load_model(None)
+    own = bundled.card["training"]["stages"]["xray"]["settings"]
+    for given, expected in (
+        (bundled, own),
+        (model, model.card["training"]["settings"]),
+        (untrained, xray_preset("compact").to_dict()),
+    ):
+        found = finetune_settings(given, False)
+        for name in ("near_share", "outside_weight", "class_weight_power", "stack_weight_ratio"):
+            assert getattr(found, name) == expected[name], name
+    assert finetune_settings(bundled, False, {"outside_weight": 2.0}).outside_weight == 2.0
+
+
+def test_the_models_own_samples_stand_beside_the_sites_in_every_step(
+    first_site: Path, other_site: Path, model: Model, tmp_path: Path
+) -> None:
+    own = prepare_radiograph_samples(sorted(first_site.iterdir())[:2], tmp_path / "own", SAMPLES)
+    store = prepare_radiograph_samples(sorted(other_site.iterdir())[3:], tmp_path / "site", SAMPLES)
+    settings = finetune_settings(model, False, QUICK, rehearsed=True)
+    alone = finetune_settings(model, False, QUICK)
+    both, without = (
+        RadiographBatches(store, [0, 1], chosen, 4, model, beside)
+        for chosen, beside in ((settings, own), (alone, None))
+    )
+    batch, plain_batch = both[2], without[2]
+    assert batch["images"].shape[0] == 2 and plain_batch["images"].shape[0] == 1
+    assert torch.equal(batch["images"][0], plain_batch["images"][0])
+    shown = [own.read(case, rig, teacher=False).images.astype(np.float32) for case in range(2) for rig in range(3)]
+    beside = batch["images"][1].numpy()
+    likeness = [np.corrcoef(beside.ravel(), images.ravel())[0, 1] for images in shown]
+    assert max(likeness) > 0.99, "plain images of the model's own samples, but for standardisation"
+    assert both.fingerprint()["rehearsed"] == own.fingerprint and "rehearsed" not in without.fingerprint()
+    stage = FinetuneStage(settings, both.class_counts(), model)
+    assert stage.training_step(batch, 0)["loss"].isfinite() and stage.xray.labelled_batch == 2
+    for changes, rehearsed in (({"rehearsed_batch": 1}, False), ({"rehearsed_batch": 0}, True)):
+        with pytest.raises(InputError, match="belong together"):
+            finetune_settings(model, False, changes, rehearsed)
+
+
+def test_who_judges_must_not_be_among_the_models_own_samples(other_site: Path, model: Model, tmp_path: Path) -> None:
+    prepare_radiograph_samples(sorted(other_site.iterdir()), tmp_path / "own", SAMPLES)
+    with pytest.raises(InputError, match="among the model's own samples"):
+        finetune(job_of(model, other_site, tmp_path / "run", own_samples=tmp_path / "own"))
+    assert not (tmp_path / "run").exists()

@@ -16,7 +16,7 @@ from SSRKDCore.errors import InputError
 from SSRKDCore.evaluation.experiments.degradations import DEGRADATIONS, plan
 from SSRKDCore.evaluation.experiments.glyphs import glyph
 from SSRKDCore.evaluation.experiments.registry import Request, load_experiment
-from SSRKDCore.evaluation.experiments.second_site import CURVE, site_b_image
+from SSRKDCore.evaluation.experiments.second_site import SITE_B, SITES, Site, site_image
 from SSRKDCore.evaluation.experiments.two_sites import plan as two_sites_plan
 from SSRKDCore.evaluation.methods import Method, load_method
 from SSRKDCore.geometry.presets import preset
@@ -97,15 +97,25 @@ def test_the_points_have_each_fault_with_each_remedy(tmp_path: Path) -> None:
     assert load_experiment("degradations")[0] is plan and load_experiment("two-sites")[0] is two_sites_plan
 
 
-def test_site_b_shows_the_same_bones_in_other_grey_values() -> None:
+@pytest.mark.parametrize("site", SITES.values(), ids=list(SITES))
+def test_a_site_shows_the_same_bones_in_other_grey_values(site: Site) -> None:
     volume, grid = rod()
-    shown = site_b_image(volume, grid, VIEW, 1, line_integrals)
-    assert (shown == np.round(shown)).all() and shown.min() >= 0 and shown.max() < 2**CURVE.bits
+    shown = site_image(site, volume, grid, VIEW, 1, line_integrals)
+    assert (shown == np.round(shown)).all() and shown.min() >= 0 and shown.max() < 2**site.curve.bits
     clean = leg_image()
     inner = clean > 0.5
     assert 0.8 < np.corrcoef(shown[inner], clean[inner])[0, 1] < 0.999
-    assert np.array_equal(shown, site_b_image(volume, grid, VIEW, 1, line_integrals))
-    assert not np.array_equal(shown, site_b_image(volume, grid, VIEW, 2, line_integrals))
+    assert np.array_equal(shown, site_image(site, volume, grid, VIEW, 1, line_integrals))
+    assert not np.array_equal(shown, site_image(site, volume, grid, VIEW, 2, line_integrals))
+
+
+def test_site_c_is_noisier_and_steeper_than_site_b() -> None:
+    volume, grid = rod()
+    soft = (slice(100, 200), slice(185, 195))
+    shown = {name: site_image(site, volume, grid, VIEW, 1, line_integrals) for name, site in SITES.items()}
+    spread = {name: image[soft].std(axis=0).mean() / np.ptp(image) for name, image in shown.items()}
+    assert spread["C"] > 1.5 * spread["B"]
+    assert SITES["C"].settings != SITES["B"].settings and SITES["B"] is SITE_B
 
 
 def test_a_style_goes_from_samples_to_a_file_and_into_a_reconstruction(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_positions_and_depths_are_not_rounded() -> None:
 @pytest.mark.skipif("bfloat16" not in supported_precisions(CPU), reason="this processor has no bfloat16")
 @pytest.mark.parametrize("separate", [True, False])
 def test_views_side_by_side_are_the_views_in_turn(separate: bool) -> None:
-    network = _network("published", separate, 2, (6,))
+    network = _network("published", True, 2, (6,), separate)
     generator = torch.Generator().manual_seed(5)
     size = network.config.input_size
     images = torch.randn(1, 2, network.config.input_channels, size, size, generator=generator)

@@ -23,6 +23,10 @@ COLORS = {"patella": "#D55E00", "femur": "#000000", "fibula": "#009E73", "tibia"
 MARKERS = {"patella": "s", "femur": "o", "fibula": "^", "tibia": "D", ALL_BONES: "_"}
 MEASURES = {"exact_assd_mm": "exact ASSD (mm)", "exact_hd95_mm": "exact HD95 (mm)"}
 _PANEL_WIDTH, _PANEL_HEIGHT = 5.2, 3.1
+#: Names of kinds that have more letters together are written upright; then inches a kind and a letter.
+_FITTING_LETTERS, _KIND_WIDTH, _LETTER_HEIGHT = 120, 0.3, 0.055
+#: Between the bones of a kind, of the distance between two kinds.
+_KIND_SPREAD = 0.15
 
 
 def check_matplotlib() -> None:
@@ -74,14 +78,17 @@ def plot_points(out: Path, plan: Plan, tables: Mapping[str, Table], title: str, 
     series = list(dict.fromkeys(point.series for point in plan.points))
     shared = [point for point in plan.points if point.series == "" and point.value == 0.0] if len(series) > 1 else []
     columns = [name for name in series if not (shared and name == "")]
-    width = max(5.6, _PANEL_WIDTH * len(columns))
-    figure = new_figure(width, _PANEL_HEIGHT * len(MEASURES) + 0.9)
+    kinds = [point.name for point in plan.points if point.value is None]
+    upright = sum(map(len, kinds)) > _FITTING_LETTERS
+    width = max(5.6, _PANEL_WIDTH * len(columns), _KIND_WIDTH * len(kinds) if upright else 0.0)
+    height = _PANEL_HEIGHT + (_LETTER_HEIGHT * max(map(len, kinds)) if upright else 0.0)
+    figure = new_figure(width, height * len(MEASURES) + 0.9)
     panels = figure.subplots(len(MEASURES), len(columns), squeeze=False, sharey="row")
     for column, name in enumerate(columns):
         points = [*shared, *(point for point in plan.points if point.series == name)]
         for row, (measure, words) in enumerate(MEASURES.items()):
             axes = panels[row, column]
-            _panel(axes, points, tables, measure)
+            _panel(axes, points, tables, measure, upright)
             axes.set_ylabel(words)
             if row == len(MEASURES) - 1:
                 axes.set_xlabel(plan.axes.get(name, name))
@@ -94,11 +101,13 @@ def plot_points(out: Path, plan: Plan, tables: Mapping[str, Table], title: str, 
     return save_figure(figure, out, "plot")
 
 
-def _panel(axes: Axes, points: Sequence[Point], tables: Mapping[str, Table], measure: str) -> None:
+def _panel(axes: Axes, points: Sequence[Point], tables: Mapping[str, Table], measure: str, upright: bool) -> None:
     amounts = all(point.value is not None for point in points)
     places = [float(point.value) if amounts and point.value is not None else float(i) for i, point in enumerate(points)]
     logarithmic = amounts and min(places) > 0 and max(places) / min(places) > 20
     spread = 0.0 if logarithmic else 0.012 * (max(places) - min(places) or 1.0)
+    if not amounts:
+        spread = min(spread, _KIND_SPREAD)
     for index, bone in enumerate(BONE_NAMES):
         known = [
             (place + (index - 1.5) * spread, tables[point.name][bone][measure])
@@ -133,7 +142,7 @@ def _panel(axes: Axes, points: Sequence[Point], tables: Mapping[str, Table], mea
     if logarithmic:
         axes.set_xscale("log")
         axes.minorticks_off()
-    axes.set_xticks(places, words, fontsize=7.5)
+    axes.set_xticks(places, words, fontsize=7.5, rotation=90 if upright and not amounts else 0)
     if not amounts:
         axes.set_xlim(min(places) - 0.5, max(places) + 0.5)
     axes.grid(axis="y", color="#dddddd", linewidth=0.6)

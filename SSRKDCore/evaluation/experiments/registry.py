@@ -35,7 +35,7 @@ EXPERIMENTS: dict[str, tuple[str, str]] = {
     "calibration": (f"{_HERE}.calibration", "a rig that is told wrongly: angle, magnification, shift"),
     "renderer": (f"{_HERE}.renderer", "the same knees by another projector (RTK), and with scattered radiation"),
     "degradations": (f"{_HERE}.degradations", "worse and worse images (scatter, blur, wires, crop, ...), with and without remedies"),
-    "two-sites": (f"{_HERE}.two_sites", "students of one image formation on images of another, with and without each remedy"),
+    "two-sites": (f"{_HERE}.two_sites", "students, or a given model, on images of another site, with and without each remedy"),
     "gallery": (f"{_HERE}.gallery", "Figure 2: reconstruction and reference from 0, 90 and 180 degrees, coloured by distance"),
     "error-map": (f"{_HERE}.error_map", "where on the bones the error is: averaged on the mean of --shape-model"),
     "self-assessment": (
@@ -47,6 +47,8 @@ EXPERIMENTS: dict[str, tuple[str, str]] = {
 
 #: Experiments whose points are students of their own, trained before they are measured.
 TRAINED = ("learning-curve-labelled", "learning-curve-unlabelled", "parts", "views", "two-sites")
+#: Those of them that measure a given model instead, where one is named; no student is trained then.
+TAKES_MODEL = ("two-sites",)
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Request:
     shape_model: of `ssrkd shape-model`, or None.
     limit: at most so many knees; None takes all, or the experiment's usual number where it makes its own.
     seed: of everything random.
-    methods: of the experiment `table`: name of the row -> method; empty for the others.
+    methods: name of the row -> method, of which only the experiment `table` has several; empty where students are trained.
     points: names of the points that are wanted; None takes all.
     training: where and how long the experiments of `TRAINED` train; None for the others.
     look: of `ssrkd style-reference`, for the experiment `degradations`, or None.

@@ -53,8 +53,9 @@ class TrainingPlace:
     Attributes
     ----------
     recipe: whose stages' settings and population are used. work: the recipe's folder, with its samples and helpers.
-    out: of all that is trained. steps: optimiser steps of every student. helper_steps: of the segmenter and of the teacher, where
-        `helpers` is "own"; 0 takes the recipe's. helpers: see `HELPERS`. seed: of the choice of cases.
+    out: of all that is trained. steps: optimiser steps of every student, 0 where none is trained.
+    helper_steps: of the segmenter and of the teacher, where `helpers` is "own"; 0 takes the recipe's.
+    helpers: see `HELPERS`. seed: of the choice of cases.
     labelled, unlabelled: numbers of cases that the points have; empty takes the experiment's own. resolution, device: of reconstruction.
     """
 
@@ -73,8 +74,8 @@ class TrainingPlace:
     def __post_init__(self) -> None:
         if self.helpers not in HELPERS:
             raise InputError(f"The helpers are {self.helpers!r}: use {' or '.join(HELPERS)}.")
-        if self.steps < 1 or self.helper_steps < 0 or self.seed < 0:
-            raise InputError("Steps must be at least 1, and the helpers' steps and the seed 0 or more: correct them.")
+        if self.steps < 0 or self.helper_steps < 0 or self.seed < 0:
+            raise InputError("Steps, the helpers' steps and the seed must be 0 or more: correct them.")
         if any(count < 1 for count in self.labelled) or any(count < 0 for count in self.unlabelled):
             raise InputError(
                 "Points need at least 1 labelled case, and 0 or more unlabelled ones: correct the numbers."
@@ -133,6 +134,8 @@ def train_point(place: TrainingPlace, point: TrainingPoint) -> Path:
     Points with the same cases share helpers and the teacher's outputs. Raises InputError when the point's folder holds a student of
     other settings or cases, or the store has too few cases; Cancelled.
     """
+    if place.steps < 1:
+        raise InputError("Students need at least 1 step: say how many with --steps.")
     store = SampleStore(place.work.samples)
     name = f"{point.labelled}-labelled-{point.unlabelled}-unlabelled"
     cases = linked_store(

@@ -1,22 +1,27 @@
-"""Two image formations stand in for two hospitals: students of site A's images on site B's, with and without each remedy."""
+"""Two image formations stand in for two hospitals: students of site A's images on site B's, with and without each remedy.
+
+A model that is given takes the students' place, and a third site is added, see `given_model_sites`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from SSRKDCore.evaluation.case_evaluation import case_reconstruction
 from SSRKDCore.evaluation.experiments.framework import Plan, Point, given_case
+from SSRKDCore.evaluation.experiments.given_model_sites import given_model_plan
 from SSRKDCore.evaluation.experiments.registry import Request
 from SSRKDCore.evaluation.experiments.rtk_projector import load_rtk
-from SSRKDCore.evaluation.experiments.second_site import site_b_maker, site_settings
-from SSRKDCore.evaluation.experiments.site_training import finetuned_site, site_b_knees, translated_site
+from SSRKDCore.evaluation.experiments.second_site import SITE_B, site_maker
+from SSRKDCore.evaluation.experiments.site_training import (
+    finetuned_site,
+    look_of_samples,
+    site_knees,
+    translated_site,
+)
 from SSRKDCore.evaluation.experiments.training_points import (
-    TrainingPlace,
     TrainingPoint,
     refuse_known_cases,
     train_point,
@@ -24,12 +29,9 @@ from SSRKDCore.evaluation.experiments.training_points import (
 )
 from SSRKDCore.networks.model_folder import load_model
 from SSRKDCore.networks.weights_file import sha256_of
-from SSRKDCore.radiographs.style_matching import StyleReference, fitted_style
-from SSRKDCore.training.sample_store import SampleStore
 from SSRKDCore.training.settings import PHYSICS
 
 LABELLED, UNLABELLED = 70, 280
-_STYLE_CASES = 60
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,7 @@ POINTS = (
     SitePoint("A on A, physics augmentation", PHYSICS, False),
 )
 _NOTES = (
-    "Site A: one energy, Siddon's projector. Site B: 70 kV spectrum, scatter, grid, detector, display curve, RTK's projector; "
-    "the same knees and rigs at both.",
+    f"Site A: one energy, Siddon's projector. Site B: {SITE_B.words}; the same knees and rigs at both.",
     "Teacher and segmenter are those of site A in every student.",
 )
 _STUDENTS: Mapping[bool | str, str] = {False: "plain", True: "usual augmentation", PHYSICS: "physics augmentation"}
@@ -76,17 +77,22 @@ _STUDENTS: Mapping[bool | str, str] = {False: "plain", True: "usual augmentation
 def plan(request: Request) -> Plan:
     """Train the students that are wanted, one an augmentation, and what site B trains itself, and give the plan that measures them.
 
+    A request with a model gets the plan of `given_model_sites` instead.
+
     Raises as `train_point`, `train_style` and `finetune`, and InputError without RTK, test cases or a place to train, or for test cases
     among the samples.
     """
+    given = next(iter((request.methods or {}).values()), None)
+    if given is not None and given.model is not None:
+        return given_model_plan(request, given.model)
     load_rtk()
     place, sources = request.needed_training(), request.case_sources()
     wanted = request.wanted([point.name for point in POINTS])
     refuse_known_cases(place, sources)
     labelled, unlabelled = place.one("labelled", LABELLED), place.one("unlabelled", UNLABELLED)
-    look, at_b = _look(place), site_b_maker()
+    look, at_b = look_of_samples(place), site_maker(SITE_B)
     chosen = [point for point in POINTS if point.name in wanted]
-    own = site_b_knees(place, at_b, sources) if any(point.translate or point.finetune for point in chosen) else []
+    own = site_knees(place, SITE_B, at_b, sources) if any(point.translate or point.finetune for point in chosen) else []
     points, notes = [], list(_NOTES)
     for point in chosen:
         changes = {**place.student_batches(unlabelled > 0), "augmentation": point.augmentation}
@@ -95,7 +101,7 @@ def plan(request: Request) -> Plan:
         settings: dict[str, Any] = {
             **training_settings(place, student),
             "weights": sha256_of(folder / "weights.safetensors"),
-            "site": site_settings() if point.at_b else "A",
+            "site": SITE_B.settings if point.at_b else "A",
             "prepare": point.prepare,
             "match": look.fingerprint if point.match else None,
         }
@@ -105,7 +111,7 @@ def plan(request: Request) -> Plan:
             style, settings["translate"] = load_model(remedy.folder), remedy.settings
             notes.append(remedy.words)
         if point.finetune:
-            remedy = finetuned_site(place, folder, own)
+            remedy = finetuned_site(place, load_model(folder), own)
             folder, settings["finetune"] = remedy.folder, remedy.settings
             notes.append(remedy.words)
         method = case_reconstruction(
@@ -119,16 +125,3 @@ def plan(request: Request) -> Plan:
         make = at_b if point.at_b else given_case
         points.append(Point(point.name, make, settings=settings, method=method))
     return Plan(points, sources, {"": "site and remedy"}, notes=tuple(notes))
-
-
-def _look(place: TrainingPlace) -> StyleReference:
-    """The style of site A's training images, from the folder of the experiment, where it is fitted first if it is missing."""
-    path = place.out / "style-reference.json"
-    if not path.is_file():
-        store = SampleStore(place.work.samples)
-        chosen = sorted({int(i) for i in np.linspace(0, len(store) - 1, min(_STYLE_CASES, len(store)))})
-        images = (image.astype(np.float64) for case in chosen for image in store.read(case, 0, teacher=False).images)
-        look = fitted_style(images, f"{len(chosen)} cases of samples {store.fingerprint}")
-        Path(place.out).mkdir(parents=True, exist_ok=True)
-        look.save(path)
-    return StyleReference.load(path)
