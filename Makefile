@@ -161,6 +161,7 @@ curves: $(VENV)/tests
 
 two-sites: $(VENV)/tests
 	$(EXPERIMENT) two-sites --model Resources/Models/compact --config configs/compact.json --work $(WORK) --cases $(SYNTHETIC) --limit 8 --out $(RESULTS)/two-sites-given
+	$(BIN)/python -m SSRKDCore.trust.measure --model Resources/Models/compact --cases $(RESULTS)/two-sites-given/training/site-c/cases --count 12 --stand-ins 0 --spoiled 0 --out docs/measured/trust_mobile_unit --overwrite
 	$(EXPERIMENT) two-sites $(STUDENTS) --limit $(KNEES) --out $(RESULTS)/two-sites
 
 degradations: $(VENV)/tests
