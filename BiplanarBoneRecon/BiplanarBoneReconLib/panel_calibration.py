@@ -20,11 +20,6 @@ class CalibrationPart:
         self._panel, self._ui, self._onRig = panel, panel.ui, onRig
         self._ui.detectTargetButton.connect("clicked(bool)", self._onDetect)
         self._ui.acceptTargetButton.connect("clicked(bool)", self._onAccept)
-        self._sizes = {
-            CalibrationTarget.BALL: self._ui.ballDiameterSpinBox,
-            CalibrationTarget.TICKS: self._ui.tickSpacingSpinBox,
-            CalibrationTarget.LENGTH: self._ui.rulerLengthSpinBox,
-        }
 
     def update(self, idle: bool) -> None:
         """Enable what can be used now, and say what was measured."""
@@ -32,8 +27,8 @@ class CalibrationPart:
         pair = () if node is None else (node.apVolume, node.lateralVolume)
         target = None if node is None else chosenTarget(node)
         report = {} if target is None else target.report()
-        for kind, box in self._sizes.items():
-            box.visible = node is not None and node.calibrationTarget is kind
+        if node is not None:
+            self._ui.calibrationSizeStack.currentIndex = list(CalibrationTarget).index(node.calibrationTarget)
         self._ui.detectTargetButton.enabled = idle and node is not None and self._radiograph(node) is not None
         self._ui.acceptTargetButton.enabled = idle and bool(report) and None not in pair
         self._ui.targetOffsetSpinBox.enabled = node is not None and node.calibrationOffsetKnown
