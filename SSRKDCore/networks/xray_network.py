@@ -6,6 +6,7 @@ into every view (and, if so configured, its depth in every view), and a classifi
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +16,9 @@ from SSRKDCore.networks.config import XrayNetworkConfig
 from SSRKDCore.networks.coordinates import sample_feature_map
 from SSRKDCore.networks.hourglass import ImageEncoder
 from SSRKDCore.networks.point_classifier import PointClassifier
+
+#: A function of a view's number, applied to several; as `map`.
+EachView = Callable[[Callable[[int], list[Tensor]], Iterable[int]], Iterable[list[Tensor]]]
 
 
 @dataclass
@@ -29,7 +33,12 @@ class XrayOutput:
 
 
 class XrayReconstructionNetwork(nn.Module):
-    """Encoders (one a view), point classifier and the projection for knowledge distillation."""
+    """Encoders (one a view), point classifier and the projection for knowledge distillation.
+
+    `each_view` applies a function to every view, as `map` does; another may do so side by side.
+    """
+
+    each_view: EachView = staticmethod(map)
 
     def __init__(self, config: XrayNetworkConfig) -> None:
         super().__init__()
@@ -56,10 +65,12 @@ class XrayReconstructionNetwork(nn.Module):
                 f"images must be [batch, {expected[0]} views, {expected[1]} channels, rows, columns],"
                 f" not {tuple(images.shape)}"
             )
-        by_view = [
-            self.encoders[view if self.config.separate_encoders else 0](images[:, view])
-            for view in range(self.config.view_count)
-        ]
+
+        def encoded(view: int) -> list[Tensor]:
+            maps: list[Tensor] = self.encoders[view if self.config.separate_encoders else 0](images[:, view])
+            return maps
+
+        by_view = list(self.each_view(encoded, range(self.config.view_count)))
         if not self.training:
             by_view = [maps[-1:] for maps in by_view]
         return [list(views) for views in zip(*by_view, strict=True)]

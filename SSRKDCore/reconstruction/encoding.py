@@ -32,21 +32,18 @@ def encode_images(
 
 
 def _side_by_side(network: XrayReconstructionNetwork, images: Tensor) -> list[Tensor]:
-    """As `network.encode`, each view on its own share of torch's threads: small layers keep one thread busy, not all.
+    """As `network.encode`, each view on its own share of torch's threads: small layers keep one thread busy, not all. `network` is a twin
+    of the caller's (`precision.with_encoders_in`), and is changed.
 
     Sums are split otherwise than with all threads, so results differ by rounding; in float32, where results are compared to the bit, views
     take turns.
     """
     threads, views = torch.get_num_threads(), network.config.view_count
-
-    def encoded(view: int) -> Tensor:
-        with torch.inference_mode():
-            maps: list[Tensor] = network.encoders[view if network.config.separate_encoders else 0](images[:, view])
-            return maps[-1]
-
     try:
         with ThreadPoolExecutor(views, initializer=torch.set_num_threads, initargs=(threads // views,)) as pool:
-            return list(pool.map(encoded, range(views)))
+            # Inference is each thread's own mode.
+            network.__dict__["each_view"] = lambda encoded, of: pool.map(torch.inference_mode()(encoded), of)
+            return network.encode(images)[-1]
     finally:
         # Of some libraries below torch the number is not each thread's own.
         torch.set_num_threads(threads)
