@@ -7,6 +7,7 @@ from typing import Any
 
 from SSRKDCore.console import progress_bar, say
 from SSRKDCore.errors import InputError
+from SSRKDCore.process_memory import keep_freed_memory
 from SSRKDCore.reconstruction.search_tolerance import checked_tolerance
 
 HELP = (
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     checked_tolerance(args.surface_tolerance)
     if args.full_naive and args.naive is False:
         raise InputError("--full-naive and --no-naive contradict each other: leave one of them out.")
+    keep_freed_memory()
     from SSRKDCore.reconstruction.benchmark import LOGIT_TOLERANCE, benchmark
     from SSRKDCore.reconstruction.devices import choose_device
     from SSRKDCore.reconstruction.precision import choose_precision, supported_precisions

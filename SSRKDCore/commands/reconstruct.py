@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from SSRKDCore.console import progress_bar, say
 from SSRKDCore.errors import InputError
+from SSRKDCore.process_memory import keep_freed_memory
 
 if TYPE_CHECKING:
     from SSRKDCore.geometry.rig import Rig
@@ -146,6 +147,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     _check(args)
     check_output_folder(args.out, args.overwrite)
+    keep_freed_memory()
 
     from SSRKDCore.networks.model_folder import load_model
     from SSRKDCore.reconstruction.matched_style import load_look
@@ -256,7 +258,8 @@ def read_radiographs(args: argparse.Namespace, fewest: int = 2) -> tuple[list[Ra
 
     from SSRKDCore.radiographs.pair_checks import check_pair
     from SSRKDCore.radiographs.radiograph import VIEW_NAMES
-    from SSRKDCore.radiographs.reader import read_radiograph, read_side_by_side
+    from SSRKDCore.radiographs.reader import read_radiograph
+    from SSRKDCore.side_by_side import side_by_side
 
     files = _files(args, fewest)
     spacings = {name: _spacing(args, name) for name in files}
@@ -264,7 +267,7 @@ def read_radiographs(args: argparse.Namespace, fewest: int = 2) -> tuple[list[Ra
     for name, path in files.items():
         view = name if name in VIEW_NAMES else None
         reads.append(partial(read_radiograph, path, view, args.intensity, spacings[name], args.frame, args.prepare))
-    radiographs = [replace(image, view=name) for name, image in zip(files, read_side_by_side(reads), strict=True)]
+    radiographs = [replace(image, view=name) for name, image in zip(files, side_by_side(reads), strict=True)]
     warnings: list[str] = []
     by_name = dict(zip(files, radiographs, strict=True))
     if "ap" in by_name and "lateral" in by_name:

@@ -12,8 +12,8 @@ tells that something is wrong, but not how much.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from SSRKDCore.geometry.field_of_view import FieldOfView
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.geometry.view import View
 from SSRKDCore.pictures.contour_generator import SHORTEST_LINE_MM, contour_lines, vertex_normals
+from SSRKDCore.side_by_side import side_by_side
 from SSRKDCore.surface import Surface
 
 Array = NDArray[np.float64]
@@ -107,8 +108,8 @@ def outline_samples(
         found = {name: _edge_offsets(bone, image, view, field_of_view, reach_mm, blurs) for name, bone in bones.items()}
         return {name: samples for name, samples in found.items() if len(samples.offsets)}
 
-    with ThreadPoolExecutor(max(1, min(threads, len(rig.views)))) as pool:
-        return dict(zip((view.name for view in rig.views), pool.map(seen_in, rig.views), strict=True))
+    seen = side_by_side([partial(seen_in, view) for view in rig.views], threads)
+    return dict(zip((view.name for view in rig.views), seen, strict=True))
 
 
 def outline_distances(

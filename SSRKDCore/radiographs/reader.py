@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -86,12 +84,6 @@ def read_radiograph(
     from SSRKDCore.radiographs.preparation import with_preparation
 
     return with_preparation(found, _unexposed(image, pixels))
-
-
-def read_side_by_side(reads: Sequence[Callable[[], Radiograph]]) -> list[Radiograph]:
-    """Radiographs that belong together, each read on a thread of its own; raises what the first that fails raises."""
-    with ThreadPoolExecutor(max(1, len(reads))) as pool:
-        return [job.result() for job in [pool.submit(read) for read in reads]]
 
 
 def _read_stored(path: Path, frame: int | None) -> StoredImage:

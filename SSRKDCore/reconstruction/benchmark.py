@@ -246,8 +246,8 @@ def _plain_differences(
     samples.
     """
     generator = np.random.default_rng(0)
-    labels, slots = occupancy.labels.reshape(-1), occupancy.slots.reshape(-1)
-    near = np.flatnonzero(slots >= 0)
+    labels = occupancy.labels.reshape(-1)
+    near = np.flatnonzero(occupancy.slots)
     chosen = [
         generator.integers(0, labels.size, _CHECKED_POINTS),
         generator.choice(near, min(_CHECKED_POINTS, len(near)), replace=False),
@@ -257,9 +257,10 @@ def _plain_differences(
         points = grid.points(*np.unravel_index(flat, grid.shape))
         plain = plain_query(network, features, views, field_of_view, points)
         difference = max(difference, float(np.abs(plain - sampler.logits(points)).max()))
-        kept = np.flatnonzero(slots[flat] >= 0)
+        rows = occupancy.rows(flat)
+        kept = np.flatnonzero(rows >= 0)
         if len(kept):
-            difference = max(difference, float(np.abs(plain[kept] - occupancy.logits[slots[flat[kept]]]).max()))
+            difference = max(difference, float(np.abs(plain[kept] - occupancy.logits[rows[kept]]).max()))
         wrong += _differing(plain, labels[flat])[0]
     return difference, wrong
 

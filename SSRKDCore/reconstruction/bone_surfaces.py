@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from functools import cache, reduce
+import math
+from functools import cache, partial, reduce
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from SSRKDCore.anatomy import BONES
 from SSRKDCore.grid import Grid
 from SSRKDCore.reconstruction.components import bone_boxes
 from SSRKDCore.reconstruction.field_evaluation import SparseOccupancy
+from SSRKDCore.side_by_side import side_by_side
 from SSRKDCore.surface import Surface
 
 #: A vertex stays this fraction of a voxel away from the samples at the ends of its edge, so that no triangle shrinks to
@@ -31,11 +34,18 @@ def bone_surfaces(occupancy: SparseOccupancy, labels: NDArray[np.uint8], grid: G
     grid: where the samples lie, LPS mm.
     """
     boxes = bone_boxes(labels)
-    surfaces = {}
-    for bone in BONES:
-        box = boxes.get(bone.name)
-        surfaces[bone.name] = Surface.empty() if box is None else _surface(occupancy, labels, bone.label, box, grid)
+    surfaces = {bone.name: Surface.empty() for bone in BONES}
+    # The largest first: the others fit beside it.
+    found = sorted((bone for bone in BONES if bone.name in boxes), key=lambda bone: -_volume(boxes[bone.name]))
+    jobs = [partial(_surface, occupancy, labels, bone.label, boxes[bone.name], grid) for bone in found]
+    made = side_by_side(jobs, torch.get_num_threads())
+    surfaces.update(zip((bone.name for bone in found), made, strict=True))
     return surfaces
+
+
+def _volume(box: tuple[slice, slice, slice]) -> int:
+    """Samples in a box."""
+    return math.prod(part.stop - part.start for part in box)
 
 
 def _surface(
@@ -102,7 +112,7 @@ def _crossing(
     first = lower @ strides
     known = ((lower >= 0) & (lower + along < shape.astype(np.int32))).all(axis=1)
     # Positions outside are clipped to any sample; they are not known.
-    ends = [occupancy.slots.reshape(-1).take(end, mode="clip") for end in (first, first + along @ strides)]
+    ends = [occupancy.rows(end) for end in (first, first + along @ strides)]
     known &= (ends[0] >= 0) & (ends[1] >= 0)
     chosen = slice(None) if known.all() else known
     here, there = (_bone_margin(occupancy.logits.take(rows[chosen], axis=0), label) for rows in ends)

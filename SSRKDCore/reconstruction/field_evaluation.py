@@ -29,8 +29,8 @@ class SparseOccupancy:
     Attributes
     ----------
     labels: (nz, ny, nx) uint8, the class of largest logit at every sample.
-    slots: (nz, ny, nx) int32, the row of `logits` of a sample, -1 where no logits are kept. Both ends of every grid
-        edge whose labels differ have a row.
+    slots: (nz, ny, nx) int32, 1 + the row of `logits` of a sample, 0 where no logits are kept (see `filled_slots`). Both
+        ends of every grid edge whose labels differ have a row.
     logits: (M, classes) float32, evaluated or, in a search with a tolerance, interpolated.
     evaluated: how many samples the field was asked for.
     """
@@ -39,6 +39,22 @@ class SparseOccupancy:
     slots: NDArray[np.int32]
     logits: NDArray[np.float32]
     evaluated: int
+
+    def rows(self, flat: NDArray[np.int64]) -> NDArray[np.int32]:
+        """(N,): the rows of `logits` of the samples at flat positions (N,), -1 where no logits are kept; positions outside the volume are
+        clipped to any sample.
+        """
+        return self.slots.reshape(-1).take(flat, mode="clip") - 1
+
+
+def filled_slots(shape: tuple[int, ...], flat: NDArray[np.int64]) -> NDArray[np.int32]:
+    """The slots of a volume whose logits are those of the samples at flat positions (M,), in this order.
+
+    Few samples have any: the system clears the memory of the others when it is read, and never if it is not.
+    """
+    slots = np.zeros(shape, dtype=np.int32)
+    slots.reshape(-1)[flat] = np.arange(1, len(flat) + 1, dtype=np.int32)
+    return slots
 
 
 class FieldEvaluation:
@@ -100,6 +116,5 @@ class FieldEvaluation:
         """What was found, on the host."""
         samples, logits = self.kept()
         # Filled here: bringing over the positions is less than bringing over a slot for every sample.
-        slots = np.full(finest.labels.shape, -1, dtype=np.int32)
-        slots.reshape(-1)[samples.cpu().numpy()] = np.arange(len(samples), dtype=np.int32)
+        slots = filled_slots(tuple(finest.labels.shape), samples.cpu().numpy())
         return SparseOccupancy(finest.labels.cpu().numpy(), slots, logits.cpu().numpy(), self.evaluated)

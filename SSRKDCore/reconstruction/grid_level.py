@@ -10,12 +10,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from SSRKDCore.reconstruction.large_arrays import zeros
+
 FACE_NEIGHBOURS = [(0, 0, 1), (0, 1, 0), (1, 0, 0), (0, 0, -1), (0, -1, 0), (-1, 0, 0)]
 ALL_NEIGHBOURS = [(i, j, k) for i in (-1, 0, 1) for j in (-1, 0, 1) for k in (-1, 0, 1) if (i, j, k) != (0, 0, 0)]
 
 
 #: Up to so many samples their neighbours are sorted; the marks of a whole grid are read for more.
 _FEW = 4096
+#: Samples that are handled at once on a CPU: what is computed of them stays in its cache.
+_BLOCK = 65536
+#: Planes of a grid whose neighbours are looked at in one piece on a CPU.
+_PLANES = 32
 
 
 class GridLevel:
@@ -36,12 +42,14 @@ class GridLevel:
         if self.index[-1] != resolution - 1:
             self.index = np.append(self.index, resolution - 1)
         self.count = len(self.index)
-        self.labels = torch.zeros((self.count,) * 3, dtype=torch.uint8, device=device)
-        self.known = torch.zeros((self.count,) * 3, dtype=torch.bool, device=device)
+        self.labels = zeros((self.count,) * 3, torch.uint8, device)
+        self.known = zeros((self.count,) * 3, torch.bool, device)
         # A CPU's cache holds what belongs to one step to a neighbour; a GPU takes all at once.
         self.steps_together = 1 if device.type == "cpu" else len(ALL_NEIGHBOURS)
+        self.samples_together = _BLOCK if device.type == "cpu" else self.count**3
+        self.planes_together = min(_PLANES, self.count) if device.type == "cpu" else self.count
         # Whole words of eight, with at least one place more than there are samples.
-        self._marks = torch.zeros((self.count**3 // 8 + 1) * 8, dtype=torch.bool, device=device)
+        self._marks = zeros(((self.count**3 // 8 + 1) * 8,), torch.bool, device)
 
     def on_device(self, values: NDArray) -> Tensor:
         """A table along one axis, made on the host, where this level is."""
@@ -62,9 +70,9 @@ class GridLevel:
 
     def rows(self, samples: Tensor) -> Tensor:
         """(n, n, n) int32: which of the kept `samples`, flat positions (M,) in the finest grid that all are on this
-        level, a sample of this level is; -1 where it is none.
+        level, a sample of this level is; 0 as well where it is none.
         """
-        rows = torch.full((self.count**3,), -1, dtype=torch.int32, device=self.device)
+        rows = zeros((self.count**3,), torch.int32, self.device)
         rows[self.positions(samples)] = torch.arange(len(samples), dtype=torch.int32, device=self.device)
         return rows.view((self.count,) * 3)
 
@@ -84,7 +92,8 @@ class GridLevel:
         finer = GridLevel(self.resolution, stride, self.device)
         below = self.on_device(np.searchsorted(self.index, finer.index, side="right") - 1)
         # Axis by axis, the fastest last: whole planes are copied then.
-        finer.labels = self.labels.index_select(2, below).index_select(1, below).index_select(0, below)
+        planes = self.labels.index_select(2, below).index_select(1, below)
+        torch.index_select(planes, 0, below, out=finer.labels)
         same = finer.on_device(np.searchsorted(finer.index, self.index))
         z, y, x = self.unravelled(torch.nonzero(self.known.view(-1))[:, 0])
         carried = (same[z] * finer.count + same[y]) * finer.count + same[x]
@@ -107,10 +116,16 @@ class GridLevel:
         """Flat positions, rising, of samples without logits that differ in label from one of the given samples next to
         them, of given ones next to such, and of `more` (positions; `count`**3 stands for none).
         """
-        labels, size = self.labels.view(-1), self.count**3
         # The place after the last sample takes what is not meant: no number of matches is needed on the host.
         if more is not None:
             self._marks.index_fill_(0, more, True)
+        for part in flat.split(self.samples_together):
+            self._mark_across(part, offsets)
+        return self._unknown_marked()
+
+    def _mark_across(self, flat: Tensor, offsets: list[tuple[int, int, int]]) -> None:
+        """Mark the samples that differ in label from one of the given samples next to them, and given ones next to such."""
+        labels, size = self.labels.view(-1), self.count**3
         own = labels.index_select(0, flat)
         # One bit for each face of the grid on which a sample lies, and the faces that a step would cross.
         rim = torch.zeros_like(own)
@@ -130,7 +145,6 @@ class GridLevel:
             beside_change |= across[0] if together == 1 else across.any(dim=0)
             self._marks.index_fill_(0, torch.where(across, neighbour, size).view(-1), True)
         self._marks.index_fill_(0, torch.where(beside_change, flat, size), True)
-        return self._unknown_marked()
 
     def neighbours(self, flat: Tensor, offsets: list[tuple[int, int, int]]) -> Iterator[Tensor]:
         """For each offset the flat positions (N,) of the samples there; where the grid ends, of the given samples themselves."""
@@ -188,6 +202,12 @@ class GridLevel:
         """Logits (N, classes) at samples of a finer grid inside cells of this one whose corners are all known: trilinear
         between the corners, whose logits are at `rows` (n, n, n) of `logits` (M, classes).
         """
+        result = torch.empty((len(flat), logits.shape[1]), device=self.device)
+        for part, into in zip(flat.split(self.samples_together), result.split(self.samples_together), strict=True):
+            into.copy_(self._interpolated(rows, logits, fine, part))
+        return result
+
+    def _interpolated(self, rows: Tensor, logits: Tensor, fine: GridLevel, flat: Tensor) -> Tensor:
         below = self._below(fine)
         fraction = (fine.index - self.index[below]) / (self.index[below + 1] - self.index[below])
         first, share = self.on_device(below), self.on_device(fraction.astype(np.float32))
@@ -202,7 +222,7 @@ class GridLevel:
             steps = (number >> 2 & 1, number >> 1 & 1, number & 1)
             away = (steps[0] * self.count + steps[1]) * self.count + steps[2]
             # A corner of no weight may be unknown: any row does.
-            taps[:, number] = rows.index_select(0, lowest + away).clamp_min_(0)
+            taps[:, number] = rows.index_select(0, lowest + away)
             shares = [value if step else 1.0 - value for value, step in zip(part, steps, strict=True)]
             weights[:, number] = shares[0] * shares[1] * shares[2]
         return functional.embedding_bag(taps, logits, per_sample_weights=weights, mode="sum")

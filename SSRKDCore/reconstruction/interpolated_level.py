@@ -21,6 +21,7 @@ from SSRKDCore.reconstruction.grid_level import (
     mixed_cells,
     over_corners,
 )
+from SSRKDCore.reconstruction.large_arrays import zeros
 
 #: What is left of an interpolation's error when the spacing is halved: of a crease, the slower of both.
 _LEFT_OF_ERROR = 0.5
@@ -119,7 +120,7 @@ class InterpolatedLevel:
         """
         offsets = FACE_NEIGHBOURS if last else ALL_NEIGHBOURS
         guess = _Guess.of(self.level, fine, mixed_cells(self.level.labels), evaluation)
-        deviation = torch.zeros(0, device=fine.device) if last else torch.zeros(fine.count**3, device=fine.device)
+        deviation = zeros((0 if last else fine.count**3,), torch.float32, fine.device)
         expected = self._expected(fine, guess.flat)
         ends = fine.unknown_across(guess.flat, offsets)
         place, guessed = guess.places(ends)
@@ -165,18 +166,41 @@ def _slopes(fine: GridLevel, guess: _Guess, concerned: Tensor, evaluation: Field
     """(N,): the largest change of the margin from guessed samples to a known or guessed one beside them, across a change of label
     the sum of both; 0 where there is none, and where (N,) `concerned` says that nobody asks.
     """
-    margins = torch.full((fine.count**3,), torch.nan, device=fine.device)
-    labels = fine.labels.view(-1)
     samples, logits = evaluation.kept()
     known = fine.positions(samples)
-    margins[known] = margin(logits, labels[known])
-    margins[guess.flat] = guess.margin
+    places = torch.cat([guess.flat, known])
+    values = torch.cat([guess.margin, margin(logits, fine.labels.view(-1)[known])])
     flat, own_margin = guess.flat[concerned], guess.margin[concerned]
+    area, planes = fine.count**2, fine.planes_together
+    if planes == fine.count:
+        margins = zeros((planes * area,), torch.float32, fine.device)
+        margins[places] = values
+        steepest = _steepest(fine, flat, own_margin, margins, 0)
+    else:
+        # Some planes at a time, and one on either side: what is looked up stays in the cache, and little memory is cleared.
+        margins = zeros(((planes + 2) * area,), torch.float32, fine.device)
+        steepest = torch.zeros_like(own_margin)
+        for first in range(0, fine.count, planes):
+            low, high = max(first - 1, 0) * area, min(first + planes + 1, fine.count) * area
+            inside = torch.nonzero((places >= low) & (places < high))[:, 0]
+            here = places[inside] - low
+            margins[here] = values[inside]
+            begin, end = torch.searchsorted(flat, torch.tensor([first * area, (first + planes) * area])).tolist()
+            steepest[begin:end] = _steepest(fine, flat[begin:end], own_margin[begin:end], margins, low)
+            margins[here] = 0.0
+    return torch.zeros_like(guess.margin).masked_scatter_(concerned, steepest)
+
+
+def _steepest(fine: GridLevel, flat: Tensor, own_margin: Tensor, margins: Tensor, low: int) -> Tensor:
+    """(N,): the largest change of the margin from samples of a level to those beside them. `margins` are those of the level's flat
+    positions from `low` on; none is negative, each being that of the largest logit, and 0 stands for none.
+    """
+    labels = fine.labels.view(-1)
     own = labels[flat]
     steepest = torch.zeros_like(own_margin)
     # Beyond the grid's end stands the sample itself: no change.
     for neighbour in fine.neighbours(flat, FACE_NEIGHBOURS):
-        other = margins[neighbour]
+        other = margins[neighbour - low]
         change = torch.where(labels[neighbour] == own, (other - own_margin).abs_(), other + own_margin)
-        steepest = torch.maximum(steepest, change.nan_to_num_(0.0))
-    return torch.zeros_like(guess.margin).masked_scatter_(concerned, steepest)
+        steepest = torch.maximum(steepest, torch.where(other > 0, change, 0.0))
+    return steepest

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
+
+from SSRKDCore.side_by_side import side_by_side
 
 Integers = NDArray[np.int64]
 
@@ -41,9 +45,9 @@ class LabelRuns:
         start = np.flatnonzero(begins)
         stop = np.append(start[1:], len(flat))
         label = flat[start]
-        pairs = [_touching(start, stop, label, nx, np.flatnonzero(start % (ny * nx) < (ny - 1) * nx))]
-        pairs.append(_touching(start, stop, label, ny * nx, np.flatnonzero(start < (nz - 1) * ny * nx)))
-        first, second = np.concatenate(pairs, axis=1)
+        rows, planes = np.flatnonzero(start % (ny * nx) < (ny - 1) * nx), np.flatnonzero(start < (nz - 1) * ny * nx)
+        pairs = [partial(_touching, start, stop, label, step, runs) for step, runs in ((nx, rows), (ny * nx, planes))]
+        first, second = np.concatenate(side_by_side(pairs, torch.get_num_threads()), axis=1)
         graph = coo_matrix((np.ones(len(first), dtype=bool), (first, second)), shape=(len(start),) * 2)
         return cls((nz, ny, nx), start, stop, label, connected_components(graph, directed=False)[1].astype(np.int64))
 

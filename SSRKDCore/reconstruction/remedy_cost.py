@@ -33,8 +33,9 @@ from SSRKDCore.json_files import write_json
 from SSRKDCore.networks.config import xray_config
 from SSRKDCore.networks.model_folder import Model, load_model
 from SSRKDCore.networks.xray_network import XrayReconstructionNetwork
+from SSRKDCore.process_memory import keep_freed_memory
 from SSRKDCore.radiographs.radiograph import Radiograph
-from SSRKDCore.radiographs.reader import read_radiograph, read_side_by_side
+from SSRKDCore.radiographs.reader import read_radiograph
 from SSRKDCore.radiographs.style_matching import fitted_style
 from SSRKDCore.reconstruction.devices import choose_device
 from SSRKDCore.reconstruction.network_input import target_view, xray_config_of
@@ -45,6 +46,7 @@ from SSRKDCore.reconstruction.speed import measure_speed
 from SSRKDCore.reconstruction.style_transfer import translation
 from SSRKDCore.reconstruction.swapped_views import unsureness_with_one_exchanged
 from SSRKDCore.resource_files import sample_case_folder
+from SSRKDCore.side_by_side import side_by_side
 from SSRKDCore.training.program import exit_code_of
 from SSRKDCore.trust.assessment import assess
 from SSRKDCore.trust.case_measures import Encoded, at_all_vertices, case_measures
@@ -177,7 +179,7 @@ def _files(turn: Turn, name: str, files: Sequence[Path]) -> tuple[str, ...]:
 
 def _read(files: Sequence[Path], prepare: bool) -> list[Radiograph]:
     reads = [partial(read_radiograph, path, prepare=prepare) for path in files]
-    return read_side_by_side(reads) if torch.get_num_threads() > 1 else [read() for read in reads]
+    return side_by_side(reads, None if torch.get_num_threads() > 1 else 1)
 
 
 def _coverage(files: Sequence[Path], rig: Rig, size: int) -> float:
@@ -299,6 +301,7 @@ def measure(arguments: argparse.Namespace) -> None:
         raise InputError(f"The folder of {arguments.out} does not exist: make it first.")
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
+    keep_freed_memory()
     with progress_bar("Measuring") as progress:
         found = remedy_cost(
             arguments.repeats,

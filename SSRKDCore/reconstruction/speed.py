@@ -97,11 +97,17 @@ class _Scene:
 
 
 @dataclass(frozen=True)
-class _Turn:
-    """One reconstruction: its result, its times, and the most memory that it held."""
+class _Result:
+    """What one reconstruction found."""
 
     occupancy: SparseOccupancy
     surfaces: dict[str, Surface]
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """The times of one reconstruction by stage, and the most memory that it held."""
+
     seconds: dict[str, float]
     memory: int | None
 
@@ -145,18 +151,21 @@ def measure_speed(
     scene = _scene(architecture, resolution, device)
     load_before = _load_average()
     rates = {name: arithmetic_rate(device, precision) for name, precision in types.items()}
-    turns: dict[Way, list[_Turn]] = {way: [] for way in ways}
+    costs: dict[Way, list[_Cost]] = {way: [] for way in ways}
+    results: dict[Way, _Result] = {}
     for number in range(warm_up + repeats):
         for way in ways:
             which = "warm-up" if number < warm_up else f"turn {number - warm_up + 1}"
             tell(0.05 + 0.75 * number / (warm_up + repeats), f"{architecture} in {way.name}: {which}")
-            turn = _turn(scene, device, types[way.precision], way.tolerance_mm)
+            # The one before goes first: a reconstruction in use finds no memory full of others either.
+            results.pop(way, None)
+            results[way], cost = _turn(scene, device, types[way.precision], way.tolerance_mm)
             if number >= warm_up:
-                turns[way].append(turn)
+                costs[way].append(cost)
     rates = {name: max(rate, arithmetic_rate(device, types[name])) for name, rate in rates.items()}
     load_after = _load_average()
     tell(0.8, f"{architecture}: comparing the precisions")
-    reference = turns[Way(DEFAULT_PRECISION)]
+    exact = Way(DEFAULT_PRECISION)
     return {
         "device": device.type,
         "device_name": torch.cuda.get_device_name(device)
@@ -171,13 +180,14 @@ def measure_speed(
             way.name: {
                 "precision": way.precision,
                 "surface_tolerance_mm": way.tolerance_mm,
-                **_times(of, reference),
-                **_differences(of[-1], reference[-1]),
+                **_times(costs[way], costs[exact]),
+                "evaluated_points": result.occupancy.evaluated,
+                **_differences(result, results[exact]),
                 "arithmetic_bound": arithmetic_bound(
-                    operation_counts(scene.network.config, of[-1].occupancy.evaluated), rates[way.precision]
+                    operation_counts(scene.network.config, result.occupancy.evaluated), rates[way.precision]
                 ),
             }
-            for way, of in turns.items()
+            for way, result in results.items()
         },
     }
 
@@ -194,7 +204,7 @@ def _scene(architecture: str, resolution: int, device: torch.device) -> _Scene:
     return _Scene(network.to(device), images, silhouettes, views, field_of_view, grid)
 
 
-def _turn(scene: _Scene, device: torch.device, precision: torch.dtype, tolerance_mm: float) -> _Turn:
+def _turn(scene: _Scene, device: torch.device, precision: torch.dtype, tolerance_mm: float) -> tuple[_Result, _Cost]:
     clock, grid = StageClock(device), scene.grid
     _forget_peak(device)
     with clock.stage("encode"):
@@ -217,10 +227,10 @@ def _turn(scene: _Scene, device: torch.device, precision: torch.dtype, tolerance
     seconds = dict(clock.seconds)
     seconds["network"] = sum(seconds[name] for name in NETWORK_STAGES)
     seconds["total"] = seconds["network"] + sum(seconds[name] for name in SURFACE_STAGES)
-    return _Turn(occupancy, surfaces, seconds, _peak(device))
+    return _Result(occupancy, surfaces), _Cost(seconds, _peak(device))
 
 
-def _times(turns: list[_Turn], reference: list[_Turn]) -> dict[str, Any]:
+def _times(turns: list[_Cost], reference: list[_Cost]) -> dict[str, Any]:
     by_stage = {name: [turn.seconds[name] for turn in turns] for name in turns[0].seconds}
     ratios = [turn.seconds["network"] / exact.seconds["network"] for turn, exact in zip(turns, reference, strict=True)]
     memory = [turn.memory for turn in turns if turn.memory is not None]
@@ -231,11 +241,10 @@ def _times(turns: list[_Turn], reference: list[_Turn]) -> dict[str, Any]:
         },
         "ratio_to_float32": float(np.median(ratios)),
         "peak_memory_bytes": max(memory) if memory else None,
-        "evaluated_points": turns[-1].occupancy.evaluated,
     }
 
 
-def _differences(turn: _Turn, exact: _Turn) -> dict[str, Any]:
+def _differences(turn: _Result, exact: _Result) -> dict[str, Any]:
     """Labels that differ, and the largest and mean distances between the surfaces (None where only one has a bone)."""
     differing = int(np.count_nonzero(turn.occupancy.labels != exact.occupancy.labels))
     largest: float | None = 0.0

@@ -13,7 +13,7 @@ from scipy.ndimage import map_coordinates
 from SSRKDCore.anatomy import BONES
 from SSRKDCore.drr.signed_distance import signed_distance
 from SSRKDCore.grid import Grid
-from SSRKDCore.reconstruction.field_evaluation import SparseOccupancy
+from SSRKDCore.reconstruction.field_evaluation import SparseOccupancy, filled_slots
 from SSRKDCore.surface import Surface
 
 # Distances are computed on a grid of about this spacing (mm) and interpolated: meshes of templates are no finer.
@@ -52,8 +52,7 @@ def refined_occupancy(bones: Mapping[str, RefinedBone], grid: Grid) -> SparseOcc
         labels[inside] = bone.label
         best[inside] = fine[inside]
     samples = _next_to_changes(labels)
-    slots = np.full(grid.shape, -1, dtype=np.int32)
-    slots[samples] = np.arange(len(samples[0]), dtype=np.int32)
+    slots = filled_slots(grid.shape, np.ravel_multi_index(samples, grid.shape))
     share = (np.array(coarse.shape) - 1) / (np.array(grid.shape) - 1)
     places = np.stack(samples) * share[:, None]
     logits = np.full((len(samples[0]), max(bone.label for bone in BONES) + 1), -np.inf, dtype=np.float32)

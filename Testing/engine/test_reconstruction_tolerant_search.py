@@ -77,7 +77,7 @@ def _crossings(occupancy: SparseOccupancy, axis: int) -> tuple[np.ndarray, np.nd
     ends = np.argwhere(np.diff(occupancy.labels.astype(int), axis=axis) != 0)
     others = ends.copy()
     others[:, axis] += 1
-    return ends, others, _zero(*(occupancy.logits[occupancy.slots[tuple(end.T)]] for end in (ends, others)))
+    return ends, others, _zero(*(occupancy.logits[occupancy.slots[tuple(end.T)] - 1] for end in (ends, others)))
 
 
 def _zero(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -97,7 +97,7 @@ def _displacements(field: ArrayField, found: SparseOccupancy, exact: SparseOccup
             found.labels[tuple(others.T)] == exact.labels[tuple(others.T)]
         )
         ends, others, place = ends[same], others[same], place[same]
-        moved = _zero(*(found.logits[found.slots[tuple(end.T)]] for end in (ends, others))) - place
+        moved = _zero(*(found.logits[found.slots[tuple(end.T)] - 1] for end in (ends, others))) - place
         first, second = (field(*end.T) for end in (ends, others))
         own, other = first.argmax(axis=1), second.argmax(axis=1)
         rows = np.arange(len(ends))
@@ -133,9 +133,9 @@ def test_every_end_of_a_change_has_logits_that_give_its_label(field: ArrayField)
     occupancy, _ = _search(field, 0.3)
     for axis in range(3):
         ends, others, _ = _crossings(occupancy, axis)
-        assert all((occupancy.slots[tuple(end.T)] >= 0).all() for end in (ends, others))
-    known = occupancy.slots >= 0
-    rows = occupancy.slots[known]
+        assert all((occupancy.slots[tuple(end.T)] > 0).all() for end in (ends, others))
+    known = occupancy.slots > 0
+    rows = occupancy.slots[known] - 1
     assert len(np.unique(rows)) == len(rows) == len(occupancy.logits) > occupancy.evaluated
     np.testing.assert_array_equal(occupancy.logits[rows].argmax(axis=1), occupancy.labels[known])
 

@@ -19,8 +19,9 @@ from SSRKDCore.evaluation.outline_distance import outline_samples
 from SSRKDCore.geometry.presets import preset
 from SSRKDCore.pictures.contour_generator import contour_lines, vertex_normals
 from SSRKDCore.radiographs.radiograph import Radiograph
-from SSRKDCore.radiographs.reader import read_radiograph, read_side_by_side
+from SSRKDCore.radiographs.reader import read_radiograph
 from SSRKDCore.reconstruction.pipeline import reconstruct
+from SSRKDCore.side_by_side import side_by_side
 from SSRKDCore.trust.case_measures import Encoded, case_measures
 from SSRKDCore.trust.error_model import ErrorModel, fit_error_model, noticeable
 from SSRKDCore.trust.vertex_terms import TERM_NAMES
@@ -85,10 +86,10 @@ def test_outlines_are_the_same_side_by_side_and_with_normals_given() -> None:
 
 def test_radiographs_read_side_by_side_keep_their_order_and_their_errors(tmp_path: Path) -> None:
     images = [Radiograph(np.full((4, 4), float(value), dtype=np.float32)) for value in range(3)]
-    found = read_side_by_side([partial(lambda image: image, image) for image in images])
+    found = side_by_side([partial(lambda image: image, image) for image in images])
     assert all(one is other for one, other in zip(found, images, strict=True))
     with pytest.raises(InputError, match="first"):
-        read_side_by_side([partial(read_radiograph, tmp_path / name) for name in ("first.png", "second.png")])
+        side_by_side([partial(read_radiograph, tmp_path / name) for name in ("first.png", "second.png")])
 
 
 def test_a_fit_leaves_out_what_cannot_be_noticed() -> None:

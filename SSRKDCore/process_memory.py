@@ -1,0 +1,25 @@
+"""What becomes of freed memory of this process.
+
+The C library of Linux gives large freed blocks back to the system at once, and takes others for the next ones, which the system clears page
+by page. A reconstruction frees and takes some gigabytes, so this costs up to a fifth of it, the more in a virtual machine, whose host
+takes free memory away as well. A GPU's memory is kept by torch for the same reason.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+
+# mallopt(3): the parameters' numbers in <malloc.h>.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_LARGEST = 2**31 - 1
+
+
+def keep_freed_memory() -> bool:
+    """From now on, freed memory stays with the process for what it needs next: for programs that do one job and end, since a process
+    is then as large as it ever was. Returns whether the C library can be told so: glibc can, others are left as they are.
+    """
+    if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return all(mallopt(parameter, _LARGEST) == 1 for parameter in (_MMAP_THRESHOLD, _TRIM_THRESHOLD))

@@ -1,0 +1,21 @@
+"""Jobs that do not depend on one another, each on a thread of its own: numpy, torch and file reading let other threads run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+def side_by_side(jobs: Sequence[Callable[[], Result]], threads: int | None = None) -> list[Result]:
+    """What the jobs return, in their order; raises what the first that fails raises.
+
+    threads: at most so many at a time; None takes one a job. With one they take turns in the caller's own thread.
+    """
+    threads = len(jobs) if threads is None else min(threads, len(jobs))
+    if threads <= 1:
+        return [job() for job in jobs]
+    with ThreadPoolExecutor(threads) as pool:
+        return [job.result() for job in [pool.submit(job) for job in jobs]]

@@ -1,0 +1,56 @@
+"""Memory: what stays with a process, and large zeros that are what `torch.zeros` gives."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from SSRKDCore.process_memory import keep_freed_memory
+from SSRKDCore.reconstruction.large_arrays import zeros
+
+_PROGRAM = """
+import resource, sys
+from SSRKDCore.process_memory import keep_freed_memory
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+if sys.argv[1] == "keep":
+    assert keep_freed_memory()
+for turn in range(3):
+    before = faults()
+    block = b"x" * (48 << 20)
+    del block
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_freed_memory_is_used_again_without_asking_the_system() -> None:
+    """Pages that the third of three equal blocks has to be given by the system."""
+    asked = {
+        how: int(
+            subprocess.run([sys.executable, "-c", _PROGRAM, how], capture_output=True, text=True, check=True).stdout
+        )
+        for how in ("keep", "return")
+    }
+    assert asked["keep"] <= 2 < 10_000 < asked["return"]
+
+
+def test_other_systems_are_left_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    assert keep_freed_memory() is False
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int32, torch.float32])
+@pytest.mark.parametrize("shape", [(0,), (7,), (3, 5, 4)])
+def test_large_zeros_are_zeros(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    found = zeros(shape, dtype, torch.device("cpu"))
+    assert torch.equal(found, torch.zeros(shape, dtype=dtype)) and found.dtype == dtype
+    found.view(-1)[:1] = 1
+    assert found.sum() == min(1, found.numel())
+    assert zeros(shape, dtype, torch.device("meta")).device.type == "meta"
