@@ -89,7 +89,7 @@ def reconstructJob(
     device: Device = Device.AUTO,
     processFactory: ProcessFactory = EngineProcess,
     refine: bool = True,
-    prepare: bool = False,
+    prepare: bool = True,
 ) -> EngineJob:
     """Reconstruct the bones; the value is the segmentation node.
 

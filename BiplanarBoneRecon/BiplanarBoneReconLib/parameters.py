@@ -203,7 +203,7 @@ class BiplanarBoneReconParameterNode:
     resolution: Resolution = Resolution.STANDARD
     device: Device = Device.AUTO
     refine: bool = True
-    prepare: bool = False
+    prepare: bool = True
     boneColors: BoneColors = BoneColors.PLAIN
     boneColorsRange: Annotated[float, WithinRange(0.1, 50.0)] = 3.0
 

@@ -49,8 +49,8 @@ def add_radiograph_arguments(parser: argparse.ArgumentParser) -> None:
     images.add_argument(
         "--prepare",
         action=argparse.BooleanOptionalAction,
-        default=False,
-        help="find and leave out the collimator's shadow, fill letters and burned-in text (no)",
+        default=True,
+        help="find and leave out the collimator's shadow, fill letters and burned-in text; an image without any stays as it is (yes)",
     )
     images.add_argument("--frame", type=int, metavar="N", help="which image of a multiframe file, counted from 1")
     for option, what in (

@@ -225,9 +225,10 @@ def _blurred_at(image: NDArray[np.floating], places: Array, sigma: list[float]) 
     flat = places.reshape(-1, 2)
     low = np.clip(np.floor(flat.min(axis=0)).astype(int) - reach, 0, size - 1)
     high = np.clip(np.ceil(flat.max(axis=0)).astype(int) + reach, 0, size - 1)
-    part = image[low[0] : high[0] + 1, low[1] : high[1] + 1].astype(np.float64)
+    part = image[low[0] : high[0] + 1, low[1] : high[1] + 1].astype(np.float32)
     smooth = gaussian_filter(part, sigma, truncate=_BLUR_REACH)
-    return np.asarray(map_coordinates(smooth, np.moveaxis(places - low, -1, 0), order=1, mode="nearest"))
+    found = map_coordinates(smooth, np.moveaxis(places - low, -1, 0), output=np.float64, order=1, mode="nearest")
+    return np.asarray(found)
 
 
 def _sampled_outline(bone: _Bone, view: View) -> Array:

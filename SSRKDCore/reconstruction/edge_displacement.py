@@ -86,14 +86,14 @@ def edge_displacement(first: Array, second: Array, seen: NDArray[np.bool_] | Non
     in_tones_of_second = _with_tones(before, after, seen)
     shifts: list[tuple[Array, Array, Array]] = []
     lost, looked = [], 0
-    for source, target in ((before, after), (after, before)):
-        points, normals = _edge_points(source, inner)
+    of_before, of_after, of_toned = (_edge_points(image, inner) for image in (before, after, in_tones_of_second))
+    for source, target, (points, normals) in ((before, after, of_before), (after, before, of_after)):
         if len(points) >= _FEWEST_POINTS:
             _, found, _ = _shifts(source, target, points, normals)
             lost.append(1.0 - float(found.mean()))
             looked += len(points)
-    for source, target in ((in_tones_of_second, after), (after, in_tones_of_second)):
-        points, normals = _edge_points(source, inner)
+    toned = in_tones_of_second
+    for source, target, (points, normals) in ((toned, after, of_toned), (after, toned, of_after)):
         if len(points) >= _FEWEST_POINTS:
             distance, _, placed = _shifts(source, target, points, normals)
             # Seen from the other image an edge has moved the other way.
@@ -150,11 +150,7 @@ def _shifts(source: Array, target: Array, points: Array, normals: Array) -> tupl
     count = round(2 * _REACH / _STEP) + 1
     middle = count // 2
     own, strength = _unit(near[:, middle : middle + len(_PROFILE)])
-    likeness = np.empty((len(points), count))
-    strengths = np.empty((len(points), count))
-    for index in range(count):
-        part, strengths[:, index] = _unit(far[:, index : index + len(_PROFILE)])
-        likeness[:, index] = np.abs((own * part).sum(axis=1))
+    likeness, strengths = _likeness(own, far)
     # An edge is a line: what its neighbours along it say of its place is averaged, against noise.
     likeness = _along_edges(points, normals) @ likeness
     best = likeness.argmax(axis=1)
@@ -177,6 +173,20 @@ def _along_edges(points: Array, normals: Array) -> csr_matrix:
     rows, columns = np.concatenate([own, first, second]), np.concatenate([own, second, first])
     weights = csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(points), len(points)))
     return diags(1.0 / np.asarray(weights.sum(axis=1)).ravel()) @ weights
+
+
+def _likeness(own: Array, far: Array) -> tuple[Array, Array]:
+    """(N, C) size of the correlation of unit profiles (N, K) with every part of longer ones (N, C + K - 1), each part taken as `_unit`
+    takes it, and the lengths of the parts.
+    """
+    parts = np.lib.stride_tricks.sliding_window_view(far, len(_PROFILE), axis=1)
+    weights = _WINDOW**2
+    mean = parts @ (_WINDOW / _WINDOW.sum())
+    square = np.einsum("nck,nck,k->nc", parts, parts, weights, optimize=True) - 2 * mean * (parts @ weights)
+    length = np.sqrt(np.maximum(square + mean**2 * weights.sum(), 0.0))
+    windowed = own * _WINDOW
+    product = np.einsum("nck,nk->nc", parts, windowed) - mean * windowed.sum(axis=1, keepdims=True)
+    return np.abs(product) / (length + 1e-12), length
 
 
 def _unit(slopes: Array) -> tuple[Array, Array]:

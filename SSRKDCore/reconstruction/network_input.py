@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from SSRKDCore.radiographs.standardise import standardise
 from SSRKDCore.radiographs.style_matching import StyleReference
 from SSRKDCore.reconstruction.matched_style import check_look, matched
 from SSRKDCore.reconstruction.style_transfer import check_style, translated
+from SSRKDCore.side_by_side import side_by_side
 
 #: Models are trained with the views in this order; views of other names keep the order of the rig.
 VIEW_ORDER = ("ap", "lateral")
@@ -88,17 +90,22 @@ def prepare_network_input(
             f"The model '{model.name}' reads {config.view_count} views and the rig has {len(rig.views)}: "
             "use another model, or a rig with that many views."
         )
-    images, views, changed = [], [], []
-    for index in view_order(rig):
+    order = view_order(rig)
+    views = [target_view(rig.views[index], rig, config.input_size) for index in order]
+
+    def seen(index: int, target: View) -> tuple[NDArray[np.float32], bool]:
+        """Channels of a view, and whether its look was changed."""
         view, radiograph = rig.views[index], radiographs[index]
         what = Path(radiograph.source_path).name or f"The radiograph of view '{view.name}'"
-        target = target_view(view, rig, config.input_size)
         resampled, coverage = resampled_radiograph(radiograph, view, target, what)
+        is_other = False
         if look is not None:
             resampled, is_other = matched(resampled, coverage, look, what)
-            changed += [view.name] if is_other else []
-        images.append(_image(resampled, coverage, model, what, style))
-        views.append(target)
+        return _image(resampled, coverage, model, what, style), is_other
+
+    jobs = [partial(seen, index, target) for index, target in zip(order, views, strict=True)]
+    images, others = zip(*side_by_side(jobs, torch.get_num_threads()), strict=True)
+    changed = [rig.views[index].name for index, is_other in zip(order, others, strict=True) if is_other]
     return NetworkInput(torch.from_numpy(np.stack(images)[None]), tuple(views), tuple(changed))
 
 

@@ -24,9 +24,11 @@ _SAMPLES_A_SIDE = 24
 # Checked on simulated training knees, given rightly and exchanged; a warning, so a rare false alarm is cheaper than silence.
 _CLEARLY_SURER = 0.95
 _MARGIN_OF_CUBE = 0.05
-# With the first image in the second one's place too, at half its pixels, the network is clearly less sure where the order is right, and
+# With the first image in the second one's place too, and few of its pixels, the network is clearly less sure where the order is right, and
 # surer where it is not. Between both lies this; below it the full question is asked, so a value too high costs time only.
 _CLEARLY_LESS_SURE = 1.25
+#: Pixels a side of that image, half the network's own at most: as many as tell the two apart, whatever the network reads.
+_COARSE_PIXELS = 128
 _COARSE_SAMPLES_A_SIDE = 8
 
 WARNING = (
@@ -41,8 +43,8 @@ def views_look_swapped(
     """True when the network is clearly surer of itself with the two images exchanged.
 
     Compares the mean entropy of the class probabilities over a coarse grid of points (24^3) for the images as given and exchanged.
-    Only an observation about this network: meant for a warning. Where one image in the other's place, at half its pixels and few points,
-    makes the network clearly less sure, which costs an eighth, nothing more is asked.
+    Only an observation about this network: meant for a warning. Where one image in the other's place, of few pixels and at few points,
+    makes the network clearly less sure, which costs an eighth at most, nothing more is asked.
 
     Parameters
     ----------
@@ -57,7 +59,7 @@ def views_look_swapped(
         return False
     place, precision = features[0].device, features[0].dtype
     if (
-        _reads_half(network.config)
+        _coarsening(network.config)
         and unsureness_with_one_exchanged(network, given, field_of_view, features) > _CLEARLY_LESS_SURE
     ):
         return False
@@ -72,7 +74,7 @@ def views_look_swapped(
 def unsureness_with_one_exchanged(
     network: XrayReconstructionNetwork, given: NetworkInput, field_of_view: FieldOfView, features: list[Tensor]
 ) -> float:
-    """How many times as unsure as of the images as given the network is with the first one, at half its pixels, in both places.
+    """How many times as unsure as of the images as given the network is with the first one, of few pixels, in both places.
 
     Parameters as of `views_look_swapped`.
     """
@@ -84,17 +86,22 @@ def unsureness_with_one_exchanged(
     return exchanged / own if own > 0 else 1.0
 
 
-def _reads_half(config: XrayNetworkConfig) -> bool:
-    """Whether an encoder can halve images of half the size as often as it wants to."""
-    return config.input_size % (8 * 2**config.hourglass_depth) == 0
+def _coarsening(config: XrayNetworkConfig) -> int:
+    """How many pixels along a side become one of the coarse image: the most that leave it `_COARSE_PIXELS`, two at least, of those with
+    which an encoder can halve it as often as it wants to; 0 where there is none.
+    """
+    most = max(2, config.input_size // _COARSE_PIXELS)
+    fitting = [step for step in range(2, most + 1) if config.input_size % (step * 4 * 2**config.hourglass_depth) == 0]
+    return max(fitting, default=0)
 
 
 @torch.inference_mode()
 def _first_by_second_encoder(
     network: XrayReconstructionNetwork, images: Tensor, place: torch.device, precision: torch.dtype
 ) -> Tensor:
-    """Feature map that the second view's encoder makes of the first view's image, at half its pixels."""
-    image = functional.avg_pool2d(images[0, :1], 2).to(place, precision).contiguous(memory_format=torch.channels_last)
+    """Feature map that the second view's encoder makes of the first view's image, of few pixels."""
+    coarse = functional.avg_pool2d(images[0, :1], _coarsening(network.config))
+    image = coarse.to(place, precision).contiguous(memory_format=torch.channels_last)
     with exact_convolutions():
         maps: list[Tensor] = with_encoders_in(network, precision).encoders[1](image)
     return maps[-1]

@@ -224,12 +224,14 @@ def _against(measures: CaseMeasures, reference: TrustReference) -> list[Flag]:
     distance = reference.images.distance(measures.features)
     light = limits["images"].light(distance)
     if light != "green":
+        multiple = reference.widened(measures.features)
+        more = f" Errors are expected to be {multiple:.1f} times as large as on those." if multiple > 1 else ""
         flags.append(
             Flag(
                 "unlike_training",
                 light,
                 f"The images are unlike those that the model was trained on (distance {distance:.1f}, typical "
-                f"{limits['images'].typical:.1f}, limit {limits['images'].amber:.1f}).",
+                f"{limits['images'].typical:.1f}, limit {limits['images'].amber:.1f}).{more}",
             )
         )
     mean = measures.outlines["all"]["all"].mean_mm
@@ -305,11 +307,8 @@ def worst_expected_error(measures: CaseMeasures, reference: TrustReference) -> t
 
 def expected_errors(measures: CaseMeasures, reference: TrustReference) -> Mapping[str, float]:
     """Mean expected absolute error in mm by bone."""
-    return {
-        name: float(np.mean(reference.errors[name].expected(terms)))
-        for name, terms in measures.terms.items()
-        if name in reference.errors and len(terms)
-    }
+    found = reference.expected_errors(measures.terms, measures.features)
+    return {name: float(np.mean(values)) for name, values in found.items() if len(values)}
 
 
 def _above(value: float, limits: tuple[float, ...]) -> str | None:

@@ -20,6 +20,7 @@ from SSRKDCore.trust.error_model import ErrorModel, noticeable
 from SSRKDCore.trust.limits import Limit
 from SSRKDCore.trust.vertex_terms import TERM_NAMES
 from SSRKDCore.trust.view_scales import ScaleDisagreement
+from SSRKDCore.trust.widening import widened
 
 Array = NDArray[np.float64]
 
@@ -27,6 +28,8 @@ SCHEMA = "ssrkd-trust/1"
 FILE_NAME = "trust.safetensors"
 #: Entry of a provenance that says on whom the intervals were calibrated, see `left_out_people`.
 LEFT_OUT_PROVENANCE = "left_out_people"
+#: Entry of a provenance that says what widened the intervals on strange images, see `fit_widening`.
+WIDENING_PROVENANCE = "widening"
 _MAXIMUM_BYTES = 32 * 1024 * 1024
 _METADATA_KEY = "reference"
 _AGAIN = "fit it again with python -m SSRKDCore.trust.fit_reference"
@@ -49,6 +52,7 @@ class TrustReference:
     scale_factor: 99 % of good pairs of views disagree in scale by less than so many of their own spreads; None in older files.
     scale_bound: (B, 2), of older files: rows of correlation and the scale disagreement in percent that 99 % of good pairs with at least
         that correlation stay below.
+    widening: (K, 2), see `widening.fit_widening`; no rows in older files, whose intervals are for images like the training's.
     provenance: command, cases, counts, for people.
     """
 
@@ -60,7 +64,26 @@ class TrustReference:
     errors: Mapping[str, ErrorModel]
     scale_factor: float | None = None
     scale_bound: Array = field(default_factory=lambda: np.zeros((0, 2)))
+    widening: Array = field(default_factory=lambda: np.zeros((0, 2)))
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def strangeness(self, features: Array) -> float:
+        """How far images, by their `image_features`, lie from the training's, in units of the amber limit."""
+        return self.images.distance(features) / self.limits["images"].amber
+
+    def widened(self, features: Array) -> float:
+        """How many times as large errors are expected to be on such images as on the training's."""
+        return widened(self.widening, self.strangeness(features)) if len(self.widening) else 1.0
+
+    def expected_errors(self, terms: Mapping[str, Array], features: Array) -> dict[str, Array]:
+        """By bone, (N,) expected absolute errors in mm at vertices.
+
+        terms: (N, 6) by bone, see `vertex_terms`. features: of the images, see `image_features`.
+        """
+        multiple = self.widened(features)
+        return {
+            name: multiple * self.errors[name].expected(known) for name, known in terms.items() if name in self.errors
+        }
 
     @property
     def needed_terms(self) -> dict[str, frozenset[str]]:
@@ -97,7 +120,7 @@ def save_reference(path: str | Path, reference: TrustReference) -> None:
 
     from safetensors.numpy import save
 
-    arrays: dict[str, NDArray[Any]] = {"scale_bound": reference.scale_bound}
+    arrays: dict[str, NDArray[Any]] = {"scale_bound": reference.scale_bound, "widening": reference.widening}
     for name in ("images", "sizes"):
         domain: DomainDistance = getattr(reference, name)
         for key in ("mean", "scale", "directions", "variances"):
@@ -159,6 +182,7 @@ def load_reference(path: str | Path) -> TrustReference:
             },
             None if values.get("scale_factor") is None else float(values["scale_factor"]),
             arrays["scale_bound"].reshape(-1, 2),
+            arrays.get("widening", np.zeros(0)).reshape(-1, 2),
             dict(values.get("provenance") or {}),
         )
     except InputError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import SimpleITK as sitk
 import torch
 from scipy import ndimage
 
+from SSRKDCore.commands.reconstruct import add_radiograph_arguments, read_radiographs
 from SSRKDCore.drr.clutter import blade_openness
 from SSRKDCore.geometry.presets import preset
 from SSRKDCore.geometry.rig import Rig
@@ -91,6 +93,23 @@ def test_a_round_field_loses_its_rim(tmp_path: Path) -> None:
     found = read_radiograph(tmp_path / "round.tif", intensity="raw", prepare=True)
     assert found.coverage is not None
     assert not found.coverage[radius > 192].any() and found.coverage[radius < 165].mean() > 0.99
+
+
+@pytest.mark.parametrize(("words", "prepared"), [([], True), (["--prepare"], True), (["--no-prepare"], False)])
+def test_commands_prepare_unless_they_are_told_not_to(tmp_path: Path, words: list[str], prepared: bool) -> None:
+    image, is_open = collimated(leg(), (0.15, 0.12, 0.1, 0.1), 0.0)
+    files = [tmp_path / f"{view}.tif" for view in ("ap", "lateral")]
+    stored = np.round(6e4 * np.exp(-image)).clip(0, 65535).astype(np.uint16)
+    for number, path in enumerate(files):
+        sitk.WriteImage(sitk.GetImageFromArray(stored + np.uint16(number)), str(path))
+    parser = argparse.ArgumentParser()
+    add_radiograph_arguments(parser)
+    given = ["--ap", str(files[0]), "--lateral", str(files[1]), "--intensity", "raw", "--pixel-spacing", "0.5"]
+    radiographs, _ = read_radiographs(parser.parse_args([*given, *words]))
+    for radiograph in radiographs:
+        assert (radiograph.coverage is not None) == prepared
+        if radiograph.coverage is not None:
+            assert (radiograph.coverage == is_open).mean() > 0.97
 
 
 def letter(image: np.ndarray, row: int, column: int, value: float, stroke: int = 4) -> np.ndarray:
