@@ -49,6 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="refine bones where the model brings a shape prior (yes)",
     )
     parser.add_argument(
+        "--prepare",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="leave out the collimator's shadow and fill letters in the radiographs, as `ssrkd reconstruct` does (yes)",
+    )
+    parser.add_argument(
         "--trim-cut-references",
         action="store_true",
         help="do not score what lies beyond the flat end of a reference that was cut inside the field of view",
@@ -83,12 +89,15 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     if style is not None:
         description["style"] = {"name": style.name, "weights": style.card.get("weights")}
     description["refined"] = bool(args.refine and model.card.get("shape_prior"))
+    description["prepared"] = args.prepare
     settings = {"model": description, "resolution": args.resolution, "trim_cut_references": args.trim_cut_references}
     unfinished = UnfinishedEvaluation(args.out, folders, settings)
     if unfinished.done:
         say(f"{unfinished.done} of {len(folders)} cases are evaluated already.")
     with progress_bar("evaluate") as progress:
-        job = case_reconstruction(model, args.resolution, args.device, style=style, refine=args.refine)
+        job = case_reconstruction(
+            model, args.resolution, args.device, style=style, prepare=args.prepare, refine=args.refine
+        )
         results = unfinished.run(job, args.trim_cut_references, progress)
     results += missing_cases(args.cases)
     report = _write(args, results, description, unlabelled)
@@ -137,6 +146,7 @@ def _command(args: argparse.Namespace) -> str:
             *words,
             *(["--trim-cut-references"] if args.trim_cut_references else []),
             *([] if args.refine else ["--no-refine"]),
+            *([] if args.prepare else ["--no-prepare"]),
         ]
     )
 

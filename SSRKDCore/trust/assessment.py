@@ -98,7 +98,7 @@ def judged(
         reasons.append(f"Images, sizes and uncertainty were not compared with the training. {without}")
     expected, interval = {}, {}
     if reference is not None:
-        for name, known in reference.expected_errors(measures.terms, measures.features).items():
+        for name, known in reference.expected_errors(measures).items():
             values = at_all_vertices(surfaces[name], measures.vertices[name], known)
             expected[name], interval[name] = values, reference.errors[name].factor * values
     return Assessment(light, tuple(reasons or [NOTHING]), _figures(measures, reference, flags), expected, interval)
@@ -146,11 +146,11 @@ def _figures(measures: CaseMeasures, reference: TrustReference | None, flags: Se
         "size_percent": None if relative is None else 100.0 * relative,
         "size_spread_percent": 100.0 * reference.size_spread,
         "measures": {name: {"value": value, **vars(reference.limits[name])} for name, value in values.items()},
-        "widened": reference.widened(measures.features),
+        "widened": reference.widened(measures),
         "expected_error_mm": dict(expected_errors(measures, reference)),
         "interval95_mm": {
             name: reference.errors[name].factor * float(np.mean(known))
-            for name, known in reference.expected_errors(measures.terms, measures.features).items()
+            for name, known in reference.expected_errors(measures).items()
         },
     }
 

@@ -1,7 +1,7 @@
-"""Widen the intervals on images unlike the training's: `python -m SSRKDCore.trust.fit_widening --model MODEL --cases DIR`.
+"""Widen the intervals where images or bones are unlike the training's: `python -m SSRKDCore.trust.fit_widening --model MODEL --cases DIR`.
 
 After `fit_reference` and `left_out_people`: training cases in rooms that the training never saw (`other_rooms`) are reconstructed, and how
-far their errors exceed the stated intervals says how much wider these must be, by how strange the images are (`widening`).
+far their errors exceed the stated intervals says how much wider these must be, by how strange the case is (`widening`).
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def room_records(
 
 
 def with_widening(reference: TrustReference, records: Sequence[Record]) -> TrustReference:
-    """The reference with what `records`, of `room_records`, say of strange images; fitting it again starts from the plain intervals.
+    """The reference with what `records`, of `room_records`, say of strange cases; fitting it again starts from the plain intervals.
 
     Raises InputError where too few of the images are strange.
     """
@@ -108,7 +108,7 @@ def _scores(record: Record, reference: TrustReference) -> list[Any]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Widen the intervals on images unlike the training's.")
+    parser = argparse.ArgumentParser(description="Widen the intervals where images or bones are unlike the training's.")
     parser.add_argument("--model", required=True, help="model folder, or the name of a bundled model")
     parser.add_argument("--cases", type=Path, required=True, help="folder of labelled training cases with CTs")
     parser.add_argument("--count", type=int, default=DEFAULT_CASES, help=f"how many of them ({DEFAULT_CASES})")
@@ -138,9 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("fit_widening: stopped; the same command goes on from there.", file=sys.stderr)
         return 130
     for start, multiple in found.widening:
-        say(
-            f"images {start:.2f} times as far from the training's as the amber limit: errors {multiple:.2f} times as large"
-        )
+        say(f"from {start:.2f} times the amber limit on, errors are {multiple:.2f} times as large")
     say(f"Written: {out}")
     return 0
 

@@ -224,14 +224,12 @@ def _against(measures: CaseMeasures, reference: TrustReference) -> list[Flag]:
     distance = reference.images.distance(measures.features)
     light = limits["images"].light(distance)
     if light != "green":
-        multiple = reference.widened(measures.features)
-        more = f" Errors are expected to be {multiple:.1f} times as large as on those." if multiple > 1 else ""
         flags.append(
             Flag(
                 "unlike_training",
                 light,
                 f"The images are unlike those that the model was trained on (distance {distance:.1f}, typical "
-                f"{limits['images'].typical:.1f}, limit {limits['images'].amber:.1f}).{more}",
+                f"{limits['images'].typical:.1f}, limit {limits['images'].amber:.1f}).",
             )
         )
     mean = measures.outlines["all"]["all"].mean_mm
@@ -241,12 +239,16 @@ def _against(measures: CaseMeasures, reference: TrustReference) -> list[Flag]:
     worst, bone = worst_expected_error(measures, reference)
     light = limits["expected_error"].light(worst)
     if light != "green":
+        multiple = reference.widened(measures)
+        why = (
+            f", {multiple:.1f} times as much as where images and bones are like the training's" if multiple > 1 else ""
+        )
         flags.append(
             Flag(
                 "expected_error",
                 light,
                 f"An error of {worst:.1f} mm on average is to be expected of the {bone} (usual: "
-                f"{limits['expected_error'].typical:.1f} mm for the worst bone).",
+                f"{limits['expected_error'].typical:.1f} mm for the worst bone{why}).",
             )
         )
     return flags
@@ -307,7 +309,7 @@ def worst_expected_error(measures: CaseMeasures, reference: TrustReference) -> t
 
 def expected_errors(measures: CaseMeasures, reference: TrustReference) -> Mapping[str, float]:
     """Mean expected absolute error in mm by bone."""
-    found = reference.expected_errors(measures.terms, measures.features)
+    found = reference.expected_errors(measures)
     return {name: float(np.mean(values)) for name, values in found.items() if len(values)}
 
 

@@ -78,14 +78,14 @@ def judged_case(
         "light": light_of(flags),
         "flags": {flag.name: flag.light for flag in reversed(flags)},
         "reasons": [flag.sentence for flag in flags],
-        "widened": reference.widened(measures.features),
+        "widened": reference.widened(measures),
         "scale_percent": None if measures.scale is None else measures.scale.percent,
         "scale_known_to_percent": None if measures.scale is None else reference.scale_precision(measures.scale),
         "expected_mm": dict(expected_errors(measures, reference)),
     }
     if truth is not None:
         errors = vertex_errors(measures, result, truth, extent)
-        expected = reference.expected_errors(measures.terms, measures.features)
+        expected = reference.expected_errors(measures)
         record["vertices"] = {
             name: {"expected": expected[name], "error": values} for name, values in errors.items() if name in expected
         }

@@ -22,7 +22,8 @@ def tables(records: Sequence[Record], reference: TrustReference) -> dict[str, An
     """Plain values for JSON.
 
     "kinds": by kind of input, how many, their lights, and how often each flag was raised. "coverage": by bone, over vertices of the
-    good cases, each case counting the same, also with the population's factors alone where people left out made them larger.
+    good cases, each case counting the same, also with the population's factors alone where people left out made them larger, and without
+    what widens them in strange cases.
     "coverage_by_group": the same share by the folder that the cases came from. "calibration": on whom the intervals were calibrated, see
     `left_out_people`. "rank_correlation": of the mean expected and the mean true error, over cases, by bone. "true_error_by_light": mean
     true error of good cases in mm. "cases": everything by case, without vertices.
@@ -81,6 +82,16 @@ def _by_group(records: Sequence[Record], reference: TrustReference) -> dict[str,
     return found
 
 
+def _unwidened(record: Record) -> Record:
+    """The record with what was expected before strange images or bones widened it."""
+    multiple = float(record.get("widened", 1.0))
+    vertices = {
+        bone: {**part, "expected": np.array(part["expected"], dtype=np.float64) / multiple}
+        for bone, part in record["vertices"].items()
+    }
+    return {**record, "vertices": vertices}
+
+
 def _shares(parts: Sequence[tuple[Array, Array]], factor: float) -> Array:
     """(N,) share of each case's vertices whose error is within the factor times what was expected."""
     return np.array([(error <= factor * expected).mean() for expected, error in parts])
@@ -92,11 +103,13 @@ def _coverage(bone: str, records: Sequence[Record], reference: TrustReference) -
     if not parts:
         return None
     shares = _shares(parts, factor)
+    unwidened = vertices_of(bone, [_unwidened(record) for record in records])
     before = (reference.provenance.get(LEFT_OUT_PROVENANCE) or {}).get("population_factors", {}).get(bone)
     return {
         "cases": len(parts),
         "coverage": float(shares.mean()),
         "coverage_of_population_factor": None if before is None else float(_shares(parts, before).mean()),
+        "coverage_without_widening": float(_shares(unwidened, factor).mean()),
         "lowest_case": float(shares.min()),
         "interval_mm": float(np.mean([factor * expected.mean() for expected, _ in parts])),
         "expected_mm": float(np.mean([expected.mean() for expected, _ in parts])),

@@ -93,7 +93,7 @@ def room_observation(
     )
     return {
         **record,
-        "strangeness": reference.strangeness(measures.features),
+        "strangeness": reference.strangeness(measures),
         "terms": measures.terms,
         "errors": vertex_errors(measures, result, exposure.bones),
     }

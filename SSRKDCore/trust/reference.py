@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 from SSRKDCore.errors import InputError
 from SSRKDCore.json_files import to_json_text
 from SSRKDCore.networks.model_folder import SHAPE_PRIOR_ENTRY, Model
-from SSRKDCore.trust.bone_sizes import SIZE_NAMES, WIDTHS
+from SSRKDCore.trust.bone_sizes import SIZE_NAMES, WIDTHS, size_vector
 from SSRKDCore.trust.domain_distance import DomainDistance
 from SSRKDCore.trust.error_model import ErrorModel, noticeable
 from SSRKDCore.trust.limits import Limit
 from SSRKDCore.trust.vertex_terms import TERM_NAMES
 from SSRKDCore.trust.view_scales import ScaleDisagreement
 from SSRKDCore.trust.widening import widened
+
+if TYPE_CHECKING:
+    from SSRKDCore.trust.case_measures import CaseMeasures
 
 Array = NDArray[np.float64]
 
@@ -52,7 +55,7 @@ class TrustReference:
     scale_factor: 99 % of good pairs of views disagree in scale by less than so many of their own spreads; None in older files.
     scale_bound: (B, 2), of older files: rows of correlation and the scale disagreement in percent that 99 % of good pairs with at least
         that correlation stay below.
-    widening: (K, 2), see `widening.fit_widening`; no rows in older files, whose intervals are for images like the training's.
+    widening: (K, 2), see `widening.fit_widening`; no rows in older files, whose intervals are for cases like the training's.
     provenance: command, cases, counts, for people.
     """
 
@@ -67,22 +70,22 @@ class TrustReference:
     widening: Array = field(default_factory=lambda: np.zeros((0, 2)))
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
-    def strangeness(self, features: Array) -> float:
-        """How far images, by their `image_features`, lie from the training's, in units of the amber limit."""
-        return self.images.distance(features) / self.limits["images"].amber
+    def strangeness(self, measures: CaseMeasures) -> float:
+        """How far the images, or the bones' sizes where these lie farther, are from the training's, in units of the amber limit."""
+        images = self.images.distance(measures.features) / self.limits["images"].amber
+        return max(images, self.size_distance(size_vector(measures.sizes)) / self.limits["sizes"].amber)
 
-    def widened(self, features: Array) -> float:
-        """How many times as large errors are expected to be on such images as on the training's."""
-        return widened(self.widening, self.strangeness(features)) if len(self.widening) else 1.0
+    def widened(self, measures: CaseMeasures) -> float:
+        """How many times as large errors are expected to be as of a case like the training's."""
+        return widened(self.widening, self.strangeness(measures)) if len(self.widening) else 1.0
 
-    def expected_errors(self, terms: Mapping[str, Array], features: Array) -> dict[str, Array]:
-        """By bone, (N,) expected absolute errors in mm at vertices.
-
-        terms: (N, 6) by bone, see `vertex_terms`. features: of the images, see `image_features`.
-        """
-        multiple = self.widened(features)
+    def expected_errors(self, measures: CaseMeasures) -> dict[str, Array]:
+        """By bone, (N,) expected absolute errors in mm at the vertices that were measured."""
+        multiple = self.widened(measures)
         return {
-            name: multiple * self.errors[name].expected(known) for name, known in terms.items() if name in self.errors
+            name: multiple * self.errors[name].expected(terms)
+            for name, terms in measures.terms.items()
+            if name in self.errors
         }
 
     @property

@@ -1,9 +1,10 @@
-"""How many times as large errors become on images that are unlike the training's.
+"""How many times as large errors become where images or bones are unlike the training's.
 
-The strangeness of a pair of images is their distance from the training's in units of the amber limit. Cases beyond 1 are sorted into groups
-by it, and each group's multiple is the 95 % quantile of error over stated interval: conformal prediction in groups (Vovk, "Conditional
-validity of inductive conformal predictors", Machine Learning 92, 2013, section 3, where they are called Mondrian). Multiples never fall
-as images become stranger, and are never below 1, which is what holds for images like the training's.
+The strangeness of a case is the distance of its images, or of its bones' sizes where these lie farther, from the training's in units of the
+amber limit. Cases beyond 1 are sorted into groups by it, and each group's multiple is the 95 % quantile of error over stated interval:
+conformal prediction in groups (Vovk, "Conditional validity of inductive conformal predictors", Machine Learning 92, 2013, section 3, where
+they are called Mondrian). Multiples never fall as cases become stranger, and are never below 1, which is what holds for those like the
+training's.
 """
 
 from __future__ import annotations

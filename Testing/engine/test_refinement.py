@@ -374,6 +374,7 @@ def test_methods_and_reports_say_whether_bones_were_refined(tmp_path: Path, monk
         assert main([*words, choice]) == 0
         reports[choice] = read_json(out / "report.json", "a report")
     assert [reports[choice]["model"]["refined"] for choice in reports] == [True, False]
+    assert all(report["model"]["prepared"] for report in reports.values())
     assert "--no-refine" in reports["--no-refine"]["command"]
     errors = [report["cases"]["knee"]["bones"]["femur"]["exact_assd_mm"] for report in reports.values()]
     assert errors[0] != errors[1]

@@ -94,7 +94,9 @@ def test_a_reference_keeps_what_widens_it(tmp_path: Path) -> None:
     save_reference(tmp_path / "trust.safetensors", found)
     assert load_reference(tmp_path / "trust.safetensors").widening.tolist() == [[1.0, 4.0]]
     save_reference(tmp_path / "older.safetensors", reference)
-    assert load_reference(tmp_path / "older.safetensors").widened(np.full(FEATURES, 9.0)) == 1.0
+    assert (
+        load_reference(tmp_path / "older.safetensors").widened(usual_measures(features=np.full(FEATURES, 9.0))) == 1.0
+    )
     with pytest.raises(InputError, match="0 of 1 exposures are unlike the training's"):
         with_widening(reference, [_record(0.5, 0.1)])
 
@@ -107,12 +109,16 @@ def test_strange_images_widen_errors_intervals_and_words_and_usual_ones_do_not()
 
     def said(measures: CaseMeasures, by: TrustReference) -> tuple[float, float, str]:
         words = " ".join(flag.sentence for flag in flags_of(measures, by))
-        return expected_errors(measures, by)["femur"], by.widened(measures.features), words
+        return expected_errors(measures, by)["femur"], by.widened(measures), words
 
     assert said(usual, reference) == said(usual, plain)
     (wide, multiple, words), (narrow, one, before) = said(strange, reference), said(strange, plain)
     assert (wide, multiple, one) == (pytest.approx(4 * narrow), 4.0, 1.0)
-    assert "4.0 times as large" in words and "times as large" not in before
+    assert "4.0 times as much as where" in words and "times as much" not in before
+    # Bones of no knee on usual images are strange as well.
+    sizes = {name: value * (1.6 if number % 2 else 0.7) for number, (name, value) in enumerate(usual.sizes.items())}
+    misshapen = replace(usual, sizes=sizes)
+    assert reference.widened(misshapen) == 4.0 and reference.strangeness(usual) < 1 < reference.strangeness(misshapen)
 
 
 def test_the_assessment_states_the_widened_errors() -> None:
@@ -173,5 +179,5 @@ def test_the_command_goes_on_where_it_was_stopped(
     assert command.main(words) == 0
     assert asked == [("a", 0), ("b", 0), ("a", 1), *[(name, room) for room in range(1, 6) for name in ("a", "b")]]
     assert load_reference(tmp_path / "trust.safetensors").widening.tolist() == [[1.0, 4.0]]
-    assert "errors 4.00 times as large" in capsys.readouterr().out
+    assert "errors are 4.00 times as large" in capsys.readouterr().out
     assert command.main([*words, "--count", "0"]) == 2
