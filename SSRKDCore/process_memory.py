@@ -19,7 +19,16 @@ def keep_freed_memory() -> bool:
     """From now on, freed memory stays with the process for what it needs next: for programs that do one job and end, since a process
     is then as large as it ever was. Returns whether the C library can be told so: glibc can, others are left as they are.
     """
-    if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
+    if not _has_glibc():
         return False
     mallopt = ctypes.CDLL(None).mallopt
     return all(mallopt(parameter, _LARGEST) == 1 for parameter in (_MMAP_THRESHOLD, _TRIM_THRESHOLD))
+
+
+def give_back_freed_memory() -> bool:
+    """Give what was kept so far back to the system once: before the memory of something else is measured. Returns whether any was."""
+    return _has_glibc() and ctypes.CDLL(None).malloc_trim(0) == 1
+
+
+def _has_glibc() -> bool:
+    return platform.system() == "Linux" and platform.libc_ver()[0] == "glibc"

@@ -22,6 +22,7 @@ from SSRKDCore.networks.config import xray_config
 from SSRKDCore.networks.coordinates import normalised_coordinates
 from SSRKDCore.networks.point_classifier import NEGATIVE_SLOPE
 from SSRKDCore.networks.xray_network import XrayReconstructionNetwork
+from SSRKDCore.process_memory import give_back_freed_memory
 from SSRKDCore.reconstruction.benchmark_phantom import (
     phantom_images,
     phantom_network,
@@ -76,6 +77,7 @@ def benchmark(
     tell(0.0, f"{architecture}: warming up")
     shape_field(network, encode_images(network, images, cpu))
 
+    give_back_freed_memory()
     reset_peak_memory()
     stages: dict[str, list[float]] = {}
     naive_times, peak = [], None

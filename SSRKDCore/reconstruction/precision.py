@@ -60,13 +60,20 @@ def with_encoders_in(network: XrayReconstructionNetwork, precision: torch.dtype)
     if precision == torch.float32:
         return network
     twin = _twin(network)
-    weights = {id(weight): weight.detach() for weight in network.encoders.parameters()}
+    twin.__dict__["_modules"]["encoders"] = rounded_module(network.encoders, precision)
+    return twin
+
+
+def rounded_module(module: ModuleType, precision: torch.dtype) -> ModuleType:
+    """A twin of a module with rounded weights; itself in float32."""
+    if precision == torch.float32:
+        return module
+    weights = {id(weight): weight.detach() for weight in module.parameters()}
     rounded = {name: torch.empty_like(weight, dtype=precision) for name, weight in weights.items()}
     # All at once: on a GPU some few kernels in place of one for each of hundreds of tensors.
     with torch.no_grad():
         torch._foreach_copy_(list(rounded.values()), list(weights.values()))
-    twin.__dict__["_modules"]["encoders"] = _with_weights(network.encoders, rounded)
-    return twin
+    return _with_weights(module, rounded)
 
 
 @contextmanager
@@ -81,7 +88,7 @@ def exact_convolutions() -> Iterator[None]:
         yield
 
 
-def _with_weights(module: nn.Module, weights: Mapping[int, Tensor]) -> nn.Module:
+def _with_weights(module: ModuleType, weights: Mapping[int, Tensor]) -> ModuleType:
     """A twin of a module whose weights, and those of all modules inside, are those named by the `id` of its own."""
     twin = _twin(module)
     for name, weight in module._parameters.items():

@@ -201,16 +201,12 @@ def _network_views(turn: Turn, size: int, given: NetworkViews) -> None:
     look = fitted_style((image for image, _, _ in given.images), "the sample")
     look = replace(look, values=1.3 * look.values, log_power=look.log_power + 1.0)
 
-    def match() -> None:
-        for image, coverage, _ in given.images:
-            look.matched(image, coverage)
-
-    def style() -> None:
-        for _, coverage, image in given.images:
-            translation(image, coverage, given.style)
-
-    turn[f"match, {size} pixels"] = _seconds(match)
-    turn[f"style network, {size} pixels"] = _seconds(style)
+    threads = torch.get_num_threads()
+    matches = [partial(look.matched, image, coverage) for image, coverage, _ in given.images]
+    styles = [partial(translation, image, coverage, given.style) for _, coverage, image in given.images]
+    # As `prepare_network_input` does them.
+    turn[f"match, {size} pixels"] = _seconds(lambda: side_by_side(matches, threads))
+    turn[f"style network, {size} pixels"] = _seconds(lambda: side_by_side(styles, threads))
 
 
 def _bundled(

@@ -25,6 +25,7 @@ from SSRKDCore.geometry.view import View
 from SSRKDCore.grid import Grid
 from SSRKDCore.networks.config import xray_config
 from SSRKDCore.networks.xray_network import XrayReconstructionNetwork
+from SSRKDCore.process_memory import give_back_freed_memory
 from SSRKDCore.reconstruction.arithmetic import arithmetic_bound, arithmetic_rate, operation_counts
 from SSRKDCore.reconstruction.benchmark import peak_memory_bytes, reset_peak_memory
 from SSRKDCore.reconstruction.benchmark_phantom import (
@@ -148,6 +149,7 @@ def measure_speed(
     tolerances = [0.0] if tolerance_mm is None else [0.0, tolerance_mm]
     ways = [Way(name, tolerance) for tolerance in tolerances for name in names]
     tell(0.0, f"{architecture}: setting up")
+    give_back_freed_memory()
     scene = _scene(architecture, resolution, device)
     load_before = _load_average()
     rates = {name: arithmetic_rate(device, precision) for name, precision in types.items()}

@@ -17,7 +17,7 @@ from SSRKDCore.networks.coordinates import normalised_coordinates
 from SSRKDCore.networks.xray_network import XrayReconstructionNetwork
 from SSRKDCore.reconstruction.encoding import encode_images
 from SSRKDCore.reconstruction.network_input import NetworkInput
-from SSRKDCore.reconstruction.precision import exact_convolutions, with_encoders_in
+from SSRKDCore.reconstruction.precision import exact_convolutions, rounded_module
 from SSRKDCore.reconstruction.sampler import PointSampler
 
 _SAMPLES_A_SIDE = 24
@@ -103,7 +103,7 @@ def _first_by_second_encoder(
     coarse = functional.avg_pool2d(images[0, :1], _coarsening(network.config))
     image = coarse.to(place, precision).contiguous(memory_format=torch.channels_last)
     with exact_convolutions():
-        maps: list[Tensor] = with_encoders_in(network, precision).encoders[1](image)
+        maps: list[Tensor] = rounded_module(network.encoders[1], precision)(image)
     return maps[-1]
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from functools import partial
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from SSRKDCore.reconstruction.feature_tables import FeatureTables
 from SSRKDCore.reconstruction.network_input import NetworkInput
 from SSRKDCore.reconstruction.pipeline import Reconstruction
 from SSRKDCore.reconstruction.swapped_views import WARNING
+from SSRKDCore.side_by_side import side_by_side
 from SSRKDCore.surface import Surface
 from SSRKDCore.trust.bone_shadows import growth_plate_contrast, metal_area
 from SSRKDCore.trust.bone_sizes import bone_sizes
@@ -108,31 +110,40 @@ def case_measures(
     surfaces: dict[str, Surface] = dict(result.surfaces)
     box = result.field_of_view
     images = {view.name: radiograph.pixels for view, radiograph in zip(rig.views, radiographs, strict=True)}
-    normals = {name: vertex_normals(surface) for name, surface in surfaces.items() if not surface.is_empty}
-    outlines = distances_of(
-        outline_samples(surfaces, images, rig, box, normals=normals, threads=torch.get_num_threads())
-    )
-    scale = None
-    if len(rig.views) >= 2:
-        first, second = widest_pair(rig)
-        scale = scale_disagreement([images[first], images[second]], [rig.view(first), rig.view(second)], box)
+    threads = torch.get_num_threads()
+    present = {name: surface for name, surface in surfaces.items() if not surface.is_empty}
+    jobs = [partial(vertex_normals, surface) for surface in present.values()]
+    normals = dict(zip(present, side_by_side(jobs, threads), strict=True))
+    outlines = distances_of(outline_samples(surfaces, images, rig, box, normals=normals, threads=threads))
     plain = [encoded.given.images[0, index, -1].cpu().numpy() for index in range(len(encoded.given.views))]
-    metal = max(metal_area(image, view, box) for image, view in zip(plain, encoded.given.views, strict=True))
-    vertices = {
-        name: sampled_vertices(surface, samples_a_bone) for name, surface in surfaces.items() if not surface.is_empty
-    }
+    vertices = {name: sampled_vertices(surface, samples_a_bone) for name, surface in present.items()}
     mean = {name: found.mean_mm for name, found in outlines["all"].items() if found.mean_mm is not None}
     home, place = next(network.parameters()).device, encoded.features[0].device
     given = (network, encoded.given, encoded.features, box, surfaces, vertices, mean)
-    try:
-        if home != place:
-            network.to(place)
-        terms = vertex_terms(*given, needed=needed_terms, normals=normals, tables=encoded.tables)
-    finally:
-        if home != place:
-            network.to(home)
+
+    def at_vertices() -> dict[str, Array]:
+        try:
+            if home != place:
+                network.to(place)
+            return vertex_terms(*given, needed=needed_terms, normals=normals, tables=encoded.tables)
+        finally:
+            if home != place:
+                network.to(home)
+
+    def of_images() -> tuple[Array, float, ScaleDisagreement | None]:
+        """Features, area of metal, and what the views say of each other's scale."""
+        metal = max(metal_area(image, view, box) for image, view in zip(plain, encoded.given.views, strict=True))
+        scale = None
+        if len(rig.views) >= 2:
+            first, second = widest_pair(rig)
+            scale = scale_disagreement([images[first], images[second]], [rig.view(first), rig.view(second)], box)
+        return image_features(encoded.given.images, encoded.features), metal, scale
+
+    # What is computed of images keeps one core busy at a time: the network beside it leaves none idle.
+    both: list[Callable[[], Any]] = [at_vertices, of_images]
+    terms, (features, metal, scale) = side_by_side(both, threads)
     return CaseMeasures(
-        features=image_features(encoded.given.images, encoded.features),
+        features=features,
         sizes=bone_sizes((result.network_surfaces or surfaces) if result.overruled else surfaces),
         missing=tuple(name for name in BONE_NAMES if surfaces.get(name, Surface.empty()).is_empty),
         pieces=max(

@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from SSRKDCore.process_memory import keep_freed_memory
+from SSRKDCore.process_memory import give_back_freed_memory, keep_freed_memory
 from SSRKDCore.reconstruction.large_arrays import zeros
 
 _PROGRAM = """
@@ -41,9 +41,32 @@ def test_freed_memory_is_used_again_without_asking_the_system() -> None:
     assert asked["keep"] <= 2 < 20 <= asked["return"]
 
 
+_RESIDENT = """
+from pathlib import Path
+from SSRKDCore.process_memory import give_back_freed_memory, keep_freed_memory
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+assert keep_freed_memory()
+block = b"x" * (48 << 20)
+del block
+print(resident())
+assert give_back_freed_memory()
+print(resident())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_kept_memory_can_be_given_back() -> None:
+    ended = subprocess.run([sys.executable, "-c", _RESIDENT], capture_output=True, text=True, check=True)
+    kept, given_back = (int(line) for line in ended.stdout.split())
+    assert kept - given_back > 40 << 20
+
+
 def test_other_systems_are_left_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(platform, "system", lambda: "Darwin")
-    assert keep_freed_memory() is False
+    assert keep_freed_memory() is give_back_freed_memory() is False
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int32, torch.float32])
