@@ -1,7 +1,7 @@
 """What becomes of freed memory of this process.
 
 The C library of Linux gives large freed blocks back to the system at once, and takes others for the next ones, which the system clears page
-by page. A reconstruction frees and takes some gigabytes, so this costs up to a fifth of it, the more in a virtual machine, whose host
+by page. A reconstruction frees and takes some gigabytes, so this is a good part of it, the more in a virtual machine, whose host
 takes free memory away as well. A GPU's memory is kept by torch for the same reason.
 """
 

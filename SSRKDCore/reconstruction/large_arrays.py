@@ -1,4 +1,4 @@
-"""Large tensors without the price of clearing them: on a CPU a third of a search's time went into memory that nobody read.
+"""Large tensors without the price of clearing them: on a CPU a good part of a search's time went into memory that nobody read.
 
 torch has the C library take memory from the system, for a fine grid thousands of pages of 4 KiB, each of which is cleared at its first
 touch. numpy asks for large pages where the system has them, and takes zeros that the system clears where they are touched, and only there.

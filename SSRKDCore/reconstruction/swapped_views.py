@@ -27,7 +27,8 @@ _MARGIN_OF_CUBE = 0.05
 # With the first image in the second one's place too, and few of its pixels, the network is clearly less sure where the order is right, and
 # surer where it is not. Between both lies this; below it the full question is asked, so a value too high costs time only.
 _CLEARLY_LESS_SURE = 1.25
-#: Pixels a side of that image, half the network's own at most: as many as tell the two apart, whatever the network reads.
+#: Pixels a side of that image, half the network's own at most: what the bundled model, which reads twice as many, was looked at with. Of a
+#: network that reads four times as many a quarter is taken, which tells the two apart with the bundled model as well; none was at hand.
 _COARSE_PIXELS = 128
 _COARSE_SAMPLES_A_SIDE = 8
 
