@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
+import numba
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
-
-from SSRKDCore.side_by_side import side_by_side
 
 Integers = NDArray[np.int64]
 
@@ -45,11 +40,9 @@ class LabelRuns:
         start = np.flatnonzero(begins)
         stop = np.append(start[1:], len(flat))
         label = flat[start]
-        rows, planes = np.flatnonzero(start % (ny * nx) < (ny - 1) * nx), np.flatnonzero(start < (nz - 1) * ny * nx)
-        pairs = [partial(_touching, start, stop, label, step, runs) for step, runs in ((nx, rows), (ny * nx, planes))]
-        first, second = np.concatenate(side_by_side(pairs, torch.get_num_threads()), axis=1)
-        graph = coo_matrix((np.ones(len(first), dtype=bool), (first, second)), shape=(len(start),) * 2)
-        return cls((nz, ny, nx), start, stop, label, connected_components(graph, directed=False)[1].astype(np.int64))
+        # Every row begins with a run of its own.
+        first_of_row = np.append(np.flatnonzero(start % nx == 0), len(start))
+        return cls((nz, ny, nx), start, stop, label, _regions(stop, label, first_of_row, ny, nx))
 
     def sizes(self) -> Integers:
         """Voxels of every region."""
@@ -80,14 +73,49 @@ class LabelRuns:
         return result
 
 
-def _touching(start: Integers, stop: Integers, label: NDArray[np.uint8], step: int, runs: Integers) -> Integers:
-    """(2, P): pairs of runs of one label that lie side by side when the second is moved by so many voxels; `runs` are those that have
-    voxels there.
+@numba.njit(cache=True)
+def _root(above, run):  # type: ignore[no-untyped-def]
+    """The run that stands for a run's region; the way there is halved for the next who asks."""
+    while above[run] != run:
+        above[run] = above[above[run]]
+        run = above[run]
+    return run
+
+
+@numba.njit(cache=True)
+def _regions(stop, label, first_of_row, ny, nx):  # type: ignore[no-untyped-def]
+    """(R,) int64: numbers of the regions of runs that touch by faces and have one label, in the order of their first runs.
+
+    Runs fill their rows, so that those of two rows side by side meet one after the other, as when sorted lists are merged.
     """
-    first = np.searchsorted(stop, start[runs] + step, side="right")
-    count = np.searchsorted(start, stop[runs] + step, side="left") - first
-    upper = np.repeat(runs, count)
-    within = np.arange(len(upper)) - np.repeat(np.cumsum(count) - count, count)
-    lower = np.repeat(first, count) + within
-    same = label[upper] == label[lower]
-    return np.stack([upper[same], lower[same]])
+    count, rows = len(stop), len(first_of_row) - 1
+    above = np.arange(count)
+    for row in range(rows):
+        for to_next_plane in (False, True):
+            step = ny if to_next_plane else 1
+            other = row + step
+            if other >= rows or (not to_next_plane and other % ny == 0):
+                continue
+            here, there = first_of_row[row], first_of_row[other]
+            while here < first_of_row[row + 1] and there < first_of_row[other + 1]:
+                if label[here] == label[there]:
+                    one, two = _root(above, here), _root(above, there)
+                    if one < two:
+                        above[two] = one
+                    else:
+                        above[one] = two
+                end_here, end_there = stop[here] + step * nx, stop[there]
+                if end_here <= end_there:
+                    here += 1
+                if end_there <= end_here:
+                    there += 1
+    region = np.empty(count, np.int64)
+    found = 0
+    for run in range(count):
+        root = _root(above, run)
+        if root == run:
+            region[run] = found
+            found += 1
+        else:
+            region[run] = region[root]
+    return region
