@@ -42,6 +42,7 @@ def simulateJob(
                 segmentation=segmentation.GetName()
             )
         )
+    _planFolder(nodes.table)
     if reference is None:
         raise Problem(_("Choose the real bones, a segmentation made from the CT, to seat the guide on."))
     if reference.GetID() == segmentation.GetID():
@@ -81,11 +82,20 @@ def simulateJob(
         return [*words, f"--starts={starts}", f"--samples={samples}"]
 
     def place(folder: Path, results: list[dict[str, Any]]) -> dict[str, Any]:
-        item = folderOf(nodes.table)
-        assert item is not None
+        item = _planFolder(nodes.table)
         placeSimulation(folder / "simulation", folder / "guide", results[1], nodes.table, reference.GetName(), item)
         return results[1]
 
     needed = [(_("The segmentation"), segmentation), (_("The real bones"), reference)]
     needed.append((_("The table of the plan"), nodes.table))
     return EngineJob([Step(makeGuide, 0.2), Step(seat, 0.8)], place, needed, processFactory, prepare)
+
+
+def _planFolder(table: Any) -> int:
+    """The folder of the plan that a table belongs to. Raises Problem where somebody took the table out of it."""
+    item = folderOf(table)
+    if item is None:
+        raise Problem(
+            _("The plan's table was taken out of its folder, and results belong beside it: press Plan again.")
+        )
+    return item

@@ -32,6 +32,8 @@ class GridLevel:
     index: (n,) where these samples lie along an axis of the finest grid; on the host.
     labels: (n, n, n) uint8, evaluated or guessed.
     known: (n, n, n) bool, whether a sample was evaluated.
+    steps_together, samples_together, planes_together: directions to neighbours, samples, and planes of the grid that are looked at in one
+        piece: few on a CPU, whose cache holds them, all on a GPU.
     """
 
     def __init__(self, resolution: int, stride: int, device: torch.device) -> None:

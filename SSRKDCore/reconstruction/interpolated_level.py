@@ -173,6 +173,7 @@ def _slopes(fine: GridLevel, guess: _Guess, concerned: Tensor, evaluation: Field
     flat, own_margin = guess.flat[concerned], guess.margin[concerned]
     area, planes = fine.count**2, fine.planes_together
     if planes == fine.count:
+        # On a GPU all at once: how many lie in which planes, the host would have to wait for.
         margins = zeros((planes * area,), torch.float32, fine.device)
         margins[places] = values
         steepest = _steepest(fine, flat, own_margin, margins, 0)

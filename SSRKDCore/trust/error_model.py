@@ -85,10 +85,14 @@ def interval_factor(
     known = [name for name, values in zip(names, errors, strict=True) if np.isfinite(values).any()]
     shares = [1.0 / known.count(name) for name in known]
     held, found, counts = _stacked(terms, errors, shares)
-    score = found / model.expected(held)
-    order = np.argsort(score)
-    share = np.cumsum(counts[order]) / counts.sum()
-    return float(score[order[min(int(np.searchsorted(share, COVERAGE)), len(order) - 1)]])
+    return covering_value(found / model.expected(held), counts)
+
+
+def covering_value(values: Array, weights: Array) -> float:
+    """The one of the values (N,) that COVERAGE of them, by their weights (N,), do not exceed."""
+    order = np.argsort(values)
+    share = np.cumsum(weights[order]) / weights.sum()
+    return float(values[order[min(int(np.searchsorted(share, COVERAGE)), len(order) - 1)]])
 
 
 def _stacked(

@@ -17,18 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from SSRKDCore.anatomy import BONE_NAMES
-from SSRKDCore.cases import find_cases
 from SSRKDCore.console import progress_bar, say
 from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.evaluation.experiments.result_log import ResultLog
 from SSRKDCore.networks.model_folder import Model, load_model
+from SSRKDCore.training.program import exit_code_of
 from SSRKDCore.trust.bone_sizes import SIZE_NAMES, WIDTHS
 from SSRKDCore.trust.domain_distance import fit_domain
 from SSRKDCore.trust.error_model import COVERAGE, fit_error_model
 from SSRKDCore.trust.flags import scale_is_checked
 from SSRKDCore.trust.limits import fit_limit, quantile_limit
 from SSRKDCore.trust.reference import FILE_NAME, TrustReference, model_identity, save_reference
-from SSRKDCore.trust.training_observation import MEASURES, RESOLUTION, observation
+from SSRKDCore.trust.training_observation import MEASURES, RESOLUTION, labelled_folders, observation
 from SSRKDCore.trust.vertex_terms import TERM_NAMES
 from SSRKDCore.trust.view_scales import ScaleDisagreement
 
@@ -166,22 +166,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, help="folder to go on from (a hidden one beside the output)")
     parser.add_argument("--out", type=Path, help=f"file to write ({FILE_NAME} in the model's folder)")
     parsed = parser.parse_args(arguments)
-    try:
-        model = load_model(parsed.model)
-        out = parsed.out or Path(model.path) / FILE_NAME
-        work = parsed.work or Path.cwd() / f".{out.stem}-{model.name}.unfinished"
-        folders = [folder for folder in find_cases(parsed.cases) if not folder.name.startswith("unlabelled")]
-        with progress_bar("Fitting trust") as progress:
-            reference = fit_reference(model, folders[: parsed.count], work, parsed.seed, progress)
-        save_reference(out, reference)
-        if parsed.work is None:
-            shutil.rmtree(work, ignore_errors=True)
-    except InputError as error:
-        print(f"fit_reference: {error}", file=sys.stderr)
-        return 2
-    except (KeyboardInterrupt, Cancelled):
-        print("fit_reference: stopped; the same command goes on from there.", file=sys.stderr)
-        return 130
+    return exit_code_of("fit_reference", lambda: _fit(parsed))
+
+
+def _fit(parsed: argparse.Namespace) -> None:
+    """Fit, write and say; see `main`."""
+    model = load_model(parsed.model)
+    out = parsed.out or Path(model.path) / FILE_NAME
+    work = parsed.work or Path.cwd() / f".{out.stem}-{model.name}.unfinished"
+    folders = labelled_folders(parsed.cases)[: parsed.count]
+    with progress_bar("Fitting trust") as progress:
+        reference = fit_reference(model, folders, work, parsed.seed, progress)
+    save_reference(out, reference)
+    if parsed.work is None:
+        shutil.rmtree(work, ignore_errors=True)
     for name, limit in reference.limits.items():
         say(f"{name:<15} typical {limit.typical:8.3f}   amber above {limit.amber:8.3f}   red above {limit.red:8.3f}")
     for bone, error_model in reference.errors.items():
@@ -193,7 +191,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, (known, count) in reference.provenance["scale_known_to_3_percent"].items():
         say(f"scale known to 3 %: {known} of {count} pairs of {name} images")
     say(f"Written: {out}")
-    return 0
 
 
 if __name__ == "__main__":

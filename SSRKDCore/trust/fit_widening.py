@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from SSRKDCore.cases import find_cases
 from SSRKDCore.console import progress_bar, say
 from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.evaluation.experiments.result_log import ResultLog
 from SSRKDCore.networks.model_folder import Model, load_model
+from SSRKDCore.training.program import exit_code_of
 from SSRKDCore.trust.other_rooms import ROOMS, room_observation
 from SSRKDCore.trust.reference import FILE_NAME, WIDENING_PROVENANCE, TrustReference, reference_of, save_reference
-from SSRKDCore.trust.training_observation import RESOLUTION
+from SSRKDCore.trust.training_observation import RESOLUTION, labelled_folders
 from SSRKDCore.trust.widening import FEWEST_IN_GROUP, fit_widening
 
 Progress = Callable[[float, str], None]
@@ -117,30 +117,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--work", type=Path, help="folder to go on from (a hidden one here)")
     parser.add_argument("--out", type=Path, help=f"file to write ({FILE_NAME} in the model's folder)")
     parsed = parser.parse_args(arguments)
-    try:
-        if parsed.count < 1 or parsed.rooms < 1:
-            raise InputError("Give at least one case and one room: correct --count or --rooms.")
-        model = load_model(parsed.model)
-        reference = reference_of(model)
-        work = parsed.work or Path.cwd() / f".widening-{model.name}.unfinished"
-        folders = [folder for folder in find_cases(parsed.cases) if not folder.name.startswith("unlabelled")]
-        with progress_bar("Widening") as progress:
-            records = room_records(model, reference, folders[: parsed.count], parsed.rooms, work, parsed.seed, progress)
-        found = with_widening(reference, records)
-        out = parsed.out or Path(model.path) / FILE_NAME
-        save_reference(out, found)
-        if parsed.work is None:
-            shutil.rmtree(work, ignore_errors=True)
-    except InputError as error:
-        print(f"fit_widening: {error}", file=sys.stderr)
-        return 2
-    except (KeyboardInterrupt, Cancelled):
-        print("fit_widening: stopped; the same command goes on from there.", file=sys.stderr)
-        return 130
+    return exit_code_of("fit_widening", lambda: _fit(parsed))
+
+
+def _fit(parsed: argparse.Namespace) -> None:
+    """Fit, write and say; see `main`."""
+    if parsed.count < 1 or parsed.rooms < 1:
+        raise InputError("Give at least one case and one room: correct --count or --rooms.")
+    model = load_model(parsed.model)
+    reference = reference_of(model)
+    work = parsed.work or Path.cwd() / f".widening-{model.name}.unfinished"
+    folders = labelled_folders(parsed.cases)[: parsed.count]
+    with progress_bar("Widening") as progress:
+        records = room_records(model, reference, folders, parsed.rooms, work, parsed.seed, progress)
+    found = with_widening(reference, records)
+    out = parsed.out or Path(model.path) / FILE_NAME
+    save_reference(out, found)
+    if parsed.work is None:
+        shutil.rmtree(work, ignore_errors=True)
     for start, multiple in found.widening:
         say(f"from {start:.2f} times the amber limit on, errors are {multiple:.2f} times as large")
     say(f"Written: {out}")
-    return 0
 
 
 if __name__ == "__main__":

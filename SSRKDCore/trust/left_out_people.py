@@ -36,10 +36,9 @@ from SSRKDCore.networks.model_folder import SHAPE_PRIOR_ENTRY, SHAPE_PRIOR_NAME,
 from SSRKDCore.networks.weights_file import sha256_of
 from SSRKDCore.population.bone_sources import manifest_items, read_bone_sources
 from SSRKDCore.population.shape_model import KneeShapeModel
-from SSRKDCore.reconstruction.pipeline import reconstruct
 from SSRKDCore.refinement.shape_prior import read_shape_prior, write_shape_prior
 from SSRKDCore.surface import Surface
-from SSRKDCore.trust.case_measures import Encoded, case_measures
+from SSRKDCore.training.program import exit_code_of
 from SSRKDCore.trust.error_model import ErrorModel, interval_factor
 from SSRKDCore.trust.reference import (
     FILE_NAME,
@@ -49,7 +48,7 @@ from SSRKDCore.trust.reference import (
     reference_of,
     save_reference,
 )
-from SSRKDCore.trust.training_observation import RESOLUTION, SAMPLES_A_BONE, case_images, vertex_errors
+from SSRKDCore.trust.training_observation import RESOLUTION, case_images, measured, vertex_errors
 from SSRKDCore.trust.vertex_terms import TERM_NAMES
 
 Progress = Callable[[float, str], None]
@@ -142,12 +141,7 @@ def observed(folder: Path, model: Model, usable_to: Mapping[str, float]) -> dict
     """
     case = load_case(folder)
     images = case_images(case)
-    kept: list[Encoded] = []
-    result = reconstruct(
-        images, case.rig, model, RESOLUTION, "cpu", side=case.side,
-        encoded=lambda given, maps: kept.append(Encoded(given, maps)),
-    )  # fmt: skip
-    measures = case_measures(images, case.rig, model, result, kept[-1], SAMPLES_A_BONE)
+    result, measures = measured(images, case.rig, case.side, model)
     truth = reference_surfaces(case)
     extent = {name: scored_heights(name, surface, usable_to.get(name)) for name, surface in truth.items()}
     return {"case": case.id, "terms": measures.terms, "errors": vertex_errors(measures, result, truth, extent)}
@@ -231,22 +225,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, help=f"file to write ({FILE_NAME} in the model's folder)")
     parsed = parser.parse_args(arguments)
-    try:
-        model = load_model(parsed.model)
-        reference = reference_of(model)
-        with progress_bar("Leaving people out") as progress:
-            records = left_out_records(model, parsed.data, parsed.work, progress)
-        found = calibrated(reference, records)
-        out = parsed.out or Path(model.path) / FILE_NAME
-        save_reference(out, found)
-        # Priors and cases stay, records do not: they depend on how surfaces are made, of which their settings know nothing.
-        shutil.rmtree(parsed.work / _LOG, ignore_errors=True)
-    except InputError as error:
-        print(f"left_out_people: {error}", file=sys.stderr)
-        return 2
-    except (KeyboardInterrupt, Cancelled):
-        print("left_out_people: stopped; the same command goes on from there.", file=sys.stderr)
-        return 130
+    return exit_code_of("left_out_people", lambda: _run(parsed))
+
+
+def _run(parsed: argparse.Namespace) -> None:
+    """Calibrate, write and say; see `main`."""
+    model = load_model(parsed.model)
+    reference = reference_of(model)
+    with progress_bar("Leaving people out") as progress:
+        records = left_out_records(model, parsed.data, parsed.work, progress)
+    found = calibrated(reference, records)
+    out = parsed.out or Path(model.path) / FILE_NAME
+    save_reference(out, found)
+    # Priors and cases stay, records do not: they depend on how surfaces are made, of which their settings know nothing.
+    shutil.rmtree(parsed.work / _LOG, ignore_errors=True)
     entry = found.provenance[LEFT_OUT_PROVENANCE]
     for bone in BONE_NAMES:
         say(
@@ -254,7 +246,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"{entry['left_out_factors'].get(bone, float('nan')):.2f} x of people left out"
         )
     say(f"Written: {out} ({', '.join(entry['people'])}; {entry['cases']} cases)")
-    return 0
 
 
 if __name__ == "__main__":

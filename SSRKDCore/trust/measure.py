@@ -27,17 +27,16 @@ from SSRKDCore.json_files import write_json
 from SSRKDCore.networks.model_folder import Model, load_model
 from SSRKDCore.output_folder import check_output_folder, complete_folder
 from SSRKDCore.radiographs.radiograph import Radiograph
-from SSRKDCore.reconstruction.pipeline import reconstruct
 from SSRKDCore.surface import Surface
 from SSRKDCore.surface_files import read_bone_surfaces
-from SSRKDCore.trust.case_measures import Encoded, case_measures
+from SSRKDCore.training.program import exit_code_of
 from SSRKDCore.trust.flags import expected_errors, flags_of, light_of
 from SSRKDCore.trust.measured_page import page
 from SSRKDCore.trust.measured_tables import tables
 from SSRKDCore.trust.reference import TrustReference, load_reference, reference_of
 from SSRKDCore.trust.reliability import write_reliability
 from SSRKDCore.trust.stand_ins import STAND_INS, exchanged, stand_in, with_magnification
-from SSRKDCore.trust.training_observation import RESOLUTION, SAMPLES_A_BONE, case_images, stated_metal, vertex_errors
+from SSRKDCore.trust.training_observation import case_images, measured, stated_metal, vertex_errors
 
 Progress = Callable[[float, str], None]
 
@@ -59,20 +58,10 @@ def judged_case(
     extent: Any = None,
 ) -> dict[str, Any]:
     """Light and flags of one pair of radiographs, and with the truth the errors and what was said of them; plain values."""
-    kept: list[Encoded] = []
     try:
-        result = reconstruct(
-            radiographs,
-            rig,
-            model,
-            RESOLUTION,
-            "cpu",
-            side=side,
-            encoded=lambda given, maps: kept.append(Encoded(given, maps)),
-        )
+        result, measures = measured(radiographs, rig, side, model, needed_terms=reference.needed_terms)
     except InputError as error:
         return {"light": "red", "flags": {"refused": "red"}, "reasons": [str(error)]}
-    measures = case_measures(radiographs, rig, model, result, kept[-1], SAMPLES_A_BONE, reference.needed_terms)
     flags = flags_of(measures, reference)
     record: dict[str, Any] = {
         "light": light_of(flags),
@@ -208,33 +197,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing folder")
     parsed = parser.parse_args(arguments)
-    try:
-        check_output_folder(parsed.out, parsed.overwrite)
-        check_matplotlib()
-        model = load_model(parsed.model)
-        reference = load_reference(parsed.reference) if parsed.reference else reference_of(model)
-        folders = [folder for group in parsed.cases for folder in find_cases(group)[: parsed.count]]
-        work = parsed.out.parent / f".{parsed.out.name}.unfinished"
-        with progress_bar("Measuring trust") as progress:
-            records = measure(model, reference, folders, parsed.data, work, parsed.stand_ins, parsed.spoiled, progress)
-        found = tables(records, reference)
-        with complete_folder(parsed.out, parsed.overwrite) as folder:
-            write_reliability(folder, records, reference)
-            (folder / "README.md").write_text(page(found), encoding="utf-8")
-            write_json(folder / "trust.json", {"schema": SCHEMA, "reference": reference.provenance, **found})
-        shutil.rmtree(work, ignore_errors=True)
-    except InputError as error:
-        print(f"measure: {error}", file=sys.stderr)
-        return 2
-    except (KeyboardInterrupt, Cancelled):
-        print("measure: stopped; the same command goes on from there.", file=sys.stderr)
-        return 130
+    return exit_code_of("measure", lambda: _run(parsed))
+
+
+def _run(parsed: argparse.Namespace) -> None:
+    """Measure, write and say; see `main`."""
+    check_output_folder(parsed.out, parsed.overwrite)
+    check_matplotlib()
+    model = load_model(parsed.model)
+    reference = load_reference(parsed.reference) if parsed.reference else reference_of(model)
+    folders = [folder for group in parsed.cases for folder in find_cases(group)[: parsed.count]]
+    work = parsed.out.parent / f".{parsed.out.name}.unfinished"
+    with progress_bar("Measuring trust") as progress:
+        records = measure(model, reference, folders, parsed.data, work, parsed.stand_ins, parsed.spoiled, progress)
+    found = tables(records, reference)
+    with complete_folder(parsed.out, parsed.overwrite) as folder:
+        write_reliability(folder, records, reference)
+        (folder / "README.md").write_text(page(found), encoding="utf-8")
+        write_json(folder / "trust.json", {"schema": SCHEMA, "reference": reference.provenance, **found})
+    shutil.rmtree(work, ignore_errors=True)
     for kind, row in found["kinds"].items():
         say(f"{kind:<32} {row['count']:>3}: " + ", ".join(f"{light} {row['lights'][light]}" for light in row["lights"]))
     for bone, row in found["coverage"].items():
         say(f"{bone:<8} 95 % interval holds {100 * row['coverage']:.1f} %, mean half width {row['interval_mm']:.2f} mm")
     say(f"Written: {parsed.out}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """Training cases as rooms would show them that the training never saw: for what trust says of unusual images.
 
 Both images of a case come from one room of `training.domain_randomisation`, in all its ranges but for collimators, whose shadow reading
-leaves out: tube, scatter, grid, detector, dose, cables, casts, display. The network was trained on milder changes (`augmentation`), so the
-distances of its features from the training's reach from usual ones to well beyond the red limit.
+leaves out: tube, scatter, grid, detector, dose, cables, casts, display. The network was trained on milder changes (`augmentation`).
 """
 
 from __future__ import annotations
@@ -16,14 +15,12 @@ import torch
 
 from SSRKDCore.errors import InputError
 from SSRKDCore.networks.model_folder import Model
-from SSRKDCore.reconstruction.pipeline import reconstruct
 from SSRKDCore.training.augmentation import Augmentation
 from SSRKDCore.training.case_volume import CaseVolume, bone_shadow, load_case_volume
 from SSRKDCore.training.domain_randomisation import DomainRandomisation, randomise_domain
-from SSRKDCore.trust.case_measures import Encoded, case_measures
 from SSRKDCore.trust.reference import TrustReference
 from SSRKDCore.trust.training_images import FIELD_PIXELS, TrainingExposure, exposure_of_volume
-from SSRKDCore.trust.training_observation import RESOLUTION, SAMPLES_A_BONE, vertex_errors
+from SSRKDCore.trust.training_observation import measured, vertex_errors
 
 #: Ranges of the rooms, which take turns: those of training with "physics", and others that go further on the bad side, for images that no
 #: training should promise to hold for. Both without collimators. The second are a guess at what passes for a radiograph.
@@ -79,18 +76,13 @@ def room_observation(
     """
     volume = load_case_volume(folder, True)
     exposure = exposure_in_another_room(volume, seed, index, room)
-    kept: list[Encoded] = []
     record: dict[str, Any] = {"case": folder.name, "room": room}
     try:
-        result = reconstruct(
-            exposure.radiographs, exposure.rig, model, RESOLUTION, device, side=exposure.side,
-            encoded=lambda given, maps: kept.append(Encoded(given, maps)),
-        )  # fmt: skip
+        result, measures = measured(
+            exposure.radiographs, exposure.rig, exposure.side, model, device, reference.needed_terms
+        )
     except InputError as error:
         return {**record, "refused": str(error)}
-    measures = case_measures(
-        exposure.radiographs, exposure.rig, model, result, kept[-1], SAMPLES_A_BONE, reference.needed_terms
-    )
     return {
         **record,
         "strangeness": reference.strangeness(measures),

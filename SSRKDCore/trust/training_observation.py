@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from SSRKDCore.anatomy import BONE_NAMES
-from SSRKDCore.cases import Case
+from SSRKDCore.cases import Case, find_cases
 from SSRKDCore.errors import InputError
 from SSRKDCore.evaluation.exact_distances import signed_distances
 from SSRKDCore.evaluation.field_of_view import DEFAULT_MARGIN_MM, inside_by, scoring_box, without_cut_faces
+from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.networks.model_folder import Model
 from SSRKDCore.radiographs.radiograph import VIEW_NAMES, Radiograph
 from SSRKDCore.radiographs.reader import read_radiograph
@@ -47,16 +48,11 @@ def observation(folder: Path, model: Model, seed: int, index: int, device: str =
     """
     volume = load_case_volume(folder, True)
     generator = np.random.default_rng([seed, index])
-    features = []
-    kept: list[Encoded] = []
+    features: list[Array] = []
     for changed in (index % 2 == 1, True, False):
         exposure = _readable_exposure(volume, generator, changed, model)
-        if not kept:
-            result = reconstruct(
-                exposure.radiographs, exposure.rig, model, RESOLUTION, device, side=exposure.side,
-                encoded=lambda given, maps: kept.append(Encoded(given, maps)),
-            )  # fmt: skip
-            measures = case_measures(exposure.radiographs, exposure.rig, model, result, kept[-1], SAMPLES_A_BONE)
+        if not features:
+            result, measures = measured(exposure.radiographs, exposure.rig, exposure.side, model, device)
             errors = vertex_errors(measures, result, exposure.bones)
             features.append(measures.features)
         else:
@@ -78,6 +74,31 @@ def observation(folder: Path, model: Model, seed: int, index: int, device: str =
         "terms": measures.terms,
         "errors": errors,
     }
+
+
+def measured(
+    radiographs: Sequence[Radiograph],
+    rig: Rig,
+    side: str | None,
+    model: Model,
+    device: str = "cpu",
+    needed_terms: Mapping[str, Collection[str]] | None = None,
+) -> tuple[Reconstruction, CaseMeasures]:
+    """A reconstruction of RESOLUTION samples along the cube, and its measures with SAMPLES_A_BONE vertices.
+
+    radiographs, rig, side, model, device: as `reconstruct` takes them. needed_terms: as `case_measures` does. Raises as `reconstruct`.
+    """
+    kept: list[Encoded] = []
+    result = reconstruct(
+        radiographs, rig, model, RESOLUTION, device, side=side,
+        encoded=lambda given, maps: kept.append(Encoded(given, maps)),
+    )  # fmt: skip
+    return result, case_measures(radiographs, rig, model, result, kept[-1], SAMPLES_A_BONE, needed_terms)
+
+
+def labelled_folders(cases: Path) -> list[Path]:
+    """The folders of a population's labelled cases, in order. Raises InputError as `find_cases`."""
+    return [folder for folder in find_cases(cases) if not folder.name.startswith("unlabelled")]
 
 
 def _readable_exposure(

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from SSRKDCore.trust.error_model import COVERAGE
+from SSRKDCore.trust.error_model import covering_value
 
 Array = NDArray[np.float64]
 
@@ -36,7 +36,7 @@ def fit_widening(strangeness: Sequence[float], scores: Sequence[Sequence[Array]]
     rows: list[tuple[float, float]] = []
     for number, group in enumerate(np.array_split(strange, count) if count else ()):
         first = 1.0 if number == 0 else float(strangeness[group[0]])
-        multiple = _quantile([scores[index] for index in group])
+        multiple = _covering([scores[index] for index in group])
         rows.append((first, max(multiple, rows[-1][1] if rows else 1.0)))
     return np.array(rows, dtype=np.float64).reshape(-1, 2)
 
@@ -47,11 +47,8 @@ def widened(widening: Array, strangeness: float) -> float:
     return float(reached[-1, 1]) if len(reached) else 1.0
 
 
-def _quantile(cases: Sequence[Sequence[Array]]) -> float:
-    """The score that COVERAGE of the vertices stay below."""
+def _covering(cases: Sequence[Sequence[Array]]) -> float:
+    """The score that COVERAGE of the vertices do not exceed."""
     parts = [(scores, 1.0 / (len(bones) * len(scores))) for bones in cases for scores in bones if len(scores)]
-    values = np.concatenate([scores for scores, _ in parts])
     weights = np.concatenate([np.full(len(scores), weight) for scores, weight in parts])
-    order = np.argsort(values)
-    share = np.cumsum(weights[order]) / weights.sum()
-    return float(values[order[min(int(np.searchsorted(share, COVERAGE)), len(order) - 1)]])
+    return covering_value(np.concatenate([scores for scores, _ in parts]), weights)

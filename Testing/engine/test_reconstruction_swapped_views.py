@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from SSRKDCore.cases import load_case
+from SSRKDCore.networks.config import xray_config
 from SSRKDCore.networks.model_folder import load_model
 from SSRKDCore.radiographs.reader import read_radiograph
 from SSRKDCore.reconstruction import swapped_views
@@ -48,6 +49,34 @@ def test_a_right_order_costs_one_image_of_half_the_pixels(
     monkeypatch.setattr(swapped_views, "encode_images", lambda *given: whole_passes.append(1) or encode_images(*given))
     assert views_look_swapped(network, given, case.rig.field_of_view, features) == exchanged
     assert len(whole_passes) == int(exchanged)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "changes", "pixels"),
+    [
+        ("paper", {}, 4),
+        ("published", {}, 4),
+        ("compact", {}, 2),
+        ("paper", {"input_size": 384}, 3),
+        ("paper", {"hourglass_depth": 7}, 0),
+    ],
+)
+def test_how_coarse_the_image_is_follows_from_what_the_network_reads(
+    architecture: str, changes: dict[str, int], pixels: int
+) -> None:
+    assert swapped_views._coarsening(replace(xray_config(architecture), **changes)) == pixels
+
+
+@pytest.mark.parametrize("exchanged", [False, True])
+def test_a_quarter_tells_the_order_as_well(exchanged: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As much coarser than what the network reads as the image of a network of 512 pixels is; no such network is at hand."""
+    monkeypatch.setattr(swapped_views, "_COARSE_PIXELS", 64)
+    case, model = load_case(sample_case_folder()), load_model()
+    radiographs = [read_radiograph(case.radiographs[view.name], None, case.intensity) for view in case.rig.views]
+    given = prepare_network_input(radiographs[::-1] if exchanged else radiographs, case.rig, model)
+    features = encode_images(model.network, given.images, torch.device("cpu"))
+    ratio = unsureness_with_one_exchanged(model.network, given, case.rig.field_of_view, features)
+    assert ratio < swapped_views._CLEARLY_LESS_SURE if exchanged else ratio > swapped_views._CLEARLY_LESS_SURE
 
 
 def test_points_are_asked_alike_with_and_without_tables() -> None:

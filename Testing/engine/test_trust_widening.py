@@ -13,14 +13,16 @@ from training_cases import write_knee_case
 from trust_scenes import FEATURES, usual_measures, usual_reference
 
 from SSRKDCore.errors import InputError
+from SSRKDCore.networks.model_folder import load_model
 from SSRKDCore.training.case_volume import load_case_volume
 from SSRKDCore.trust import fit_widening as command
+from SSRKDCore.trust import training_observation
 from SSRKDCore.trust.assessment import judged
 from SSRKDCore.trust.case_measures import CaseMeasures
 from SSRKDCore.trust.fit_widening import with_widening
 from SSRKDCore.trust.flags import expected_errors, flags_of
-from SSRKDCore.trust.other_rooms import ROOMS, exposure_in_another_room
-from SSRKDCore.trust.reference import WIDENING_PROVENANCE, TrustReference, load_reference, save_reference
+from SSRKDCore.trust.other_rooms import ROOMS, exposure_in_another_room, room_observation
+from SSRKDCore.trust.reference import WIDENING_PROVENANCE, TrustReference, load_reference, reference_of, save_reference
 from SSRKDCore.trust.training_images import exposure_of_volume
 from SSRKDCore.trust.widening import FEWEST_IN_GROUP, fit_widening, widened
 
@@ -152,6 +154,23 @@ def test_both_views_come_from_one_room_and_bones_and_rig_stay(case: Path) -> Non
     again, other = exposure_in_another_room(volume, 5, 0, 1), exposure_in_another_room(volume, 5, 0, 1 + len(ROOMS))
     assert np.array_equal(again.radiographs[0].pixels, exposure.radiographs[0].pixels)
     assert not np.array_equal(other.radiographs[0].pixels, exposure.radiographs[0].pixels)
+
+
+def test_an_observation_holds_what_the_fit_needs_of_either_end(case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bundled model, its own reference, and a knee of simple bones: whatever it makes of them, terms and errors belong together."""
+    model = load_model(None)
+    found = room_observation(case, model, reference_of(model), 5, 0, 1)
+    assert (found["case"], found["room"]) == ("right-knee", 1) and found["strangeness"] > 0
+    assert set(found["errors"]) <= set(found["terms"]) and found["errors"]
+    for bone, errors in found["errors"].items():
+        assert found["terms"][bone].shape == (len(errors), 6) and np.isfinite(errors).any()
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise InputError("nothing is seen")
+
+    monkeypatch.setattr(training_observation, "reconstruct", refuse)
+    refused = room_observation(case, model, reference_of(model), 5, 0, 1)
+    assert refused == {"case": "right-knee", "room": 1, "refused": "nothing is seen"}
 
 
 def test_the_command_goes_on_where_it_was_stopped(

@@ -134,6 +134,8 @@ def test_cancel_leaves_the_plan_as_it_was(planned: Any, tmp_path: Path) -> None:
 
 
 def test_what_a_simulation_needs_is_said(planned: Any, tmp_path: Path) -> None:
+    import slicer
+    from BiplanarBoneReconLib.hierarchy import folderOf, itemOf
     from BiplanarBoneReconLib.panel_plan import nodesOf
     from BiplanarBoneReconLib.plan_jobs import PlanNodes
     from BiplanarBoneReconLib.problems import Problem
@@ -151,6 +153,12 @@ def test_what_a_simulation_needs_is_said(planned: Any, tmp_path: Path) -> None:
         logic.simulateGuide(node.planned, nodes, node.planned)
     with pytest.raises(Problem, match="made on other bones"):
         logic.simulateGuide(real, nodes, node.planned)
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    item, folder = itemOf(nodes.table), folderOf(nodes.table)
+    hierarchy.SetItemParent(item, hierarchy.GetSceneItemID())
+    with pytest.raises(Problem, match="taken out of its folder"):
+        logic.simulateGuide(node.planned, nodes, real)
+    hierarchy.SetItemParent(item, folder)
     real.SetAttribute(SIDE_ATTRIBUTE, "right")
     with pytest.raises(Problem, match="of the other leg"):
         logic.simulateGuide(node.planned, nodes, real)
