@@ -24,6 +24,7 @@ from SSRKDCore.networks.style_config import StyleConfig
 from SSRKDCore.networks.style_network import StyleNetwork
 from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.radiographs.standardise import ROBUST
+from SSRKDCore.reconstruction import edge_displacement as edges
 from SSRKDCore.reconstruction.edge_displacement import edge_displacement
 from SSRKDCore.reconstruction.network_input import prepare_network_input
 from SSRKDCore.reconstruction.style_transfer import load_style, translated, translation
@@ -462,3 +463,16 @@ def test_a_saved_style_model_says_the_same_and_none_is_no_model(tmp_path: Path) 
     assert load_style(None) is None and load_style("none") is None
     with pytest.raises(InputError, match="no model folder"):
         load_style(str(tmp_path / "nothing"))
+
+
+def test_all_places_along_a_profile_are_compared_as_one_alone_would_be() -> None:
+    """One product for all places against the definition, place by place."""
+    generator = np.random.default_rng(0)
+    length, places = len(edges._PROFILE), 33
+    own, _ = edges._unit(generator.normal(size=(50, length)))
+    far = generator.normal(2.0, 1.0, (50, length + places - 1))
+    likeness, strengths = edges._likeness(own, far)
+    for place in range(places):
+        part, strength = edges._unit(far[:, place : place + length])
+        np.testing.assert_allclose(strengths[:, place], strength, rtol=1e-9)
+        np.testing.assert_allclose(likeness[:, place], np.abs((own * part).sum(axis=1)), atol=1e-9)
