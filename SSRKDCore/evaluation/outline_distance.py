@@ -20,12 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from SSRKDCore.anatomy import BONE_NAMES
+from SSRKDCore.evaluation.edge_profiles import steepest_falls
 from SSRKDCore.geometry.field_of_view import FieldOfView
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.geometry.view import View
-from SSRKDCore.pictures.contour_generator import SHORTEST_LINE_MM, contour_lines, vertex_normals
+from SSRKDCore.pictures.contour_generator import SHORTEST_LINE_MM, contour_lines_with_normals
 from SSRKDCore.side_by_side import side_by_side
 from SSRKDCore.surface import Surface
+from SSRKDCore.vertex_normals import vertex_normals
 
 Array = NDArray[np.float64]
 
@@ -33,7 +35,6 @@ REACH_MM = 6.0
 _SPACING_MM = 1.0
 _STEP_MM = 0.1
 _BLUR_MM = 0.3
-_BLUR_REACH = 4.0
 # A fall of less than this (line integral per mm in the bone's plane) is no bone edge: cortical bone of 1 mm along the ray, against
 # soft tissue, is 0.04 at 60 keV.
 _LEAST_FALL = 0.01
@@ -94,19 +95,19 @@ def outline_samples(
     normals: bone name -> (V, 3) of `vertex_normals`, for whoever has them; bones that are not there have theirs computed.
     threads: views that are looked at side by side.
     """
-    bones = {
-        name: _Bone(surfaces[name], (normals or {}).get(name))
-        for name in BONE_NAMES
-        if name in surfaces and not surfaces[name].is_empty
+    bones = {name: surfaces[name] for name in BONE_NAMES if name in surfaces and not surfaces[name].is_empty}
+    known = normals or {}
+    across = {
+        name: known[name] if name in known else vertex_normals(bone.vertices, bone.faces)
+        for name, bone in bones.items()
     }
 
     def seen_in(view: View) -> dict[str, OutlineSamples]:
         image = np.asarray(images[view.name])
         if image.shape != (view.rows, view.columns):
             raise ValueError(f"the image of view '{view.name}' is {image.shape}, not {(view.rows, view.columns)}")
-        blurs: list[list[float]] = []
-        found = {name: _edge_offsets(bone, image, view, field_of_view, reach_mm, blurs) for name, bone in bones.items()}
-        return {name: samples for name, samples in found.items() if len(samples.offsets)}
+        outlines = {name: _outline(bone, across[name], view, field_of_view) for name, bone in bones.items()}
+        return _with_edges({name: found for name, found in outlines.items() if len(found[0])}, image, view, reach_mm)
 
     seen = side_by_side([partial(seen_in, view) for view in rig.views], threads)
     return dict(zip((view.name for view in rig.views), seen, strict=True))
@@ -160,84 +161,52 @@ def _figures(parts: list[Array]) -> OutlineDistance:
     )
 
 
-class _Bone:
-    """A surface with what every view asks of it: the normals of its vertices, and which of them is nearest."""
-
-    def __init__(self, surface: Surface, normals: Array | None) -> None:
-        from scipy.spatial import cKDTree
-
-        self.surface = surface
-        self.normals = vertex_normals(surface) if normals is None else normals
-        # Queries are few: a tree that is made quickly is worth more than one that answers quickly.
-        self.tree = cKDTree(surface.vertices, leafsize=64, compact_nodes=False, balanced_tree=False)
-
-
-def _edge_offsets(
-    bone: _Bone,
-    image: NDArray[np.floating],
-    view: View,
-    field_of_view: FieldOfView | None,
-    reach_mm: float,
-    blurs: list[list[float]],
-) -> OutlineSamples:
-    """Samples of a bone's outline that fall on the detector; `blurs` holds the view's standard deviations in pixels, once there are any."""
-    points = _sampled_outline(bone, view)
+def _outline(surface: Surface, normals: Array, view: View, field_of_view: FieldOfView | None) -> tuple[Array, Array]:
+    """Points (N, 3) of a bone's outline that fall on the detector, and their outward directions (N, 2), as in `OutlineSamples`."""
+    points, across = _sampled_outline(surface, normals, view)
     if field_of_view is not None and len(points):
         low, high = field_of_view.bounds
-        points = points[((points > low + _MARGIN_MM) & (points < high - _MARGIN_MM)).all(axis=1)]
+        within = ((points > low + _MARGIN_MM) & (points < high - _MARGIN_MM)).all(axis=1)
+        points, across = points[within], across[within]
     if not len(points):
-        return OutlineSamples(points, np.zeros((0, 2)), np.zeros(0))
-    pixels, depth = view.project(points)
-    _, nearest = bone.tree.query(points)
-    normals = bone.normals[nearest]
-    outwards = np.stack([normals @ np.array(view.row_direction), normals @ np.array(view.column_direction)], axis=1)
+        return points, np.zeros((0, 2))
+    pixels, _ = view.project(points)
+    outwards = across @ np.stack([view.row_direction, view.column_direction], axis=1)
     length = np.linalg.norm(outwards, axis=1)
-    seen = (pixels >= 0).all(axis=1) & (pixels <= np.array(image.shape) - 1).all(axis=1) & (length > 1e-3)
-    points, pixels, depth, outwards = points[seen], pixels[seen], depth[seen], outwards[seen] / length[seen, None]
-    if not len(pixels):
-        return OutlineSamples(points, outwards, np.zeros(0))
+    seen = (pixels >= 0).all(axis=1) & (pixels <= [view.rows - 1, view.columns - 1]).all(axis=1) & (length > 1e-3)
+    return points[seen], outwards[seen] / length[seen, None]
+
+
+def _with_edges(
+    outlines: Mapping[str, tuple[Array, Array]], image: NDArray[np.floating], view: View, reach_mm: float
+) -> dict[str, OutlineSamples]:
+    """Outlines with the edges that are seen of them."""
+    if not outlines:
+        return {}
+    points, outwards = (np.concatenate(parts) for parts in zip(*outlines.values(), strict=True))
+    pixels, depth = view.project(points)
     magnification = view.source_to_detector / depth
-    # One blur a view: depths of a knee differ by a few percent.
-    if not blurs:
-        blurs.append([_BLUR_MM * float(np.median(magnification)) / spacing for spacing in view.pixel_spacing])
-    along = np.arange(-reach_mm, reach_mm + _STEP_MM / 2, _STEP_MM)
+    # One blur for the whole image: depths of a knee differ by a few percent.
+    sigma = [_BLUR_MM * float(np.median(magnification)) / spacing for spacing in view.pixel_spacing]
     step = outwards * magnification[:, None] / np.array(view.pixel_spacing)
-    places = pixels[:, None, :] + along[None, :, None] * step[:, None, :]
-    inside = ((places >= 0) & (places <= np.array(image.shape) - 1)).all(axis=2)
-    profile = _blurred_at(image, places, blurs[0])
-    fall = -np.gradient(profile, _STEP_MM, axis=1)
-    # The rim of the search range is no edge: what falls there may fall more steeply beyond.
-    fall = np.where(inside, fall, -np.inf)
-    steepest = fall[:, 1:-1].argmax(axis=1) + 1
-    value = np.take_along_axis(fall, steepest[:, None], axis=1)[:, 0]
-    before = np.take_along_axis(fall, steepest[:, None] - 1, axis=1)[:, 0]
-    after = np.take_along_axis(fall, steepest[:, None] + 1, axis=1)[:, 0]
-    is_edge = (value > _LEAST_FALL) & (value >= before) & (value >= after)
-    return OutlineSamples(points, outwards, np.where(is_edge, along[steepest], np.nan))
+    along = np.arange(-reach_mm, reach_mm + _STEP_MM / 2, _STEP_MM)
+    offsets = steepest_falls(image, pixels, step, along, sigma, _LEAST_FALL)
+    ends = np.cumsum([len(of_bone) for of_bone, _ in outlines.values()])[:-1]
+    parts = zip(np.split(points, ends), np.split(outwards, ends), np.split(offsets, ends), strict=True)
+    return {name: OutlineSamples(*part) for name, part in zip(outlines, parts, strict=True)}
 
 
-def _blurred_at(image: NDArray[np.floating], places: Array, sigma: list[float]) -> Array:
-    """The image, blurred by `sigma` pixels, at places (..., 2) [row, column], linear between pixels; beyond its sides as at them."""
-    from scipy.ndimage import gaussian_filter, map_coordinates
-
-    # Only the part about the places is blurred, wider by what a pixel's blur reaches.
-    size, reach = np.array(image.shape), np.ceil(_BLUR_REACH * np.array(sigma)).astype(int) + 1
-    flat = places.reshape(-1, 2)
-    low = np.clip(np.floor(flat.min(axis=0)).astype(int) - reach, 0, size - 1)
-    high = np.clip(np.ceil(flat.max(axis=0)).astype(int) + reach, 0, size - 1)
-    part = image[low[0] : high[0] + 1, low[1] : high[1] + 1].astype(np.float32)
-    smooth = gaussian_filter(part, sigma, truncate=_BLUR_REACH)
-    found = map_coordinates(smooth, np.moveaxis(places - low, -1, 0), output=np.float64, order=1, mode="nearest")
-    return np.asarray(found)
-
-
-def _sampled_outline(bone: _Bone, view: View) -> Array:
-    """(N, 3) points about 1 mm apart on the lines where the view's rays graze the surface; the shortest lines left out."""
+def _sampled_outline(surface: Surface, normals: Array, view: View) -> tuple[Array, Array]:
+    """(N, 3) points about 1 mm apart on the lines where the view's rays graze the surface, the shortest lines left out; and (N, 3) normals
+    there, of no exact length.
+    """
     parts = []
-    for line in contour_lines(bone.surface, np.array(view.source), bone.normals):
+    for line, across in contour_lines_with_normals(surface, np.array(view.source), normals):
         lengths = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
         if lengths[-1] < SHORTEST_LINE_MM:
             continue
         at = np.arange(_SPACING_MM / 2, lengths[-1], _SPACING_MM)
-        parts.append(np.stack([np.interp(at, lengths, line[:, axis]) for axis in range(3)], axis=1))
-    return np.concatenate(parts) if parts else np.zeros((0, 3))
+        both = np.concatenate([line, across], axis=1)
+        parts.append(np.stack([np.interp(at, lengths, column) for column in both.T], axis=1))
+    found = np.concatenate(parts) if parts else np.zeros((0, 6))
+    return found[:, :3], found[:, 3:]

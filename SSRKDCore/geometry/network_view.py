@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from SSRKDCore.geometry.field_of_view import FieldOfView
 from SSRKDCore.geometry.view import View
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 Array = NDArray[np.float64]
 
@@ -54,20 +58,24 @@ def network_view(view: View, field_of_view: FieldOfView, size: int) -> View:
     )
 
 
-def _resampling_matrix(first: float, step: float, count: int, source_count: int) -> Array:
+def _resampling_matrix(first: float, step: float, count: int, source_count: int) -> csr_matrix:
     """(count, source_count) weights of a triangle filter: linear interpolation, or an area-like average when shrinking.
 
     Output sample i sits at source index `first + i * step`. Rows of samples outside the source sum to 0, at its rim to less than 1.
     """
+    from scipy.sparse import csr_matrix
+
     width = max(1.0, abs(step))
     positions = first + step * np.arange(count)
-    distance = np.abs(positions[:, None] - np.arange(source_count)[None, :]) / width
-    weights = np.clip(1.0 - distance, 0.0, None)
-    # Normalised by what the filter would collect on an unbounded detector, so that the rim fades to "no signal".
+    # Each sample sees a few pixels: of a large image the weights that are 0 would be nearly all.
     reach = np.arange(-int(np.ceil(width)) - 1, int(np.ceil(width)) + 2)
-    fraction = positions - np.floor(positions)
-    whole = np.clip(1.0 - np.abs(fraction[:, None] - reach[None, :]) / width, 0.0, None).sum(axis=1)
-    return np.asarray(weights / whole[:, None])
+    pixels = np.floor(positions).astype(np.int64)[:, None] + reach[None, :]
+    weights = np.clip(1.0 - np.abs(positions[:, None] - pixels) / width, 0.0, None)
+    # Normalised by what the filter would collect on an unbounded detector, so that the rim fades to "no signal".
+    weights /= weights.sum(axis=1, keepdims=True)
+    seen = (pixels >= 0) & (pixels < source_count) & (weights > 0)
+    ends = np.concatenate([[0], np.cumsum(np.count_nonzero(seen, axis=1))])
+    return csr_matrix((weights[seen], pixels[seen], ends), shape=(count, source_count))
 
 
 def resample_to_view(
@@ -88,8 +96,6 @@ def resample_to_view(
 
     Raises ValueError when the image does not have the view's size, or the two views are not in one plane with parallel axes.
     """
-    from scipy.sparse import csr_matrix
-
     if image.shape != (view.rows, view.columns):
         raise ValueError(f"the image is {image.shape}, the view {(view.rows, view.columns)}")
     axes = np.stack([view.row_direction, view.column_direction])
@@ -110,10 +116,9 @@ def resample_to_view(
         sign = np.sign(turn[source_axis, along])
         step = sign * target.pixel_spacing[along] / view.pixel_spacing[source_axis]
         matrices.append(_resampling_matrix(start[source_axis], step, counts[along], image.shape[source_axis]))
-    # Each sample sees a few pixels: of a large image the products with the weights that are 0 would be nearly all.
-    down, across = (csr_matrix(matrix) for matrix in matrices)
+    down, across = matrices
     resampled = (across @ (down @ image.astype(np.float64)).T).T
-    coverage = np.outer(matrices[0].sum(axis=1), matrices[1].sum(axis=1))
+    coverage = np.outer(down.sum(axis=1), across.sum(axis=1))
     if swapped:
         resampled, coverage = resampled.T, coverage.T
     return np.ascontiguousarray(resampled, dtype=np.float32), np.ascontiguousarray(coverage, dtype=np.float32)

@@ -10,32 +10,19 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from SSRKDCore.geometry.view import View
 from SSRKDCore.surface import Surface
+from SSRKDCore.vertex_normals import vertex_normals
 
 Array = NDArray[np.float64]
 
 #: Lines shorter than this on the detector are noise of the surface, not an edge that anyone would follow.
 SHORTEST_LINE_MM = 4.0
-
-
-def vertex_normals(surface: Surface) -> Array:
-    """(V, 3) area-weighted unit normals, outwards for outward winding; 0 where a vertex belongs to no triangle."""
-    # Axis by axis: each pass reads one array from front to back, which is three times faster than whole corners at once.
-    faces, count = np.ascontiguousarray(surface.faces.T), len(surface.vertices)
-    along = [[axis.take(corner) for corner in faces] for axis in np.ascontiguousarray(surface.vertices.T)]
-    first, second = ([corners[number] - corners[0] for corners in along] for number in (1, 2))
-    normals = np.empty((count, 3))
-    for axis, (one, other) in enumerate(((1, 2), (2, 0), (0, 1))):
-        areas = first[one] * second[other] - first[other] * second[one]
-        # Counting is several times faster than np.add.at.
-        normals[:, axis] = sum(np.bincount(corner, areas, count) for corner in faces)
-    lengths = np.sqrt(np.einsum("ij,ij->i", normals, normals))[:, None]
-    normals /= np.where(lengths > 0, lengths, 1.0)
-    return normals
+_NORMALS = "normals"
 
 
 def edges_on_detector(surface: Surface, view: View, shortest_mm: float = SHORTEST_LINE_MM) -> list[Array]:
@@ -54,8 +41,15 @@ def projected_on_detector(points: Array, view: View) -> Array:
     return view.pixel_position(pixels[:, 0], pixels[:, 1])
 
 
-def contour_lines(surface: Surface, source: Array, normals: Array | None = None) -> list[Array]:
-    """Polylines (N, 3) in mm, LPS, on the surface, where rays from the point `source` (3,) graze it.
+def contour_lines(surface: Surface, source: Array) -> list[Array]:
+    """Polylines (N, 3) in mm, LPS, on the surface, where rays from the point `source` (3,) graze it."""
+    return [points for points, _ in contour_lines_with_normals(surface, source)]
+
+
+def contour_lines_with_normals(
+    surface: Surface, source: Array, normals: Array | None = None
+) -> list[tuple[Array, Array]]:
+    """As `contour_lines`, each line with the surface's normals (N, 3) along it: interpolated between vertices, and so of no exact length.
 
     normals: (V, 3) of `vertex_normals`, for whoever has them; None computes them.
     """
@@ -64,19 +58,20 @@ def contour_lines(surface: Surface, source: Array, normals: Array | None = None)
 
     if surface.is_empty:
         return []
-    normals = vertex_normals(surface) if normals is None else normals
+    normals = vertex_normals(surface.vertices, surface.faces) if normals is None else normals
     # Lines cross only triangles that look both ways: a hundredth of them.
-    away = np.einsum("ij,ij->i", surface.vertices - source, normals) >= 0
-    count = sum(away.take(corner).astype(np.int8) for corner in surface.faces.T)
-    both = (count == 1) | (count == 2)
-    if not both.any():
+    both = _looking_both_ways(surface.vertices, surface.faces, normals, source)
+    if not len(both):
         return []
     vertices, corners = np.unique(surface.faces[both], return_inverse=True)
     part = Surface(surface.vertices[vertices], corners.reshape(-1, 3))
     rays = part.vertices - source
     rays /= np.linalg.norm(rays, axis=1, keepdims=True)
-    polydata = part.to_vtk()
-    polydata.GetPointData().SetScalars(numpy_to_vtk(np.einsum("ij,ij->i", rays, normals[vertices]), deep=True))
+    polydata, own = part.to_vtk(), normals[vertices]
+    polydata.GetPointData().SetScalars(numpy_to_vtk(np.einsum("ij,ij->i", rays, own), deep=True))
+    carried = numpy_to_vtk(own, deep=True)
+    carried.SetName(_NORMALS)
+    polydata.GetPointData().AddArray(carried)
     contour = vtkContourFilter()
     contour.SetInputData(polydata)
     contour.SetValue(0, 0.0)
@@ -89,9 +84,29 @@ def contour_lines(surface: Surface, source: Array, normals: Array | None = None)
     if found.GetNumberOfLines() == 0:
         return []
     points = vtk_to_numpy(found.GetPoints().GetData()).astype(np.float64)
+    along = vtk_to_numpy(found.GetPointData().GetArray(_NORMALS)).astype(np.float64)
     offsets = vtk_to_numpy(found.GetLines().GetOffsetsArray())
     order = vtk_to_numpy(found.GetLines().GetConnectivityArray())
-    return [points[order[start:end]] for start, end in pairwise(offsets)]
+    return [(points[order[start:end]], along[order[start:end]]) for start, end in pairwise(offsets)]
+
+
+@numba.njit(cache=True, nogil=True)
+def _looking_both_ways(vertices, faces, normals, source):  # type: ignore[no-untyped-def]
+    """Numbers of the triangles with a corner whose normal points away from `source`, and one whose normal does not."""
+    away = np.empty(len(vertices), np.bool_)
+    for vertex in range(len(vertices)):
+        facing = 0.0
+        for axis in range(3):
+            facing += (vertices[vertex, axis] - source[axis]) * normals[vertex, axis]
+        away[vertex] = facing >= 0
+    found = np.empty(len(faces), np.int64)
+    count = 0
+    for face in range(len(faces)):
+        first = away[faces[face, 0]]
+        if away[faces[face, 1]] != first or away[faces[face, 2]] != first:
+            found[count] = face
+            count += 1
+    return found[:count]
 
 
 def _inside_detector(line: Array, view: View) -> list[Array]:

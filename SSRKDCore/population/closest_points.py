@@ -123,14 +123,3 @@ def barycentric(points: Array, triangles: Array) -> Array:
     v = (d11 * d20 - d01 * d21) / determinant
     w = (d00 * d21 - d01 * d20) / determinant
     return np.stack([1.0 - v - w, v, w], axis=1)
-
-
-def vertex_normals(vertices: Array, faces: NDArray[np.int64]) -> Array:
-    """(V, 3) outward unit normals, each the area-weighted mean of the triangles around the vertex."""
-    corners = vertices[faces]
-    cross = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = np.zeros_like(vertices)
-    for corner in range(3):
-        for axis in range(3):
-            normals[:, axis] += np.bincount(faces[:, corner], cross[:, axis], minlength=len(vertices))
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)

@@ -14,11 +14,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from SSRKDCore.population.closest_points import ClosestPoints, vertex_normals
+from SSRKDCore.population.closest_points import ClosestPoints
 from SSRKDCore.population.gaussian_process import Scale, low_rank_basis, posterior_coefficients
 from SSRKDCore.population.rigid_motion import Similarity, closest_point_alignment
 from SSRKDCore.population.template import Template
 from SSRKDCore.surface import Surface
+from SSRKDCore.vertex_normals import vertex_normals
 
 Array = NDArray[np.float64]
 

@@ -15,21 +15,12 @@ from scipy.spatial import cKDTree
 from SSRKDCore.population.leg_landmarks import LegLandmarks
 from SSRKDCore.population.tissue import TissueParameters
 from SSRKDCore.surface import Surface
+from SSRKDCore.vertex_normals import vertex_normals
 
 Array = NDArray[np.float64]
 
 _SHARE = {"femur": 0.42, "tibia": 0.38, "patella": 0.2}
 _CLEARANCE = 1.0
-
-
-def vertex_normals(surface: Surface) -> Array:
-    """(V, 3) outward unit normals, the area-weighted mean of the faces around each vertex."""
-    corners = surface.triangles
-    weighted = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    normals = np.zeros_like(surface.vertices)
-    for corner in range(3):
-        np.add.at(normals, surface.faces[:, corner], weighted)
-    return normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
 
 
 def _margin(name: str, vertices: Array, normals: Array, landmarks: LegLandmarks) -> NDArray[np.bool_]:
@@ -63,7 +54,7 @@ def with_osteophytes(
     for name in names:
         count = int((chosen == name).sum())
         surface = result[name]
-        normals = vertex_normals(surface)
+        normals = vertex_normals(surface.vertices, surface.faces)
         seeds = np.flatnonzero(_margin(name, surface.vertices, normals, landmarks))
         if not count or not len(seeds):
             continue

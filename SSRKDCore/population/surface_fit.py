@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from SSRKDCore.population.closest_points import ClosestPoints, vertex_normals
+from SSRKDCore.population.closest_points import ClosestPoints
 from SSRKDCore.population.correspondence import end_triangles, placed_on, similarity_matrix, surface_extent
 from SSRKDCore.population.gaussian_process import LowRankRegression
 from SSRKDCore.population.rigid_motion import Similarity, similarity_between
 from SSRKDCore.population.template import Template
 from SSRKDCore.surface import Surface
+from SSRKDCore.vertex_normals import vertex_normals
 
 if TYPE_CHECKING:
     from SSRKDCore.population.shape_model import KneeShapeModel

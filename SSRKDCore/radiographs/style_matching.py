@@ -13,11 +13,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import irfft2, rfft2
 
 from SSRKDCore.errors import InputError
 from SSRKDCore.json_files import read_json, write_json
@@ -133,8 +135,8 @@ class StyleReference:
         wanted = np.interp(frequency, centres, gain)
         start = _SHAPE_CYCLES / self.size
         share = np.clip((frequency - start) / start, 0.0, 1.0)
-        spectrum = np.fft.rfft2(padded) * (1 + share * (wanted - 1))
-        return np.asarray(np.fft.irfft2(spectrum, padded.shape)[rim:-rim, rim:-rim])
+        spectrum = rfft2(padded) * (1 + share * (wanted - 1))
+        return np.asarray(irfft2(spectrum, padded.shape)[rim:-rim, rim:-rim])
 
 
 def _within(own: Array, mean: Array, spread: Array) -> Array:
@@ -149,19 +151,28 @@ def _rounded(curve: Array) -> list[float]:
 def log_power(image: Array) -> Array:
     """(24,) mean logarithm of the power of a square image in bands of frequency, the rim faded out by a Hann window."""
     size = image.shape[0]
+    fade, inside, band, counts, total = _bands(size)
+    power = np.abs(rfft2((image - image.mean()) * fade)) ** 2 / size**2
+    sums = np.bincount(band, counts * np.log(power[inside] + 1e-12), minlength=_BANDS)
+    return np.asarray(sums / total)
+
+
+@lru_cache(maxsize=4)
+def _bands(size: int) -> tuple[Array, NDArray[np.bool_], NDArray[np.int64], Array, Array]:
+    """What images of one size share: the window; and of the spectrum's coefficients which count, their bands and how often they count, and
+    how many a band has.
+    """
     fade = np.hanning(size)
-    power = np.abs(np.fft.rfft2((image - image.mean()) * np.outer(fade, fade))) ** 2 / size**2
     frequency = _frequency(size)
     inside = frequency <= 0.5
     band = np.minimum((frequency[inside] / 0.5 * _BANDS).astype(int), _BANDS - 1)
     # Of a real image's spectrum all columns but the first and, of even sizes, the last stand for two.
-    twice = np.full(power.shape[1], 2.0)
+    twice = np.full(frequency.shape[1], 2.0)
     twice[0] = 1.0
     if size % 2 == 0:
         twice[-1] = 1.0
-    counts = np.broadcast_to(twice, power.shape)[inside]
-    sums = np.bincount(band, counts * np.log(power[inside] + 1e-12), minlength=_BANDS)
-    return sums / np.maximum(np.bincount(band, counts, minlength=_BANDS), 1)
+    counts = np.broadcast_to(twice, frequency.shape)[inside]
+    return np.outer(fade, fade), inside, band, counts, np.maximum(np.bincount(band, counts, minlength=_BANDS), 1)
 
 
 def fitted_style(
@@ -187,6 +198,7 @@ def fitted_style(
     return StyleReference(size, *mean, *spread, len(values), source)
 
 
+@lru_cache(maxsize=8)
 def _frequency(size: int) -> Array:
     """(size, size // 2 + 1) cycles a pixel of the spectrum of a real image."""
     return np.asarray(np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :]))

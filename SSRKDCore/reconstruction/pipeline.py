@@ -25,7 +25,7 @@ from SSRKDCore.radiographs.style_matching import StyleReference
 from SSRKDCore.reconstruction.bone_surfaces import bone_surfaces
 from SSRKDCore.reconstruction.components import PieceCount, keep_one_piece
 from SSRKDCore.reconstruction.devices import choose_device, with_less_memory
-from SSRKDCore.reconstruction.encoding import encode_images
+from SSRKDCore.reconstruction.encoding import encode_images, ready_to_encode
 from SSRKDCore.reconstruction.feature_tables import FeatureTables
 from SSRKDCore.reconstruction.field_evaluation import SparseOccupancy
 from SSRKDCore.reconstruction.matched_style import matching_words
@@ -290,13 +290,14 @@ def _classify(
         network.to(device)
         _tell(progress, 0.02, "reading the radiographs")
         with stages.stage("encode"):
-            features = encode_images(network, network_input.images, device, precision)
+            reader = ready_to_encode(network, precision)
+            features = encode_images(reader, network_input.images, device, precision)
         if encoded is not None:
             encoded(network_input, features)
         _ask(cancelled)
         if order_warning is not None:
             with stages.stage("view order"):
-                if views_look_swapped(network, network_input, field_of_view, features):
+                if views_look_swapped(reader, network_input, field_of_view, features):
                     order_warning()
             _ask(cancelled)
         _tell(progress, 0.25, "preparing the point classifier")

@@ -55,9 +55,9 @@ def precision_after_move(name: str, device: torch.device, say: Callable[[str], N
 
 def with_encoders_in(network: XrayReconstructionNetwork, precision: torch.dtype) -> XrayReconstructionNetwork:
     """A network whose encoders have rounded weights and that shares all others with the given one, which stays as it
-    is; the given one itself in float32.
+    is; the given one itself in float32, and where its encoders are rounded already.
     """
-    if precision == torch.float32:
+    if next(network.encoders.parameters()).dtype == precision:
         return network
     twin = _twin(network)
     twin.__dict__["_modules"]["encoders"] = rounded_module(network.encoders, precision)
@@ -65,8 +65,8 @@ def with_encoders_in(network: XrayReconstructionNetwork, precision: torch.dtype)
 
 
 def rounded_module(module: ModuleType, precision: torch.dtype) -> ModuleType:
-    """A twin of a module with rounded weights; itself in float32."""
-    if precision == torch.float32:
+    """A twin of a module with rounded weights; itself where it has that precision."""
+    if next(module.parameters()).dtype == precision:
         return module
     weights = {id(weight): weight.detach() for weight in module.parameters()}
     rounded = {name: torch.empty_like(weight, dtype=precision) for name, weight in weights.items()}

@@ -38,9 +38,10 @@ from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.radiographs.reader import read_radiograph
 from SSRKDCore.radiographs.style_matching import fitted_style
 from SSRKDCore.reconstruction.devices import choose_device
+from SSRKDCore.reconstruction.encoding import ready_to_encode
 from SSRKDCore.reconstruction.network_input import target_view, xray_config_of
 from SSRKDCore.reconstruction.pipeline import reconstruct
-from SSRKDCore.reconstruction.precision import supported_precisions
+from SSRKDCore.reconstruction.precision import PRECISIONS, supported_precisions
 from SSRKDCore.reconstruction.remedy_scenes import NetworkViews, TrustScene, network_views, trust_scene
 from SSRKDCore.reconstruction.speed import measure_speed
 from SSRKDCore.reconstruction.style_transfer import translation
@@ -49,7 +50,8 @@ from SSRKDCore.resource_files import sample_case_folder
 from SSRKDCore.side_by_side import side_by_side
 from SSRKDCore.training.program import exit_code_of
 from SSRKDCore.trust.assessment import assess
-from SSRKDCore.trust.case_measures import Encoded, at_all_vertices, case_measures
+from SSRKDCore.trust.case_measures import Encoded, case_measures
+from SSRKDCore.trust.nearby_values import at_vertices_of_all
 from SSRKDCore.trust.reference import reference_of
 
 SCHEMA = "ssrkd-remedy-cost/1"
@@ -116,7 +118,9 @@ def remedy_cost(
             found = _files(turn, f"{pixels} pixels", large)
             turn[f"prepare, {pixels} pixels"] += _coverage(large, judged.rig, size)
             for side, given in views.items():
-                _network_views(turn, side, given)
+                _matches(turn, side, given)
+            for side, given in views.items():
+                _translations(turn, side, given)
             _bundled(turn, shown, case.rig, model, resolution, device, judged)
             if number:
                 turns.append(turn)
@@ -186,27 +190,27 @@ def _coverage(files: Sequence[Path], rig: Rig, size: int) -> float:
     """Seconds of resampling what collimators leave open to what a network reads."""
     prepared = _read(files, prepare=True)
     targets = [target_view(view, rig, size) for view in rig.views]
-    parts = list(zip(prepared, rig.views, targets, strict=True))
+    resamplings = [
+        partial(resample_to_view, radiograph.coverage.astype(np.float32), view, target)
+        for radiograph, view, target in zip(prepared, rig.views, targets, strict=True)
+        if radiograph.coverage is not None
+    ]
+    # As `prepare_network_input` does them.
+    return _seconds(lambda: side_by_side(resamplings, torch.get_num_threads()))
 
-    def resampled() -> None:
-        for radiograph, view, target in parts:
-            if radiograph.coverage is not None:
-                resample_to_view(radiograph.coverage.astype(np.float32), view, target)
 
-    return _seconds(resampled)
-
-
-def _network_views(turn: Turn, size: int, given: NetworkViews) -> None:
+def _matches(turn: Turn, size: int, given: NetworkViews) -> None:
     # Images within the usual are left alone: the reference is one that these lie outside of.
     look = fitted_style((image for image, _, _ in given.images), "the sample")
     look = replace(look, values=1.3 * look.values, log_power=look.log_power + 1.0)
-
-    threads = torch.get_num_threads()
     matches = [partial(look.matched, image, coverage) for image, coverage, _ in given.images]
+    # As `prepare_network_input` does them, and translations likewise.
+    turn[f"match, {size} pixels"] = _seconds(lambda: side_by_side(matches, torch.get_num_threads()))
+
+
+def _translations(turn: Turn, size: int, given: NetworkViews) -> None:
     styles = [partial(translation, image, coverage, given.style) for _, coverage, image in given.images]
-    # As `prepare_network_input` does them.
-    turn[f"match, {size} pixels"] = _seconds(lambda: side_by_side(matches, threads))
-    turn[f"style network, {size} pixels"] = _seconds(lambda: side_by_side(styles, threads))
+    turn[f"style network, {size} pixels"] = _seconds(lambda: side_by_side(styles, torch.get_num_threads()))
 
 
 def _bundled(
@@ -234,17 +238,18 @@ def _bundled(
         if "failed" in found.figures:
             raise InputError(f"{found.reasons[0]} Nothing was measured: correct the model folder.")
 
-    def measured(encoded: Encoded) -> None:
-        network = cast(XrayReconstructionNetwork, judged.model.network)
-        unsureness_with_one_exchanged(network, encoded.given, judged.rig.field_of_view, encoded.features)
+    def measured(reader: XrayReconstructionNetwork, encoded: Encoded) -> None:
+        unsureness_with_one_exchanged(reader, encoded.given, judged.rig.field_of_view, encoded.features)
         found = case_measures(judged.radiographs, judged.rig, judged.model, result, encoded, needed_terms=asked)
-        for name, terms in found.terms.items():
-            at_all_vertices(result.surfaces[name], found.vertices[name], terms[:, 0])
+        values = {name: terms[:, 0] for name, terms in found.terms.items()}
+        at_vertices_of_all(result.surfaces, found.vertices, values, torch.get_num_threads())
 
     turn[f"trust, {shown[0].pixels.shape[0]} pixels"] = view_order + _seconds(lambda: assessed(shown, rig))
     turn["trust"] = view_order + _seconds(lambda: assessed(judged.radiographs, judged.rig))
     for precision, encoded in judged.encoded.items():
-        turn[_TRUST_OF.format(judged.model.name, precision)] = _seconds(partial(measured, encoded))
+        # Whoever reconstructs has it.
+        reader = ready_to_encode(cast(XrayReconstructionNetwork, judged.model.network), PRECISIONS[precision])
+        turn[_TRUST_OF.format(judged.model.name, precision)] = _seconds(partial(measured, reader, encoded))
 
 
 def _shares(

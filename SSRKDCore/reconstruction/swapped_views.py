@@ -49,7 +49,7 @@ def views_look_swapped(
 
     Parameters
     ----------
-    network: a network with two views and an encoder for each.
+    network: a network with two views and an encoder for each; best from `ready_to_encode`, as it made the features.
     given: its input.
     field_of_view: the cube, LPS mm.
     features: feature maps of `given.images`, one a view, on the network's device.
@@ -80,9 +80,10 @@ def unsureness_with_one_exchanged(
     Parameters as of `views_look_swapped`.
     """
     points = _points(field_of_view, _COARSE_SAMPLES_A_SIDE)
-    replaced = [features[0], _first_by_second_encoder(network, given.images, features[0].device, features[0].dtype)]
+    second = _first_by_second_encoder(network, given.images, features[0].device, features[0].dtype)
     exchanged, own = (
-        _entropy(_queried(network, maps, given.views, field_of_view, points)) for maps in (replaced, features)
+        _entropy(logits)
+        for logits in _queried(network, features[0], [second, features[1]], given.views, field_of_view, points)
     )
     return exchanged / own if own > 0 else 1.0
 
@@ -117,20 +118,24 @@ def _points(field_of_view: FieldOfView, samples: int) -> NDArray[np.float64]:
 
 @torch.inference_mode()
 def _queried(
-    network: XrayReconstructionNetwork, maps: list[Tensor], views: Sequence[View], field_of_view: FieldOfView,
+    network: XrayReconstructionNetwork, first: Tensor, second: Sequence[Tensor], views: Sequence[View], field_of_view: FieldOfView,
     points: NDArray[np.float64],
-) -> Tensor:  # fmt: skip
-    """Logits (N, classes) on the CPU: for few points, without the tables of a `PointSampler`."""
+) -> list[Tensor]:  # fmt: skip
+    """Logits (N, classes) on the CPU with each of several maps of the second view beside the one of the first: for few points, without the
+    tables of a `PointSampler`, and in the maps' precision throughout, which is enough for a mean entropy.
+    """
     center = np.array([field_of_view.center])
     coordinates, depths = [], []
     for view in views:
         pixels, depth = view.project(points)
         coordinates.append(normalised_coordinates(pixels, view.rows, view.columns))
         depths.append((depth - view.project(center)[1]) / (field_of_view.size / 2))
-    place = maps[0].device
+    place, precision = first.device, first.dtype
     at, deep = (torch.from_numpy(np.stack(part)[None].astype(np.float32)).to(place) for part in (coordinates, depths))
-    logits = network.query([part.float() for part in maps], at, deep if network.config.depth_per_view else None)
-    return logits[0].t().cpu()
+    given = deep if network.config.depth_per_view else None
+    features = [network.point_features([first.float(), other.float()], at, given) for other in second]
+    logits = rounded_module(network.classifier, precision)(torch.cat(features).to(precision))
+    return [part.t().float().cpu() for part in logits]
 
 
 def _entropy(logits: Tensor) -> float:

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from SSRKDCore.anatomy import BONE_NAMES
 from SSRKDCore.errors import InputError
 from SSRKDCore.geometry.field_of_view import FieldOfView
-from SSRKDCore.population.closest_points import vertex_normals
 from SSRKDCore.refinement.network_bones import NetworkBone, distances_along_normals
 from SSRKDCore.shape_fit.contour_fit import Stage, cauchy_weights, free_parameters, robust_weights
 from SSRKDCore.shape_fit.contour_match import matched_contours
 from SSRKDCore.shape_fit.fitted_knee import PARTS, FittedKnee, KneeState, only
 from SSRKDCore.shape_fit.silhouette_edges import EdgeImage
+from SSRKDCore.vertex_normals import vertex_normals
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

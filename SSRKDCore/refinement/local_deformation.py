@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from SSRKDCore.geometry.field_of_view import FieldOfView
-from SSRKDCore.population.closest_points import vertex_normals
 from SSRKDCore.population.gaussian_process import Scale, low_rank_basis
 from SSRKDCore.refinement.joint_fit import DEPENDENT_SURFACE_POINTS
 from SSRKDCore.refinement.network_bones import NetworkBone, distances_along_normals
@@ -20,6 +19,7 @@ from SSRKDCore.shape_fit.contour_fit import DEPENDENT_POINTS, cauchy_weights
 from SSRKDCore.shape_fit.contour_match import grazed_points
 from SSRKDCore.shape_fit.silhouette_edges import EdgeImage
 from SSRKDCore.surface import Surface
+from SSRKDCore.vertex_normals import vertex_normals
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from SSRKDCore.geometry.field_of_view import FieldOfView
-from SSRKDCore.population.closest_points import vertex_normals
 from SSRKDCore.surface import Surface
+from SSRKDCore.vertex_normals import vertex_normals
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from SSRKDCore.anatomy import BONE_NAMES
 from SSRKDCore.geometry.field_of_view import FieldOfView
-from SSRKDCore.population.closest_points import vertex_normals
 from SSRKDCore.population.shape_model import KneeShapeModel
 from SSRKDCore.shape_fit.fitted_knee import FittedKnee, KneeState
 from SSRKDCore.shape_fit.silhouette_edges import EdgeImage
 from SSRKDCore.surface import Surface
+from SSRKDCore.vertex_normals import vertex_normals
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from SSRKDCore.errors import InputError
@@ -17,8 +18,9 @@ from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.reconstruction.pipeline import Reconstruction
 from SSRKDCore.surface import Surface
 from SSRKDCore.trust.bone_sizes import size_vector
-from SSRKDCore.trust.case_measures import CaseMeasures, Encoded, at_all_vertices, case_measures
+from SSRKDCore.trust.case_measures import CaseMeasures, Encoded, case_measures
 from SSRKDCore.trust.flags import Flag, expected_errors, flags_of, light_of
+from SSRKDCore.trust.nearby_values import at_vertices_of_all
 from SSRKDCore.trust.reference import TrustReference, reference_of
 from SSRKDCore.trust.vertex_terms import SAMPLES_A_BONE
 
@@ -98,9 +100,9 @@ def judged(
         reasons.append(f"Images, sizes and uncertainty were not compared with the training. {without}")
     expected, interval = {}, {}
     if reference is not None:
-        for name, known in reference.expected_errors(measures).items():
-            values = at_all_vertices(surfaces[name], measures.vertices[name], known)
-            expected[name], interval[name] = values, reference.errors[name].factor * values
+        known = reference.expected_errors(measures)
+        expected = at_vertices_of_all(surfaces, measures.vertices, known, torch.get_num_threads())
+        interval = {name: reference.errors[name].factor * values for name, values in expected.items()}
     return Assessment(light, tuple(reasons or [NOTHING]), _figures(measures, reference, flags), expected, interval)
 
 

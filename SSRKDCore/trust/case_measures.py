@@ -18,7 +18,6 @@ from SSRKDCore.geometry.known_geometry import GeometryDoubt, geometry_doubts
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.networks.model_folder import Model
 from SSRKDCore.networks.xray_network import XrayReconstructionNetwork
-from SSRKDCore.pictures.contour_generator import vertex_normals
 from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.reconstruction.feature_tables import FeatureTables
 from SSRKDCore.reconstruction.network_input import NetworkInput
@@ -30,10 +29,12 @@ from SSRKDCore.trust.bone_shadows import growth_plate_contrast, metal_area
 from SSRKDCore.trust.bone_sizes import bone_sizes
 from SSRKDCore.trust.image_features import image_features
 from SSRKDCore.trust.stated_geometry import Contradiction, largest_contradiction
-from SSRKDCore.trust.vertex_terms import SAMPLES_A_BONE, sampled_vertices, vertex_terms
+from SSRKDCore.trust.vertex_terms import SAMPLES_A_BONE, sampled_vertices, vertex_terms, with_outlines
 from SSRKDCore.trust.view_scales import ScaleDisagreement, scale_disagreement
+from SSRKDCore.vertex_normals import vertex_normals
 
 Array = NDArray[np.float64]
+Outlines = dict[str, dict[str, OutlineDistance]]
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class CaseMeasures:
     pieces: float
     scale: ScaleDisagreement | None
     contradiction: Contradiction | None
-    outlines: dict[str, dict[str, OutlineDistance]]
+    outlines: Outlines
     metal_cm2: float
     growth_plate: float | None
     swapped: bool
@@ -112,36 +113,36 @@ def case_measures(
     images = {view.name: radiograph.pixels for view, radiograph in zip(rig.views, radiographs, strict=True)}
     threads = torch.get_num_threads()
     present = {name: surface for name, surface in surfaces.items() if not surface.is_empty}
-    jobs = [partial(vertex_normals, surface) for surface in present.values()]
+    jobs = [partial(vertex_normals, surface.vertices, surface.faces) for surface in present.values()]
     normals = dict(zip(present, side_by_side(jobs, threads), strict=True))
-    outlines = distances_of(outline_samples(surfaces, images, rig, box, normals=normals, threads=threads))
     plain = [encoded.given.images[0, index, -1].cpu().numpy() for index in range(len(encoded.given.views))]
     vertices = {name: sampled_vertices(surface, samples_a_bone) for name, surface in present.items()}
-    mean = {name: found.mean_mm for name, found in outlines["all"].items() if found.mean_mm is not None}
     home, place = next(network.parameters()).device, encoded.features[0].device
-    given = (network, encoded.given, encoded.features, box, surfaces, vertices, mean)
+    try:
+        if home != place:
+            network.to(place)
+        given = (network, encoded.given, encoded.features, box, surfaces, vertices)
+        terms = vertex_terms(*given, needed=needed_terms, normals=normals, tables=encoded.tables)
+    finally:
+        if home != place:
+            network.to(home)
+    outlines = distances_of(outline_samples(surfaces, images, rig, box, normals=normals, threads=threads))
+    mean = {name: found.mean_mm for name, found in outlines["all"].items() if found.mean_mm is not None}
 
-    def at_vertices() -> dict[str, Array]:
-        try:
-            if home != place:
-                network.to(place)
-            return vertex_terms(*given, needed=needed_terms, normals=normals, tables=encoded.tables)
-        finally:
-            if home != place:
-                network.to(home)
+    def scales_and_plate() -> tuple[ScaleDisagreement | None, float | None]:
+        plate = growth_plate_contrast(plain[0], encoded.given.views[0], box, surfaces)
+        if len(rig.views) < 2:
+            return None, plate
+        first, second = widest_pair(rig)
+        return scale_disagreement([images[first], images[second]], [rig.view(first), rig.view(second)], box), plate
 
-    def of_images() -> tuple[Array, float, ScaleDisagreement | None]:
-        """Features, area of metal, and what the views say of each other's scale."""
+    def features_and_metal() -> tuple[Array, float]:
         metal = max(metal_area(image, view, box) for image, view in zip(plain, encoded.given.views, strict=True))
-        scale = None
-        if len(rig.views) >= 2:
-            first, second = widest_pair(rig)
-            scale = scale_disagreement([images[first], images[second]], [rig.view(first), rig.view(second)], box)
-        return image_features(encoded.given.images, encoded.features), metal, scale
+        return image_features(encoded.given.images, encoded.features), metal
 
-    # What is computed of images keeps one core busy at a time: the network beside it leaves none idle.
-    both: list[Callable[[], Any]] = [at_vertices, of_images]
-    terms, (features, metal, scale) = side_by_side(both, threads)
+    # Neither keeps more than one core busy, and both take about as long.
+    both: list[Callable[[], Any]] = [scales_and_plate, features_and_metal]
+    (scale, plate), (features, metal) = side_by_side(both, threads)
     return CaseMeasures(
         features=features,
         sizes=bone_sizes((result.network_surfaces or surfaces) if result.overruled else surfaces),
@@ -154,11 +155,11 @@ def case_measures(
         contradiction=largest_contradiction(radiographs, rig),
         outlines=outlines,
         metal_cm2=metal,
-        growth_plate=growth_plate_contrast(plain[0], encoded.given.views[0], box, surfaces),
+        growth_plate=plate,
         swapped=WARNING in result.warnings,
         other_side=bool(result.side and result.declared_side and result.side != result.declared_side),
         vertices=vertices,
-        terms=terms,
+        terms=with_outlines(terms, mean),
         doubts=tuple(geometry_doubts(rig)),
         overruled=result.overruled,
     )
@@ -170,18 +171,3 @@ def widest_pair(rig: Rig) -> tuple[str, str]:
     angle = {pair: rig.separation_degrees(*pair) for pair in pairs}
     first, second = max(pairs, key=lambda pair: min(angle[pair], 180.0 - angle[pair]))
     return rig.views[first].name, rig.views[second].name
-
-
-def at_all_vertices(surface: Surface, vertices: NDArray[np.int64], values: Array) -> Array:
-    """(V,) values at every vertex from those at some of them: the mean of the three nearest, nearer ones counting more.
-
-    On as many threads as torch has.
-    """
-    from scipy.spatial import cKDTree
-
-    count = min(3, len(vertices))
-    distance, nearest = cKDTree(surface.vertices[vertices]).query(
-        surface.vertices, k=[*range(1, count + 1)], workers=torch.get_num_threads()
-    )
-    weight = 1.0 / (distance + 0.1)
-    return np.asarray((weight * values[nearest]).sum(axis=1) / weight.sum(axis=1))

@@ -29,10 +29,9 @@ from SSRKDCore.trust.training_images import TrainingExposure, exposure_of_volume
 
 Array = NDArray[np.float64]
 
-SAMPLES_A_BONE = 500
 RESOLUTION = 128
 #: Goes up when what is kept of a case changes: records of an earlier number are not gone on from.
-MEASURES = 2
+MEASURES = 3
 _ATTEMPTS = 5
 
 
@@ -84,7 +83,7 @@ def measured(
     device: str = "cpu",
     needed_terms: Mapping[str, Collection[str]] | None = None,
 ) -> tuple[Reconstruction, CaseMeasures]:
-    """A reconstruction of RESOLUTION samples along the cube, and its measures with SAMPLES_A_BONE vertices.
+    """A reconstruction of RESOLUTION samples along the cube, and its measures.
 
     radiographs, rig, side, model, device: as `reconstruct` takes them. needed_terms: as `case_measures` does. Raises as `reconstruct`.
     """
@@ -93,7 +92,7 @@ def measured(
         radiographs, rig, model, RESOLUTION, device, side=side,
         encoded=lambda given, maps: kept.append(Encoded(given, maps)),
     )  # fmt: skip
-    return result, case_measures(radiographs, rig, model, result, kept[-1], SAMPLES_A_BONE, needed_terms)
+    return result, case_measures(radiographs, rig, model, result, kept[-1], needed_terms=needed_terms)
 
 
 def labelled_folders(cases: Path) -> list[Path]:

@@ -20,20 +20,20 @@ from SSRKDCore.anatomy import BONES
 from SSRKDCore.geometry.field_of_view import FieldOfView
 from SSRKDCore.geometry.view import View
 from SSRKDCore.networks.xray_network import XrayReconstructionNetwork
-from SSRKDCore.pictures.contour_generator import vertex_normals
 from SSRKDCore.population.rigid_transforms import rotation_about, translation
 from SSRKDCore.reconstruction.encoding import encode_images
 from SSRKDCore.reconstruction.feature_tables import FeatureTables
 from SSRKDCore.reconstruction.network_input import NetworkInput
 from SSRKDCore.reconstruction.sampler import PointSampler
 from SSRKDCore.surface import Surface
+from SSRKDCore.vertex_normals import vertex_normals
 
 Array = NDArray[np.float64]
 
 #: mm each: margin over slope at the surface; 1 / slope; spread under changed geometry; spread under changed images; distance of the
 #: bone's outlines to the image edges; nearness to a face of the field of view.
 TERM_NAMES = ("level", "softness", "geometry", "exposure", "outline", "rim")
-SAMPLES_A_BONE = 750
+SAMPLES_A_BONE = 500
 _STEP_MM = 0.75
 LARGEST_MM = 10.0
 # A margin that hardly changes over a millimetre has no level to speak of.
@@ -61,20 +61,18 @@ def vertex_terms(
     field_of_view: FieldOfView,
     surfaces: Mapping[str, Surface],
     vertices: Mapping[str, NDArray[np.int64]],
-    outlines: Mapping[str, float],
     seed: int = 0,
     needed: Mapping[str, Collection[str]] | None = None,
     normals: Mapping[str, Array] | None = None,
     tables: FeatureTables | None = None,
 ) -> dict[str, Array]:
-    """(N, 6) of TERM_NAMES by bone at the given vertices.
+    """(N, 6) of TERM_NAMES by bone at the given vertices, the outline's as where none is known; see `with_outlines`.
 
     Parameters
     ----------
     network, given, features: on one device, as they made the reconstruction.
     field_of_view: the cube.
     surfaces, vertices: by bone; a bone without vertices is left out.
-    outlines: mean outline distance in mm by bone; a bone without one takes the largest value.
     seed: of the changes, which are the same for every case.
     needed: names of the terms that are asked for, by bone; None asks for all. The spreads, which take most of the time, are 0 where they
         are not.
@@ -84,7 +82,9 @@ def vertex_terms(
     if not bones:
         return {}
     points = [surfaces[bone.name].vertices[vertices[bone.name]] for bone in bones]
-    of_all = normals or {bone.name: vertex_normals(surfaces[bone.name]) for bone in bones}
+    of_all = normals or {
+        bone.name: vertex_normals(surfaces[bone.name].vertices, surfaces[bone.name].faces) for bone in bones
+    }
     ends = np.cumsum([len(part) for part in points])[:-1]
     everything = np.concatenate(points)
     direction = np.concatenate([of_all[bone.name][vertices[bone.name]] for bone in bones])
@@ -96,8 +96,9 @@ def vertex_terms(
         return np.flatnonzero(np.repeat(wanted, [len(part) for part in points]))
 
     sampler = PointSampler(network, features, given.views, field_of_view, tables=tables)
-    around = np.concatenate([everything + step * direction for step in (0.0, _STEP_MM, -_STEP_MM)])
-    here, outside, inside = np.split(_margins(sampler, around, np.tile(labels, 3)), 3)
+    # A vertex's places side by side: they read the same pixels.
+    around = np.stack([everything + step * direction for step in (0.0, _STEP_MM, -_STEP_MM)], axis=1).reshape(-1, 3)
+    here, outside, inside = _margins(sampler, around, np.repeat(labels, 3)).reshape(-1, 3).T
     slope = np.maximum((inside - outside) / (2 * _STEP_MM), _LEAST_SLOPE)
     generator = np.random.default_rng(seed)
     at = asked("geometry")
@@ -122,11 +123,20 @@ def vertex_terms(
         1.0 / slope,
         geometry / slope,
         exposure / slope,
-        np.concatenate([np.full(len(p), outlines.get(b.name, np.inf)) for p, b in zip(points, bones, strict=True)]),
+        np.full(len(everything), np.inf),
         np.maximum(_RIM_MM - depth, 0.0),
     ]
     terms = np.clip(np.stack(columns, axis=1), 0.0, LARGEST_MM)
     return {bone.name: part for bone, part in zip(bones, np.split(terms, ends), strict=True)}
+
+
+def with_outlines(terms: Mapping[str, Array], outlines: Mapping[str, float]) -> dict[str, Array]:
+    """The terms of `vertex_terms` with the mean outline distance in mm of every bone; one without takes the largest value."""
+    column = TERM_NAMES.index("outline")
+    found = {name: values.copy() for name, values in terms.items()}
+    for name, values in found.items():
+        values[:, column] = np.clip(outlines.get(name, np.inf), 0.0, LARGEST_MM)
+    return found
 
 
 def _margins(sampler: PointSampler, points: Array, labels: NDArray[np.int64]) -> Array:

@@ -7,8 +7,9 @@ import pytest
 import trimesh
 
 from SSRKDCore.geometry.presets import preset
-from SSRKDCore.pictures.contour_generator import edges_on_detector, projected_on_detector, vertex_normals
+from SSRKDCore.pictures.contour_generator import edges_on_detector, projected_on_detector
 from SSRKDCore.surface import Surface
+from SSRKDCore.vertex_normals import vertex_normals
 
 
 def _sphere(radius: float, center: tuple[float, float, float]) -> Surface:
@@ -18,7 +19,9 @@ def _sphere(radius: float, center: tuple[float, float, float]) -> Surface:
 
 def test_normals_point_outwards() -> None:
     sphere = _sphere(20.0, (1.0, 2.0, 3.0))
-    np.testing.assert_allclose(vertex_normals(sphere), (sphere.vertices - [1, 2, 3]) / 20.0, atol=0.02)
+    np.testing.assert_allclose(
+        vertex_normals(sphere.vertices, sphere.faces), (sphere.vertices - [1, 2, 3]) / 20.0, atol=0.02
+    )
 
 
 @pytest.mark.parametrize("name", ["ap", "lateral"])

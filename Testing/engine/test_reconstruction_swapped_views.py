@@ -85,6 +85,8 @@ def test_points_are_asked_alike_with_and_without_tables() -> None:
     given = prepare_network_input(radiographs, case.rig, model)
     features = encode_images(model.network, given.images, torch.device("cpu"))
     points = np.random.default_rng(0).normal(case.rig.field_of_view.center, 40.0, (500, 3))
-    plain = swapped_views._queried(model.network, features, given.views, case.rig.field_of_view, points)
-    tabled = PointSampler(model.network, features, given.views, case.rig.field_of_view).logits(points)
-    np.testing.assert_allclose(plain.numpy(), tabled, atol=2e-3)
+    others = [features[1], features[1].flip(3)]
+    plain = swapped_views._queried(model.network, features[0], others, given.views, case.rig.field_of_view, points)
+    for second, logits in zip(others, plain, strict=True):
+        tabled = PointSampler(model.network, [features[0], second], given.views, case.rig.field_of_view).logits(points)
+        np.testing.assert_allclose(logits.numpy(), tabled, atol=2e-3)

@@ -25,7 +25,6 @@ from SSRKDCore.grid import Grid
 from SSRKDCore.json_files import read_json
 from SSRKDCore.networks import model_folder
 from SSRKDCore.networks.model_folder import load_model, save_model
-from SSRKDCore.population.closest_points import vertex_normals
 from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.reconstruction.pipeline import reconstruct
 from SSRKDCore.reconstruction.refined_bones import RefinedBones, refined_bones
@@ -39,6 +38,7 @@ from SSRKDCore.shape_fit.fitted_knee import FittedKnee
 from SSRKDCore.shape_fit.silhouette_edges import EdgeImage
 from SSRKDCore.surface import Surface
 from SSRKDCore.surface_files import write_surface
+from SSRKDCore.vertex_normals import vertex_normals
 
 _MODEL = baseline_model()
 _GRID = Grid.cube((0.0, 0.0, 0.0), 160.0, 96)

@@ -17,7 +17,7 @@ from vtkmodules.vtkFiltersCore import vtkContourFilter
 from SSRKDCore.errors import InputError
 from SSRKDCore.evaluation.outline_distance import outline_samples
 from SSRKDCore.geometry.presets import preset
-from SSRKDCore.pictures.contour_generator import contour_lines, vertex_normals
+from SSRKDCore.pictures.contour_generator import contour_lines
 from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.radiographs.reader import read_radiograph
 from SSRKDCore.reconstruction.pipeline import reconstruct
@@ -25,6 +25,7 @@ from SSRKDCore.side_by_side import side_by_side
 from SSRKDCore.trust.case_measures import Encoded, case_measures
 from SSRKDCore.trust.error_model import ErrorModel, fit_error_model, noticeable
 from SSRKDCore.trust.vertex_terms import TERM_NAMES
+from SSRKDCore.vertex_normals import vertex_normals
 
 
 def test_terms_that_are_asked_for_are_the_same_and_the_others_cost_nothing() -> None:
@@ -59,7 +60,7 @@ def test_lines_are_those_of_contouring_all_triangles() -> None:
     rays = femur.vertices - source
     rays /= np.linalg.norm(rays, axis=1, keepdims=True)
     polydata = femur.to_vtk()
-    facing = np.einsum("ij,ij->i", rays, vertex_normals(femur))
+    facing = np.einsum("ij,ij->i", rays, vertex_normals(femur.vertices, femur.faces))
     polydata.GetPointData().SetScalars(numpy_to_vtk(facing, deep=True))
     contour = vtkContourFilter()
     contour.SetInputData(polydata)
@@ -74,7 +75,7 @@ def test_outlines_are_the_same_side_by_side_and_with_normals_given() -> None:
     rig, knee = room("left"), synthetic_knee(2.0)
     generator = np.random.default_rng(0)
     images = {view.name: generator.random((view.rows, view.columns)).astype(np.float32) for view in rig.views}
-    normals = {name: vertex_normals(surface) for name, surface in knee.items()}
+    normals = {name: vertex_normals(surface.vertices, surface.faces) for name, surface in knee.items()}
     alone = outline_samples(knee, images, rig, rig.field_of_view)
     together = outline_samples(knee, images, rig, rig.field_of_view, normals=normals, threads=2)
     assert list(alone) == [view.name for view in rig.views] and any(alone.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from knee_model import knee_model, shadow_radiographs
+from scipy.spatial import cKDTree
 from synthetic_knee import synthetic_knee
 from trust_scenes import room
 
@@ -14,12 +15,13 @@ from SSRKDCore.reconstruction.pipeline import reconstruct
 from SSRKDCore.surface import Surface
 from SSRKDCore.trust.bone_shadows import growth_plate_contrast, metal_area
 from SSRKDCore.trust.bone_sizes import SIZE_NAMES, bone_sizes, size_vector
-from SSRKDCore.trust.case_measures import Encoded, at_all_vertices, case_measures
+from SSRKDCore.trust.case_measures import Encoded, case_measures
 from SSRKDCore.trust.domain_distance import fit_domain
 from SSRKDCore.trust.error_model import fit_error_model
 from SSRKDCore.trust.image_features import image_statistics
 from SSRKDCore.trust.limits import fit_limit
-from SSRKDCore.trust.vertex_terms import TERM_NAMES, vertex_terms
+from SSRKDCore.trust.nearby_values import at_all_vertices, at_vertices_of_all
+from SSRKDCore.trust.vertex_terms import TERM_NAMES, sampled_vertices, vertex_terms
 
 
 def test_sizes_are_extents_and_the_same_for_both_sides() -> None:
@@ -150,15 +152,31 @@ def test_terms_of_a_network_that_knows_its_knee() -> None:
     moved = {"tibia": Surface(tibia.vertices + np.array([0.0, 1.0, 0.0]), tibia.faces)}
     given = kept[0]
     level = [
-        vertex_terms(model.network, given.given, given.features, rig.field_of_view, surfaces, chosen, {})["tibia"][:, 0]
+        vertex_terms(model.network, given.given, given.features, rig.field_of_view, surfaces, chosen)["tibia"][:, 0]
         for surfaces in ({"tibia": tibia}, moved)
     ]
     assert np.median(level[0]) < 0.3 < np.median(level[1])
 
 
-def test_values_spread_to_every_vertex() -> None:
+@pytest.mark.parametrize("count", [1, 2, 40, 700])
+def test_values_spread_to_every_vertex_from_the_three_nearest(count: int) -> None:
     patella = synthetic_knee(3.0)["patella"]
-    chosen = np.arange(0, len(patella.vertices), 3)
-    values = at_all_vertices(patella, chosen, patella.vertices[chosen, 2])
-    assert len(values) == len(patella.vertices)
-    assert np.abs(values - patella.vertices[:, 2]).mean() < 2.0
+    generator = np.random.default_rng(count)
+    # Places off the lattice, so that no two are equally near; all at one end, so that some vertices are far from any.
+    vertices = patella.vertices + generator.normal(0.0, 0.2, patella.vertices.shape)
+    chosen = generator.permutation(np.argsort(vertices[:, 2])[: 2 * count])[:count]
+    values = generator.random(count)
+    found = at_all_vertices(Surface(vertices, patella.faces), chosen, values)
+    distance, nearest = cKDTree(vertices[chosen]).query(vertices, k=[*range(1, min(3, count) + 1)])
+    weight = 1.0 / (distance + 0.1)
+    np.testing.assert_allclose(found, (weight * values[nearest]).sum(axis=1) / weight.sum(axis=1), rtol=1e-9)
+
+
+def test_values_of_several_bones_side_by_side_are_those_of_each() -> None:
+    knee = synthetic_knee(3.0)
+    chosen = {name: sampled_vertices(bone, 50) for name, bone in knee.items() if name != "fibula"}
+    values = {name: np.arange(len(vertices), dtype=np.float64) for name, vertices in chosen.items()}
+    found = at_vertices_of_all(knee, chosen, values, 2)
+    assert list(found) == list(values)
+    for name, spread in found.items():
+        np.testing.assert_array_equal(spread, at_all_vertices(knee[name], chosen[name], values[name]))

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from SSRKDCore.anatomy import BONE_NAMES
 from SSRKDCore.errors import InputError
 from SSRKDCore.npz_files import read_arrays, write_arrays
-from SSRKDCore.pictures.contour_generator import vertex_normals
 from SSRKDCore.population.shape_model import KneeShapeModel
 from SSRKDCore.surface import Surface
+from SSRKDCore.vertex_normals import vertex_normals
 
 Array = NDArray[np.float64]
 
@@ -86,7 +86,7 @@ def _way_through(surface: Surface) -> Array:
     tree = vtkOBBTree()
     tree.SetDataSet(surface.to_vtk())
     tree.BuildLocator()
-    normals = vertex_normals(surface)
+    normals = vertex_normals(surface.vertices, surface.faces)
     far = float(np.ptp(surface.vertices, axis=0).max())
     room = np.full(len(surface.vertices), far)
     found = vtkPoints()

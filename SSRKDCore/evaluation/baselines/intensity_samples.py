@@ -24,9 +24,9 @@ from SSRKDCore.evaluation.baselines.intensity_model import (
 )
 from SSRKDCore.evaluation.case_evaluation import reference_surfaces
 from SSRKDCore.grid import Grid
-from SSRKDCore.pictures.contour_generator import vertex_normals
 from SSRKDCore.population.shape_model import KneeShapeModel
 from SSRKDCore.surface import Surface
+from SSRKDCore.vertex_normals import vertex_normals
 
 Array = NDArray[np.float64]
 
@@ -105,7 +105,7 @@ def sampled_values(
         mean = Surface(model.shapes(model.pca.mean)[name], model.templates[name].faces)
         size = float(np.sqrt(bone.area / mean.area))
         own = np.arange(len(bone.vertices)) < model.templates[name].own_count
-        normals = vertex_normals(bone)
+        normals = vertex_normals(bone.vertices, bone.faces)
         outer = size * shell.depths
         inner = np.concatenate([outer[1:], _CORE_SHARE * outer[-1:]])
         for top, bottom in zip(outer, inner, strict=True):

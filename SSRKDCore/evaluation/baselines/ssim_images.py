@@ -13,10 +13,10 @@ from SSRKDCore.anatomy import BONE_NAMES
 from SSRKDCore.evaluation.baselines.intensity_model import IntensityModel, Shells, shells_of
 from SSRKDCore.evaluation.baselines.intensity_shells import shell_derivatives, shell_image
 from SSRKDCore.geometry.view import View
-from SSRKDCore.population.closest_points import vertex_normals
 from SSRKDCore.population.shape_model import KneeShapeModel
 from SSRKDCore.shape_fit.fitted_knee import PARTS, FittedKnee, KneeState
 from SSRKDCore.shape_fit.silhouette_edges import beneath_skin
+from SSRKDCore.vertex_normals import vertex_normals
 
 Array = NDArray[np.float64]
 
