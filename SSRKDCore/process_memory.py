@@ -11,18 +11,20 @@ import ctypes
 import platform
 
 # mallopt(3): the parameters' numbers in <malloc.h>.
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _LARGEST = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
     """From now on, freed memory stays with the process for what it needs next: for programs that do one job and end, since a process
-    is then as large as it ever was. Returns whether the C library can be told so: glibc can, others are left as they are.
+    is then as large as it ever was. Threads share what is kept: left to themselves each has a store of its own, which it gives back when it
+    ends. Returns whether the C library can be told so: glibc can, others are left as they are.
     """
     if not _has_glibc():
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    return all(mallopt(parameter, _LARGEST) == 1 for parameter in (_MMAP_THRESHOLD, _TRIM_THRESHOLD))
+    wishes = {_MMAP_THRESHOLD: _LARGEST, _TRIM_THRESHOLD: _LARGEST, _ARENA_MAX: 1}
+    return all(mallopt(parameter, value) == 1 for parameter, value in wishes.items())
 
 
 def give_back_freed_memory() -> bool:

@@ -76,29 +76,37 @@ class StyleNetwork(nn.Module):
         """Channels of each of `levels`."""
         return [*self.config.widths, self.config.widths[-1]]
 
-    def chosen(self, images: Tensor) -> Tensor:
-        """What the network does at each place of its lowest resolution, [B, K + 2, h, w]: a curve of K knots, and two gains of detail."""
-        coarse = functional.avg_pool2d(images, self.config.size_multiple)
-        return self.choice(torch.cat([self.levels(images)[-1], coarse], dim=1))
+    def chosen(self, images: Tensor, deepest: Tensor | None = None) -> Tensor:
+        """What the network does at each place of its lowest resolution, [B, K + 2, h, w]: a curve of K knots, and two gains of detail.
 
-    def forward(self, images: Tensor) -> Tensor:
+        deepest: [B, F, h, w], the last of the images' `levels`, for whoever computed it in another precision; None computes it.
+        """
+        deepest = self.levels(images)[-1] if deepest is None else deepest.to(images.dtype)
+        coarse = functional.avg_pool2d(images, self.config.size_multiple)
+        return self.choice(torch.cat([deepest, coarse], dim=1))
+
+    def forward(self, images: Tensor, deepest: Tensor | None = None) -> Tensor:
         if any(side % self.config.size_multiple for side in images.shape[2:]):
             raise ValueError(
                 f"the sides of an image must be multiples of {self.config.size_multiple}, not {tuple(images.shape[2:])}"
             )
-        chosen = functional.interpolate(self.chosen(images), images.shape[2:], mode="bilinear", align_corners=False)
-        change = (_tone_weights(images, self.config.knots) * chosen[:, : self.config.knots]).sum(dim=1, keepdim=True)
+        chosen = self.chosen(images, deepest)
+        chosen = functional.interpolate(chosen, images.shape[2:], mode="bilinear", align_corners=False)
+        change = _on_curves(images, chosen[:, : self.config.knots])
         for band, gain in zip(detail_bands(images), chosen[:, self.config.knots :].split(1, dim=1), strict=True):
             change = change + gain * band
         return images + change
 
 
-def _tone_weights(images: Tensor, knots: int) -> Tensor:
-    """[B, K, H, W]: how much each knot of a piecewise linear curve counts at a pixel [B, 1, H, W]."""
-    position = torch.linspace(-_HIGHEST_TONE, _HIGHEST_TONE, knots, device=images.device, dtype=images.dtype)
-    spacing = 2 * _HIGHEST_TONE / (knots - 1)
+def _on_curves(images: Tensor, curves: Tensor) -> Tensor:
+    """[B, 1, H, W]: at each pixel the value of its own piecewise linear curve [B, K, H, W] of the tone there."""
+    knots = curves.shape[1]
     tones = images.clamp(-_HIGHEST_TONE, _HIGHEST_TONE)
-    return (1 - (tones - position[None, :, None, None]).abs() / spacing).clamp(min=0)
+    position = (tones + _HIGHEST_TONE) * ((knots - 1) / (2 * _HIGHEST_TONE))
+    lower = position.detach().floor().clamp(max=knots - 2).long()
+    # Two knots a pixel count; weights of all of them would be a picture for each.
+    before, after = curves.gather(1, lower), curves.gather(1, lower + 1)
+    return before + (position - lower) * (after - before)
 
 
 def detail_bands(images: Tensor) -> list[Tensor]:
@@ -106,7 +114,8 @@ def detail_bands(images: Tensor) -> list[Tensor]:
     found, before = [], images
     for side in _DETAIL_SIDES:
         padded = functional.pad(images, (side // 2,) * 4, mode="replicate")
-        after = functional.avg_pool2d(padded, side, stride=1)
+        # Along one side and then the other: a few additions a pixel in place of a square of them.
+        after = functional.avg_pool2d(functional.avg_pool2d(padded, (side, 1), stride=1), (1, side), stride=1)
         found.append(before - after)
         before = after
     return found

@@ -56,8 +56,8 @@ def collimated_border(values: Values, unexposed: Mask | None = None) -> Mask:
     block = max(1, int(np.ceil(max(values.shape) / _WORKING_SIDE)))
     small: Values = block_means(values, block)
     if mask.any() and not mask.all():
-        mask |= repeated(_rim(small, _any_of_block(mask, block)), block, values.shape).astype(bool)
-    known = _any_of_block(mask, block)
+        mask |= repeated(_rim(small, any_of_block(mask, block)), block, values.shape).astype(bool)
+    known = any_of_block(mask, block)
     small = _cut_off(small, known)
     # A blade found first takes away what would spoil the next one's edge.
     blades: list[tuple[int, tuple[float, float], Mask]] = []
@@ -131,7 +131,7 @@ def block_means(values: NDArray[np.generic], block: int) -> NDArray[np.float64]:
     return np.ascontiguousarray(sums / np.outer(*across))
 
 
-def _any_of_block(mask: Mask, block: int) -> Mask:
+def any_of_block(mask: Mask, block: int) -> Mask:
     """Where a block holds a pixel of a mask."""
     found = mask
     for _ in range(2):
@@ -161,11 +161,13 @@ def _rim(small: Values, unexposed: Mask) -> Mask:
     if not inner.any():
         return unexposed
     low, high = np.percentile(small[inner], (2, 98))
-    slope = np.stack(np.gradient(ndimage.gaussian_filter(distance, 2.0)))
+    near = (distance <= reach) & ~unexposed
+    slope = np.stack([along[near] for along in np.gradient(ndimage.gaussian_filter(distance, 2.0))])
     slope /= np.maximum(np.linalg.norm(slope, axis=0), 1e-6)
-    row, column = np.indices(small.shape) + slope * (1.3 * reach - distance)
-    further = ndimage.map_coordinates(small, (row, column), order=1, mode="nearest")
-    dense = (distance <= reach) & (small > further + _RIM_JUMP * (high - low))
+    further_in = np.stack(np.nonzero(near)) + slope * (1.3 * reach - distance[near])
+    further = ndimage.map_coordinates(small, further_in, order=1, mode="nearest")
+    dense = np.zeros_like(unexposed)
+    dense[near] = small[near] > further + _RIM_JUMP * (high - low)
     # Grown from the unexposed part, so that bone that comes near the rim stays.
     return np.asarray(ndimage.binary_propagation(unexposed, mask=unexposed | dense))
 

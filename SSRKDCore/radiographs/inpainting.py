@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from SSRKDCore.radiographs.collimation import block_means, repeated
+from SSRKDCore.radiographs.collimation import any_of_block, repeated
 from SSRKDCore.radiographs.connected_parts import connected_parts
 
 
@@ -64,7 +64,21 @@ def nearest_fill(values: NDArray[np.floating], hidden: NDArray[np.bool_], block:
 
     if not hidden.any() or hidden.all():
         return values
-    seen = block_means(~hidden, block)
-    means = block_means(np.where(hidden, values.dtype.type(0), values), block) / np.maximum(seen, 1e-9)
-    _, (row, column) = distance_transform_edt(seen == 0, return_indices=True)
-    return np.where(hidden, repeated(means[row, column].astype(values.dtype), block, values.shape), values)
+    _, (row, column) = distance_transform_edt(~any_of_block(~hidden, block), return_indices=True)
+    wanted = any_of_block(hidden, block)
+    # Of all blocks only the nearest ones are looked into: those along the rim of what is seen.
+    nearest, place = np.unique((row * row.shape[1] + column)[wanted], return_inverse=True)
+    rows, columns = (
+        np.minimum(first[:, None] * block + np.arange(block), size - 1)
+        for first, size in zip(np.divmod(nearest, row.shape[1]), values.shape, strict=True)
+    )
+    at = rows[:, :, None], columns[:, None, :]
+    # Beyond the image's sides its last pixels are met again.
+    twice = np.zeros((len(nearest), block, block), dtype=bool)
+    twice[:, 1:] |= (rows[:, 1:] == rows[:, :-1])[:, :, None]
+    twice[:, :, 1:] |= (columns[:, 1:] == columns[:, :-1])[:, None, :]
+    counted = ~hidden[at] & ~twice
+    means = np.where(counted, values[at], 0.0).sum(axis=(1, 2)) / counted.sum(axis=(1, 2))
+    small = np.zeros(wanted.shape, dtype=values.dtype)
+    small[wanted] = means[place]
+    return np.where(hidden, repeated(small, block, values.shape), values)

@@ -22,7 +22,8 @@ from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.radiographs.standardise import standardise
 from SSRKDCore.radiographs.style_matching import StyleReference
 from SSRKDCore.reconstruction.matched_style import check_look, matched
-from SSRKDCore.reconstruction.style_transfer import check_style, translated
+from SSRKDCore.reconstruction.precision import DEFAULT_PRECISION
+from SSRKDCore.reconstruction.style_transfer import check_style, precision_of_style, translated
 from SSRKDCore.side_by_side import side_by_side
 
 #: Models are trained with the views in this order; views of other names keep the order of the rig.
@@ -52,6 +53,7 @@ def prepare_network_input(
     model: Model,
     style: Model | None = None,
     look: StyleReference | None = None,
+    precision: str = DEFAULT_PRECISION,
 ) -> NetworkInput:
     """Resample, standardise and, where the model wants it, bone-enhance the radiographs of a rig.
 
@@ -66,6 +68,7 @@ def prepare_network_input(
     model: an X-ray reconstruction model.
     style: a style model that gives the standardised images the look of simulated ones first; None leaves them.
     look: a style reference that grey values and fineness are matched to first; None leaves them.
+    precision: "float32" or "bfloat16", in which the style model looks at images where its device computes in it (see precision).
 
     Raises InputError when the numbers of radiographs, views and network inputs differ, an image has not its view's
     size, holds no contrast or non-finite values, the field of view is outside a detector, both a style model and a
@@ -101,7 +104,7 @@ def prepare_network_input(
         is_other = False
         if look is not None:
             resampled, is_other = matched(resampled, coverage, look, what)
-        return _image(resampled, coverage, model, what, style), is_other
+        return _image(resampled, coverage, model, what, style, precision), is_other
 
     jobs = [partial(seen, index, target) for index, target in zip(order, views, strict=True)]
     images, others = zip(*side_by_side(jobs, torch.get_num_threads()), strict=True)
@@ -157,13 +160,15 @@ def resampled_radiograph(
 
 
 def _image(
-    resampled: NDArray[np.float32], coverage: NDArray[np.float32], model: Model, what: str, style: Model | None
-) -> NDArray[np.float32]:
+    resampled: NDArray[np.float32], coverage: NDArray[np.float32], model: Model, what: str, style: Model | None, precision: str
+) -> NDArray[np.float32]:  # fmt: skip
     """Channels (C, S, S) of one view."""
 
     def read(reader: Model) -> NDArray[np.float32]:
         image = _standardised(resampled, coverage, reader.input, what)
-        return image if style is None else translated(image, coverage, style, what)
+        return (
+            image if style is None else translated(image, coverage, style, what, precision_of_style(style, precision))
+        )
 
     plain = read(model)
     channels = [plain]

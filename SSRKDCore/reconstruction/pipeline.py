@@ -178,7 +178,7 @@ def reconstruct(
     _ask(cancelled)
     _tell(progress, 0.0, "preparing the radiographs")
     with stages.stage("input"):
-        network_input = prepare_network_input(radiographs, rig, model, style, look)
+        network_input = prepare_network_input(radiographs, rig, model, style, look, precision)
     if style is not None:
         warnings.append(f"The radiographs were translated by the style model '{style.name}' before reconstruction.")
     if look is not None:

@@ -41,10 +41,10 @@ from SSRKDCore.reconstruction.devices import choose_device
 from SSRKDCore.reconstruction.encoding import ready_to_encode
 from SSRKDCore.reconstruction.network_input import target_view, xray_config_of
 from SSRKDCore.reconstruction.pipeline import reconstruct
-from SSRKDCore.reconstruction.precision import PRECISIONS, supported_precisions
+from SSRKDCore.reconstruction.precision import DEFAULT_PRECISION, PRECISIONS, supported_precisions
 from SSRKDCore.reconstruction.remedy_scenes import NetworkViews, TrustScene, network_views, trust_scene
 from SSRKDCore.reconstruction.speed import measure_speed
-from SSRKDCore.reconstruction.style_transfer import translation
+from SSRKDCore.reconstruction.style_transfer import precision_of_style, translation
 from SSRKDCore.reconstruction.swapped_views import unsureness_with_one_exchanged
 from SSRKDCore.resource_files import sample_case_folder
 from SSRKDCore.side_by_side import side_by_side
@@ -59,6 +59,7 @@ SCHEMA = "ssrkd-remedy-cost/1"
 REFINED, NETWORK = "bundled model, refined", "bundled model, network alone"
 _REMEDIES = ("prepare", "match", "style network", "trust")
 _TRUST_OF = "trust of the {} network, {}"
+_STYLE = "style network, {} pixels, {}"
 _TRUST_OF_BUNDLED = "trust of the bundled model"
 #: What one reconstruction may use of them: matching and a style network exclude each other.
 _TOGETHER = {
@@ -119,8 +120,9 @@ def remedy_cost(
             turn[f"prepare, {pixels} pixels"] += _coverage(large, judged.rig, size)
             for side, given in views.items():
                 _matches(turn, side, given)
-            for side, given in views.items():
-                _translations(turn, side, given)
+            for precision in supported_precisions(place):
+                for side, given in views.items():
+                    _translations(turn, side, given, precision)
             _bundled(turn, shown, case.rig, model, resolution, device, judged)
             if number:
                 turns.append(turn)
@@ -208,9 +210,10 @@ def _matches(turn: Turn, size: int, given: NetworkViews) -> None:
     turn[f"match, {size} pixels"] = _seconds(lambda: side_by_side(matches, torch.get_num_threads()))
 
 
-def _translations(turn: Turn, size: int, given: NetworkViews) -> None:
-    styles = [partial(translation, image, coverage, given.style) for _, coverage, image in given.images]
-    turn[f"style network, {size} pixels"] = _seconds(lambda: side_by_side(styles, torch.get_num_threads()))
+def _translations(turn: Turn, size: int, given: NetworkViews, precision: str) -> None:
+    asked = precision_of_style(given.style, precision)
+    styles = [partial(translation, image, coverage, given.style, asked) for _, coverage, image in given.images]
+    turn[_STYLE.format(size, precision)] = _seconds(lambda: side_by_side(styles, torch.get_num_threads()))
 
 
 def _bundled(
@@ -259,11 +262,12 @@ def _shares(
     references = {name: size for name in turns[0] if name.startswith(f"{architecture} network")} | dict(bundled)
     found: dict[str, dict[str, float]] = {}
     for reference, side in references.items():
-        own_trust = f"trust of the {reference.split(', within')[0]}"
+        own = reference.split(", within")[0]
+        own_trust, precision = f"trust of the {own}", own.split(", ")[-1]
         names = {
             "prepare": f"prepare, {pixels} pixels",
             "match": f"match, {side} pixels",
-            "style network": f"style network, {side} pixels",
+            "style network": _STYLE.format(side, precision if precision in PRECISIONS else DEFAULT_PRECISION),
             "trust": own_trust if own_trust in turns[0] else "trust",
         }
         sums: dict[str, tuple[str, ...]] = {remedy: (names[remedy],) for remedy in _REMEDIES}

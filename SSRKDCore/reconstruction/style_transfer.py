@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,8 +13,10 @@ from torch.nn import functional
 from SSRKDCore.errors import InputError
 from SSRKDCore.networks.model_folder import Model, load_model
 from SSRKDCore.networks.style_config import StyleConfig
+from SSRKDCore.networks.style_network import StyleNetwork
 from SSRKDCore.radiographs.standardise import standardise
 from SSRKDCore.reconstruction.edge_displacement import EdgeDisplacement, edge_displacement
+from SSRKDCore.reconstruction.precision import DEFAULT_PRECISION, PRECISIONS, rounded_module, supported_precisions
 
 #: The word that leaves style transfer out.
 NO_STYLE = "none"
@@ -58,14 +60,26 @@ def check_style(style: Model, standardisation: Mapping[str, Any], reader: str) -
         )
 
 
+def precision_of_style(style: Model, precision: str) -> torch.dtype:
+    """The precision that was asked for (see `precision`), where the style network's device has it; else float32."""
+    device = next(style.network.parameters()).device
+    return PRECISIONS[precision if precision in supported_precisions(device) else DEFAULT_PRECISION]
+
+
 def translated(
-    image: NDArray[np.float32], coverage: NDArray[np.float32], style: Model, what: str
+    image: NDArray[np.float32],
+    coverage: NDArray[np.float32],
+    style: Model,
+    what: str,
+    precision: torch.dtype = torch.float32,
 ) -> NDArray[np.float32]:
     """A standardised image (S, S) in the style of simulated ones; 0 where the detector did not see.
 
+    precision: of what the network looks at; what it does to the image is float32.
+
     Raises InputError when edges moved, vanished or appeared (see `edge_displacement`): the rig would no longer fit.
     """
-    result, moved = translation(image, coverage, style)
+    result, moved = translation(image, coverage, style, precision)
     if not moved.kept:
         raise InputError(
             f"{what}: the style model '{style.name}' moved edges by up to {moved.largest:.1f} pixels and changed"
@@ -76,11 +90,11 @@ def translated(
 
 
 def translation(
-    image: NDArray[np.float32], coverage: NDArray[np.float32], style: Model
+    image: NDArray[np.float32], coverage: NDArray[np.float32], style: Model, precision: torch.dtype = torch.float32
 ) -> tuple[NDArray[np.float32], EdgeDisplacement]:
     """As `translated`, with what became of the edges instead of a refusal."""
     seen = coverage >= 0.5
-    change = _correction(image, style)
+    change = _correction(image, style, precision)
     result = image
     if change.any():
         # Every image that networks read has one median and one range, which a translation must not take from it.
@@ -90,7 +104,7 @@ def translation(
 
 
 @torch.inference_mode()
-def _correction(image: NDArray[np.float32], style: Model) -> NDArray[np.float32]:
+def _correction(image: NDArray[np.float32], style: Model, precision: torch.dtype) -> NDArray[np.float32]:
     """What the network adds to the image, at the image's own size; it looks at the size that it was trained for."""
     size = style_config_of(style).image_size
     device = next(style.network.parameters()).device
@@ -98,7 +112,12 @@ def _correction(image: NDArray[np.float32], style: Model) -> NDArray[np.float32]
     resized = given
     if given.shape[-2:] != (size, size):
         resized = functional.interpolate(given, (size, size), mode="bilinear", align_corners=False, antialias=True)
-    change = style.network(resized) - resized
+    if precision == torch.float32:
+        change = style.network(resized) - resized
+    else:
+        network = cast(StyleNetwork, style.network)
+        deepest = rounded_module(network, precision).levels(resized.to(precision))[-1]
+        change = network(resized, deepest) - resized
     if change.shape != given.shape:
         change = functional.interpolate(change, given.shape[-2:], mode="bilinear", align_corners=False)
     return change[0, 0].float().cpu().numpy()
