@@ -13,7 +13,7 @@ from SSRKDCore.process_memory import give_back_freed_memory, keep_freed_memory
 from SSRKDCore.reconstruction.large_arrays import zeros
 
 _PROGRAM = """
-import resource, sys
+import resource, sys, threading
 from SSRKDCore.process_memory import keep_freed_memory
 
 def faults():
@@ -21,24 +21,38 @@ def faults():
 
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
-for turn in range(3):
-    before = faults()
+
+def take():
     block = b"x" * (48 << 20)
     del block
+
+for turn in range(3):
+    before = faults()
+    if sys.argv[2] == "main":
+        take()
+    else:
+        # A thread of its own every time, as `side_by_side` has.
+        thread = threading.Thread(target=take)
+        thread.start()
+        thread.join()
 print(faults() - before)
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
-def test_freed_memory_is_used_again_without_asking_the_system() -> None:
+@pytest.mark.parametrize("thread", ["main", "other"])
+def test_freed_memory_is_used_again_without_asking_the_system(thread: str) -> None:
     """Pages that the third of three equal blocks has to be given by the system."""
     asked = {
         how: int(
-            subprocess.run([sys.executable, "-c", _PROGRAM, how], capture_output=True, text=True, check=True).stdout
+            subprocess.run(
+                [sys.executable, "-c", _PROGRAM, how, thread], capture_output=True, text=True, check=True
+            ).stdout
         )
         for how in ("keep", "return")
     }
-    assert asked["keep"] <= 2 < 20 <= asked["return"]
+    # A thread's own stack is new.
+    assert asked["keep"] <= (2 if thread == "main" else 12) < 20 <= asked["return"]
 
 
 _RESIDENT = """

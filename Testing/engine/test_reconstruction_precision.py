@@ -11,7 +11,7 @@ from test_reconstruction_sampler import FIELD_OF_VIEW, SIZE, VIEWS, _features, _
 from SSRKDCore.errors import InputError
 from SSRKDCore.geometry.presets import preset
 from SSRKDCore.reconstruction import precision
-from SSRKDCore.reconstruction.encoding import encode_images
+from SSRKDCore.reconstruction.encoding import encode_images, ready_to_encode
 from SSRKDCore.reconstruction.pipeline import reconstruct
 from SSRKDCore.reconstruction.precision import (
     choose_precision,
@@ -64,6 +64,20 @@ def test_the_network_itself_is_never_rounded() -> None:
     assert rounded.classifier.layers[0].weight is network.classifier.layers[0].weight
     for name, value in network.state_dict().items():
         assert value.dtype == torch.float32 and torch.equal(value, before[name])
+
+
+def test_encoders_are_rounded_once_for_all_that_ask_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = _network("pixel_centres", True, 2, (16, 8))
+    images = torch.randn(1, 2, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    ready = ready_to_encode(network, torch.bfloat16)
+    assert with_encoders_in(ready, torch.bfloat16) is ready
+    expected = encode_images(network, images, CPU, torch.bfloat16)
+    monkeypatch.setattr(torch, "_foreach_copy_", lambda *given: pytest.fail("rounded again"))
+    for _ in range(2):
+        for a, b in zip(encode_images(ready, images, CPU, torch.bfloat16), expected, strict=True):
+            assert torch.equal(a, b)
+    assert "each_view" not in ready.__dict__, "threads that have ended are not asked again"
+    assert ready_to_encode(network, torch.float32) is network
 
 
 def test_rounded_maps_are_near_the_exact_ones() -> None:

@@ -21,13 +21,15 @@ from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.networks.build import build_network
 from SSRKDCore.networks.model_folder import Model, ModelInput, load_model, save_model
 from SSRKDCore.networks.style_config import StyleConfig
-from SSRKDCore.networks.style_network import StyleNetwork
+from SSRKDCore.networks.style_network import StyleNetwork, _on_curves
 from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.radiographs.standardise import ROBUST
 from SSRKDCore.reconstruction import edge_displacement as edges
+from SSRKDCore.reconstruction import precision
 from SSRKDCore.reconstruction.edge_displacement import edge_displacement
 from SSRKDCore.reconstruction.network_input import prepare_network_input
-from SSRKDCore.reconstruction.style_transfer import load_style, translated, translation
+from SSRKDCore.reconstruction.precision import supported_precisions
+from SSRKDCore.reconstruction.style_transfer import load_style, precision_of_style, translated, translation
 from SSRKDCore.training import style_settings
 from SSRKDCore.training.settings import RunSettings
 from SSRKDCore.training.style_images import StyleBatches, StyleImages, style_images
@@ -392,6 +394,57 @@ def test_the_correction_of_another_size_does_not_move_the_image() -> None:
     image = standardised(leg(7, 150))
     result, moved = translation(image, np.ones_like(image), model_of(network))
     assert result.shape == image.shape and moved.kept and np.abs(result - image).max() > 0.1
+
+
+@pytest.mark.skipif(
+    "bfloat16" not in supported_precisions(torch.device("cpu")), reason="this processor has no bfloat16"
+)
+def test_a_network_that_looks_in_bfloat16_does_about_the_same(room: Rig) -> None:
+    generator = torch.Generator().manual_seed(4)
+    network = build_network(TINY)
+    with torch.no_grad():
+        network.choice.weight[:] = 0.01 * torch.randn(network.choice.weight.shape, generator=generator)
+    style = model_of(network)
+    weights = {name: value.clone() for name, value in network.state_dict().items()}
+    image = standardised(leg(7, 150))
+    (exact, _), (rounded, _) = (
+        translation(image, np.ones_like(image), style, precision) for precision in (torch.float32, torch.bfloat16)
+    )
+    change, difference = np.abs(exact - image).mean(), np.abs(exact - rounded).mean()
+    assert 0 < difference < 0.05 * change
+    assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
+    assert precision_of_style(style, "bfloat16") == torch.bfloat16
+    # What is reconstructed in bfloat16 is translated so, too.
+    reader = replace(knee_model(room), input=ModelInput(standardisation=dict(ROBUST)))
+    images = {
+        name: prepare_network_input(radiographs_in(room), room, reader, style, precision=name).images
+        for name in ("float32", "bfloat16")
+    }
+    assert 0 < float((images["float32"] - images["bfloat16"]).abs().mean()) < 0.05 * change
+
+
+def test_a_device_without_bfloat16_looks_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "_has_bfloat16", lambda device: False)
+    assert precision_of_style(model_of(build_network(TINY)), "bfloat16") == torch.float32
+
+
+def test_the_value_of_a_curve_is_the_sum_of_its_knots_by_their_nearness() -> None:
+    generator = torch.Generator().manual_seed(0)
+    curves = torch.randn(2, 13, 5, 6, generator=generator, requires_grad=True)
+    tones = 4 * torch.rand(2, 1, 5, 6, generator=generator) - 2
+    tones[0, 0, 0] = torch.tensor([-3.0, 3.0, -9.0, 9.0, 0.0, 0.25])
+    images = tones.requires_grad_()
+    knots = torch.linspace(-3, 3, 13)[None, :, None, None]
+    nearness = (1 - (images.clamp(-3, 3) - knots).abs() / 0.5).clamp(min=0)
+    wanted = (nearness * curves).sum(dim=1, keepdim=True)
+    found = _on_curves(images, curves)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5)
+    by_curves = [torch.autograd.grad(value.square().sum(), curves, retain_graph=True)[0] for value in (found, wanted)]
+    torch.testing.assert_close(*by_curves, rtol=0, atol=1e-4)
+    # At the knots themselves a broken line has no slope.
+    between = ((images.detach() / 0.5) % 1 > 1e-3) & (images.detach().abs() < 3)
+    by_tones = [torch.autograd.grad(value.sum(), images, retain_graph=True)[0][between] for value in (found, wanted)]
+    torch.testing.assert_close(*by_tones, rtol=0, atol=1e-4)
 
 
 def write_case(folder: Path, seed: int, rig: Rig, change=lambda image: image) -> None:
