@@ -14,7 +14,7 @@ from SSRKDCore.reconstruction.remedy_cost import NETWORK, REFINED, _shares
 def test_shares_are_taken_within_a_turn_and_sums_hold_what_goes_together() -> None:
     slow = {
         "paper network, float32": 4.0, NETWORK: 2.0, REFINED: 8.0, "prepare, 900 pixels": 0.4, "prepare, 500 pixels": 9.0,
-        "match, 512 pixels": 0.2, "match, 256 pixels": 0.1, "style network, 512 pixels": 1.0, "style network, 256 pixels": 0.5,
+        "match, 512 pixels": 0.2, "match, 256 pixels": 0.1, "style network, 512 pixels, float32": 1.0, "style network, 256 pixels, float32": 0.5,
         "trust": 0.6,
     }  # fmt: skip
     # A turn in which the machine was three times as slow says the same.
@@ -52,12 +52,12 @@ def test_large_radiographs_hold_something_to_prepare(tmp_path: Path) -> None:
         read_radiograph(tmp_path / "absent.dcm")
 
 
-def test_a_large_network_is_charged_its_own_trust() -> None:
+def test_a_network_is_charged_its_own_trust_and_a_style_network_of_its_precision() -> None:
     turn = {
         "paper network, float32": 4.0, "paper network, bfloat16": 2.0, "paper network, bfloat16, within 0.2 mm": 1.0, NETWORK: 2.0,
-        "prepare, 900 pixels": 0.1, "match, 512 pixels": 0.1, "match, 256 pixels": 0.1, "style network, 512 pixels": 0.1,
-        "style network, 256 pixels": 0.1, "trust": 0.2, "trust of the paper network, float32": 0.8,
-        "trust of the paper network, bfloat16": 0.6,
+        "prepare, 900 pixels": 0.1, "match, 512 pixels": 0.1, "match, 256 pixels": 0.1, "style network, 512 pixels, float32": 0.2,
+        "style network, 512 pixels, bfloat16": 0.1, "style network, 256 pixels, float32": 0.1, "style network, 256 pixels, bfloat16": 9.0,
+        "trust": 0.2, "trust of the paper network, float32": 0.8, "trust of the paper network, bfloat16": 0.6,
     }  # fmt: skip
     found = _shares([turn], "paper", 900, {NETWORK: 256}, 512)
     shares = {name: found[name]["trust"] for name in found}
@@ -65,6 +65,13 @@ def test_a_large_network_is_charged_its_own_trust() -> None:
         {
             "paper network, float32": 0.2, "paper network, bfloat16": 0.3, "paper network, bfloat16, within 0.2 mm": 0.6,
             NETWORK: 0.1,
+        }
+    )  # fmt: skip
+    styles = {name: found[name]["style network"] for name in found}
+    assert styles == pytest.approx(
+        {
+            "paper network, float32": 0.05, "paper network, bfloat16": 0.05, "paper network, bfloat16, within 0.2 mm": 0.1,
+            NETWORK: 0.05,
         }
     )  # fmt: skip
 
