@@ -127,6 +127,7 @@ def _figures(measures: CaseMeasures, reference: TrustReference | None, flags: Se
         "stated_geometry": None if measures.contradiction is None else vars(measures.contradiction),
         "sizes_mm": measures.sizes,
         "metal_cm2": measures.metal_cm2,
+        "one_brightness_share": measures.one_brightness,
         "loose_pieces_share": measures.pieces,
     }
     if reference is None:

@@ -1,4 +1,4 @@
-"""What shows inside the shadow of a bone and belongs in no adult knee: metal, and open growth plates."""
+"""What shows inside the shadow of a bone and belongs in no adult knee: metal, open growth plates; and whether bones stand out at all."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ Array = NDArray[np.float64]
 
 # Share of the bright pixels that are nearly as bright as the brightest: knees without metal reach 0.45, implants exceed 0.85.
 _METAL_SHARE = 0.7
+# How near to the brightest is meant, as a share of the range of greys; and more of a network view than any implant of the knee covers.
+_NEARLY_AS_BRIGHT = 0.1
+_MOST_OF_VIEW = 1 / 3
 _STEP_MM = 0.5
 _PLATE_MM = (8.0, 34.0)
 _INNER_SHARE = 0.62
@@ -27,14 +30,14 @@ def metal_area(image: NDArray[np.floating], view: View, field_of_view: FieldOfVi
     """Area in cm^2, at the depth of the field of view's centre, of metal in an image; 0 where there is none to speak of.
 
     Metal stands out with a steep edge: what is bright at all is nearly as bright as the brightest. In bone the brightness rises inwards,
-    so that its bright part shrinks as one asks for more.
+    so that its bright part shrinks as one asks for more. Where more is of `one_brightness` than an implant covers none is told.
 
     Parameters
     ----------
     image: a standardised network view. view: its view.
     """
     middle, top = np.quantile(image, [0.5, 0.998])
-    if not top > middle:
+    if not top > middle or one_brightness(image) > _MOST_OF_VIEW:
         return 0.0
     relative = (np.asarray(image) - middle) / (top - middle)
     bright, brightest, metal = (int(np.count_nonzero(relative >= level)) for level in (0.35, 0.75, 0.5))
@@ -43,6 +46,18 @@ def metal_area(image: NDArray[np.floating], view: View, field_of_view: FieldOfVi
     depth = float(view.normal @ (np.array(field_of_view.center) - np.array(view.source)))
     magnification = view.source_to_detector / depth
     return metal * view.pixel_spacing[0] * view.pixel_spacing[1] / magnification**2 / 100.0
+
+
+def one_brightness(image: NDArray[np.floating]) -> float:
+    """Share of a standardised network view that is within a tenth of the range of greys of its brightest part.
+
+    Knees of the training and of rooms like its own reach 0.09. Where bones hardly stand out of the leg, burnt out or by a steep display
+    curve, it is the leg's own share of the image.
+    """
+    low, top = np.quantile(image, [0.02, 0.998])
+    if not top > low:
+        return 1.0
+    return float(np.mean(np.asarray(image) >= top - _NEARLY_AS_BRIGHT * (top - low)))
 
 
 def growth_plate_contrast(

@@ -25,7 +25,7 @@ from SSRKDCore.reconstruction.pipeline import Reconstruction
 from SSRKDCore.reconstruction.swapped_views import WARNING
 from SSRKDCore.side_by_side import side_by_side
 from SSRKDCore.surface import Surface
-from SSRKDCore.trust.bone_shadows import growth_plate_contrast, metal_area
+from SSRKDCore.trust.bone_shadows import growth_plate_contrast, metal_area, one_brightness
 from SSRKDCore.trust.bone_sizes import bone_sizes
 from SSRKDCore.trust.image_features import image_features
 from SSRKDCore.trust.stated_geometry import Contradiction, largest_contradiction
@@ -51,6 +51,7 @@ class CaseMeasures:
     contradiction: of the rig to the files' own statements, the largest; None where they make none.
     outlines: by view and bone, and under "all".
     metal_cm2: area of metal, of the views the largest.
+    one_brightness: share of a view that is nearly as bright as its brightest part, of the views the largest.
     growth_plate: contrast of a dark band, or None.
     swapped: whether the views look exchanged.
     other_side: whether the bones are those of the other side than declared.
@@ -74,6 +75,7 @@ class CaseMeasures:
     terms: dict[str, Array]
     doubts: tuple[GeometryDoubt, ...] = ()
     overruled: tuple[str, ...] = ()
+    one_brightness: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,7 @@ def case_measures(
         terms=with_outlines(terms, mean),
         doubts=tuple(geometry_doubts(rig)),
         overruled=result.overruled,
+        one_brightness=max(one_brightness(image) for image in plain),
     )
 
 

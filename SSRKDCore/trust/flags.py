@@ -30,6 +30,7 @@ FLAG_NAMES = (
     "against_the_network",
     "child",
     "implant",
+    "lost_contrast",
     "size",
     "other_side",
     "missing_bone",
@@ -45,6 +46,8 @@ _LEAST_CORRELATION = 0.6
 # Without a reference a disagreement counts as known to three of its own standard deviations.
 _SPREADS_WITHOUT_REFERENCE = 3.0
 _IMPLANT_CM2 = (1.0, 5.0)
+# Twice what 122 images of usual simulated knees reach, and what no implant covers.
+_ONE_BRIGHTNESS = (0.2, 1 / 3)
 _SIZE_SPREADS = (2.6, 4.0)
 # Share of a bone's volume in pieces apart from it: knees of the training stay below 0.1.
 _PIECES = (0.2, 0.5)
@@ -138,6 +141,17 @@ def _plain(measures: CaseMeasures) -> list[Flag]:
                 light,
                 f"About {measures.metal_cm2:.0f} cm2 of metal hide the bones: the model knows screws and plates, "
                 "not large implants.",
+            )
+        )
+    light = _above(measures.one_brightness, _ONE_BRIGHTNESS)
+    if light:
+        flags.append(
+            Flag(
+                "lost_contrast",
+                light,
+                f"{100 * measures.one_brightness:.0f} % of an image is about as bright as its brightest part (usual: below 10 %): bones "
+                "hardly stand out of the leg (burnt out, or a steep display curve), or a very large implant hides them. Export it again, "
+                "raw if possible.",
             )
         )
     for name in measures.missing:
@@ -262,8 +276,8 @@ def _size(measures: CaseMeasures, reference: TrustReference) -> list[Flag]:
     relative = reference.relative_size(size_vector(measures.sizes))
     light_of_size = _above(abs(relative or 0.0), tuple(s * reference.size_spread for s in _SIZE_SPREADS))
     small = relative is not None and relative < 0 and light_of_size is not None
-    # Screws make notches too.
-    plates = light != "green" and measures.metal_cm2 == 0.0
+    # Screws make notches too, and so does noise where nothing else is left.
+    plates = light != "green" and measures.metal_cm2 == 0.0 and measures.one_brightness < _ONE_BRIGHTNESS[0]
     if small and plates:
         flags.append(
             Flag(

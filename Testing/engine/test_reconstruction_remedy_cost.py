@@ -14,7 +14,8 @@ from SSRKDCore.reconstruction.remedy_cost import NETWORK, REFINED, _shares
 def test_shares_are_taken_within_a_turn_and_sums_hold_what_goes_together() -> None:
     slow = {
         "paper network, float32": 4.0, NETWORK: 2.0, REFINED: 8.0, "prepare, 900 pixels": 0.4, "prepare, 500 pixels": 9.0,
-        "match, 512 pixels": 0.2, "match, 256 pixels": 0.1, "style network, 512 pixels, float32": 1.0, "style network, 256 pixels, float32": 0.5,
+        "match, 512 pixels": 0.2, "match, 256 pixels": 0.1,
+        "style network, 512 pixels, float32": 1.0, "style network, 256 pixels, float32": 0.5,
         "trust": 0.6,
     }  # fmt: skip
     # A turn in which the machine was three times as slow says the same.
