@@ -191,6 +191,21 @@ class PointSampler:
         return last.addmm_(functional.leaky_relu_(hidden.to(last.dtype), NEGATIVE_SLOPE), tables.hidden_weights[-1])
 
 
+@torch.inference_mode()
+def logits_of_each(samplers: Sequence[PointSampler], points: NDArray[np.float64]) -> list[NDArray[np.float32]]:
+    """Logits (N, classes) at points (N, 3) in mm of each of several samplers with the same tables: few points together pass the classifier
+    faster than each sampler's by themselves.
+    """
+    first = samplers[0]
+    given = torch.from_numpy(np.ascontiguousarray(points, dtype=np.float64)).to(first.point_device)
+    bags = [sampler._bags(given) for sampler in samplers]
+    # A point's places of all samplers side by side: they read about the same pixels.
+    rows, weights = (torch.stack(parts, dim=1).flatten(0, 1) for parts in zip(*bags, strict=True))
+    blocks = zip(rows.split(first.block_points), weights.split(first.block_points), strict=True)
+    answers = torch.cat([first._classify(*block) for block in blocks]).cpu().numpy()
+    return [np.ascontiguousarray(answers[number :: len(samplers)]) for number in range(len(samplers))]
+
+
 def _weighted_sums(table: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
     """[N, C]: for each of N points the sum of the table's rows [N, K] times the weights [N, K]."""
     if table.device.type == "mps":  # no embedding bag with weights there

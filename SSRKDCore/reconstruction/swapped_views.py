@@ -133,7 +133,8 @@ def _queried(
     place, precision = first.device, first.dtype
     at, deep = (torch.from_numpy(np.stack(part)[None].astype(np.float32)).to(place) for part in (coordinates, depths))
     given = deep if network.config.depth_per_view else None
-    features = [network.point_features([first.float(), other.float()], at, given) for other in second]
+    whole = first.float()
+    features = [network.point_features([whole, other.float()], at, given) for other in second]
     logits = rounded_module(network.classifier, precision)(torch.cat(features).to(precision))
     return [part.t().float().cpu() for part in logits]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,38 +27,41 @@ _BLUR_MM = 0.7
 _FEWEST_COLUMNS = 20
 
 
-def metal_area(image: NDArray[np.floating], view: View, field_of_view: FieldOfView) -> float:
-    """Area in cm^2, at the depth of the field of view's centre, of metal in an image; 0 where there is none to speak of.
+class BrightParts(NamedTuple):
+    """What is bright in a network view.
+
+    Attributes
+    ----------
+    one_brightness: share of the image within a tenth of the range of greys of its brightest part. Knees of the training and of rooms like
+        its own reach 0.09. Where bones hardly stand out of the leg, burnt out or by a steep display curve, it is the leg's own share.
+    metal_cm2: area of metal at the depth of the field of view's centre; 0 where there is none to speak of, and where more is of one
+        brightness than an implant covers.
+    """
+
+    one_brightness: float
+    metal_cm2: float
+
+
+def bright_parts(image: NDArray[np.floating], view: View, field_of_view: FieldOfView) -> BrightParts:
+    """What is bright in a standardised network view (S, S), seen in `view`.
 
     Metal stands out with a steep edge: what is bright at all is nearly as bright as the brightest. In bone the brightness rises inwards,
-    so that its bright part shrinks as one asks for more. Where more is of `one_brightness` than an implant covers none is told.
-
-    Parameters
-    ----------
-    image: a standardised network view. view: its view.
+    so that its bright part shrinks as one asks for more.
     """
-    middle, top = np.quantile(image, [0.5, 0.998])
-    if not top > middle or one_brightness(image) > _MOST_OF_VIEW:
-        return 0.0
-    relative = (np.asarray(image) - middle) / (top - middle)
+    values = np.asarray(image)
+    low, middle, top = np.quantile(values, [0.02, 0.5, 0.998])
+    if not top > low:
+        return BrightParts(1.0, 0.0)
+    alike = float(np.mean(values >= top - _NEARLY_AS_BRIGHT * (top - low)))
+    if not top > middle or alike > _MOST_OF_VIEW:
+        return BrightParts(alike, 0.0)
+    relative = (values - middle) / (top - middle)
     bright, brightest, metal = (int(np.count_nonzero(relative >= level)) for level in (0.35, 0.75, 0.5))
     if brightest < _METAL_SHARE * bright:
-        return 0.0
+        return BrightParts(alike, 0.0)
     depth = float(view.normal @ (np.array(field_of_view.center) - np.array(view.source)))
     magnification = view.source_to_detector / depth
-    return metal * view.pixel_spacing[0] * view.pixel_spacing[1] / magnification**2 / 100.0
-
-
-def one_brightness(image: NDArray[np.floating]) -> float:
-    """Share of a standardised network view that is within a tenth of the range of greys of its brightest part.
-
-    Knees of the training and of rooms like its own reach 0.09. Where bones hardly stand out of the leg, burnt out or by a steep display
-    curve, it is the leg's own share of the image.
-    """
-    low, top = np.quantile(image, [0.02, 0.998])
-    if not top > low:
-        return 1.0
-    return float(np.mean(np.asarray(image) >= top - _NEARLY_AS_BRIGHT * (top - low)))
+    return BrightParts(alike, metal * view.pixel_spacing[0] * view.pixel_spacing[1] / magnification**2 / 100.0)
 
 
 def growth_plate_contrast(

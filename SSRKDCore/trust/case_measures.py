@@ -25,7 +25,7 @@ from SSRKDCore.reconstruction.pipeline import Reconstruction
 from SSRKDCore.reconstruction.swapped_views import WARNING
 from SSRKDCore.side_by_side import side_by_side
 from SSRKDCore.surface import Surface
-from SSRKDCore.trust.bone_shadows import growth_plate_contrast, metal_area, one_brightness
+from SSRKDCore.trust.bone_shadows import BrightParts, bright_parts, growth_plate_contrast
 from SSRKDCore.trust.bone_sizes import bone_sizes
 from SSRKDCore.trust.image_features import image_features
 from SSRKDCore.trust.stated_geometry import Contradiction, largest_contradiction
@@ -138,16 +138,17 @@ def case_measures(
         first, second = widest_pair(rig)
         return scale_disagreement([images[first], images[second]], [rig.view(first), rig.view(second)], box), plate
 
-    def features_and_metal() -> tuple[Array, float]:
-        metal = max(metal_area(image, view, box) for image, view in zip(plain, encoded.given.views, strict=True))
-        return image_features(encoded.given.images, encoded.features), metal
+    def features_brightness_and_sizes() -> tuple[Array, list[BrightParts], dict[str, float]]:
+        bright = [bright_parts(image, view, box) for image, view in zip(plain, encoded.given.views, strict=True)]
+        seen = (result.network_surfaces or surfaces) if result.overruled else surfaces
+        return image_features(encoded.given.images, encoded.features), bright, bone_sizes(seen)
 
     # Neither keeps more than one core busy, and both take about as long.
-    both: list[Callable[[], Any]] = [scales_and_plate, features_and_metal]
-    (scale, plate), (features, metal) = side_by_side(both, threads)
+    both: list[Callable[[], Any]] = [scales_and_plate, features_brightness_and_sizes]
+    (scale, plate), (features, bright, sizes) = side_by_side(both, threads)
     return CaseMeasures(
         features=features,
-        sizes=bone_sizes((result.network_surfaces or surfaces) if result.overruled else surfaces),
+        sizes=sizes,
         missing=tuple(name for name in BONE_NAMES if surfaces.get(name, Surface.empty()).is_empty),
         pieces=max(
             (count.removed_voxels / max(count.removed_voxels + count.kept_voxels, 1))
@@ -156,7 +157,7 @@ def case_measures(
         scale=scale,
         contradiction=largest_contradiction(radiographs, rig),
         outlines=outlines,
-        metal_cm2=metal,
+        metal_cm2=max(found.metal_cm2 for found in bright),
         growth_plate=plate,
         swapped=WARNING in result.warnings,
         other_side=bool(result.side and result.declared_side and result.side != result.declared_side),
@@ -164,7 +165,7 @@ def case_measures(
         terms=with_outlines(terms, mean),
         doubts=tuple(geometry_doubts(rig)),
         overruled=result.overruled,
-        one_brightness=max(one_brightness(image) for image in plain),
+        one_brightness=max(found.one_brightness for found in bright),
     )
 
 

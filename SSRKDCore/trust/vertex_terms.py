@@ -24,7 +24,7 @@ from SSRKDCore.population.rigid_transforms import rotation_about, translation
 from SSRKDCore.reconstruction.encoding import encode_images
 from SSRKDCore.reconstruction.feature_tables import FeatureTables
 from SSRKDCore.reconstruction.network_input import NetworkInput
-from SSRKDCore.reconstruction.sampler import PointSampler
+from SSRKDCore.reconstruction.sampler import PointSampler, logits_of_each
 from SSRKDCore.surface import Surface
 from SSRKDCore.vertex_normals import vertex_normals
 
@@ -102,12 +102,14 @@ def vertex_terms(
     slope = np.maximum((inside - outside) / (2 * _STEP_MM), _LEAST_SLOPE)
     generator = np.random.default_rng(seed)
     at = asked("geometry")
-    moved = []
-    for _ in range(_GEOMETRY_CHANGES):
-        views = [_moved(view, field_of_view, generator) for view in given.views]
-        if at.size:
-            sampler_there = PointSampler(network, features, views, field_of_view, tables=sampler.tables)
-            moved.append(_margins(sampler_there, everything[at], labels[at]))
+    changed_views = [[_moved(view, field_of_view, generator) for view in given.views] for _ in range(_GEOMETRY_CHANGES)]
+    moved: list[Array] = []
+    if at.size:
+        samplers = [
+            PointSampler(network, features, views, field_of_view, tables=sampler.tables) for views in changed_views
+        ]
+        answers = logits_of_each(samplers, everything[at])
+        moved = [_margins_of(logits, labels[at]) for logits in answers]
     geometry = _spread(moved, here, at)
     at = asked("exposure")
     changed = []
@@ -141,7 +143,11 @@ def with_outlines(terms: Mapping[str, Array], outlines: Mapping[str, float]) -> 
 
 def _margins(sampler: PointSampler, points: Array, labels: NDArray[np.int64]) -> Array:
     """(N,): at each point the logit of a class minus the largest of the others."""
-    logits = sampler.logits(points)
+    return _margins_of(sampler.logits(points), labels)
+
+
+def _margins_of(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Array:
+    """The margins of logits (N, classes), which are changed."""
     own = labels[:, None]
     value = np.take_along_axis(logits, own, axis=1)[:, 0].astype(np.float64)
     np.put_along_axis(logits, own, -np.inf, axis=1)

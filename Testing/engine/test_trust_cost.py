@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from knee_model import knee_model, shadow_radiographs
 from synthetic_knee import synthetic_knee
 from trust_scenes import room, usual_reference
@@ -20,11 +21,14 @@ from SSRKDCore.geometry.presets import preset
 from SSRKDCore.pictures.contour_generator import contour_lines
 from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.radiographs.reader import read_radiograph
+from SSRKDCore.reconstruction.encoding import encode_images
+from SSRKDCore.reconstruction.network_input import prepare_network_input
 from SSRKDCore.reconstruction.pipeline import reconstruct
+from SSRKDCore.reconstruction.sampler import PointSampler, logits_of_each
 from SSRKDCore.side_by_side import side_by_side
 from SSRKDCore.trust.case_measures import Encoded, case_measures
 from SSRKDCore.trust.error_model import ErrorModel, fit_error_model, noticeable
-from SSRKDCore.trust.vertex_terms import TERM_NAMES
+from SSRKDCore.trust.vertex_terms import TERM_NAMES, _moved
 from SSRKDCore.vertex_normals import vertex_normals
 
 
@@ -100,3 +104,20 @@ def test_a_fit_leaves_out_what_cannot_be_noticed() -> None:
     model = fit_error_model(terms, errors, terms, errors)
     assert model.weights[5] == pytest.approx(0.5, abs=0.01)
     assert not model.weights[1:][~noticeable(model.weights)].any() and model.weights[4] == 0.0
+
+
+def test_points_seen_from_several_views_together_are_answered_as_one_after_the_other() -> None:
+    rig = preset("room", "right", (2.0, 2.0), 215, 215)
+    model = knee_model(rig)
+    given = prepare_network_input(shadow_radiographs(rig), rig, model)
+    features = encode_images(model.network, given.images, torch.device("cpu"))
+    box = rig.field_of_view
+    first = PointSampler(model.network, features, given.views, box, block_points=7)
+    generator = np.random.default_rng(2)
+    moved = [[_moved(view, box, generator) for view in given.views] for _ in range(3)]
+    samplers = [PointSampler(model.network, features, views, box, tables=first.tables) for views in moved]
+    points = generator.normal(box.center, 20.0, (50, 3))
+    found = logits_of_each([first, *samplers], points)
+    for sampler, logits in zip([first, *samplers], found, strict=True):
+        np.testing.assert_allclose(logits, sampler.logits(points), rtol=1e-5, atol=1e-5)
+    assert not np.allclose(found[0], found[1], atol=1e-2)

@@ -13,7 +13,7 @@ from SSRKDCore.geometry.network_view import network_view
 from SSRKDCore.geometry.presets import preset
 from SSRKDCore.reconstruction.pipeline import reconstruct
 from SSRKDCore.surface import Surface
-from SSRKDCore.trust.bone_shadows import growth_plate_contrast, metal_area, one_brightness
+from SSRKDCore.trust.bone_shadows import bright_parts, growth_plate_contrast
 from SSRKDCore.trust.bone_sizes import SIZE_NAMES, bone_sizes, size_vector
 from SSRKDCore.trust.case_measures import Encoded, case_measures
 from SSRKDCore.trust.domain_distance import fit_domain
@@ -51,15 +51,15 @@ def test_metal_is_measured_and_bone_is_none() -> None:
     row, column = np.mgrid[:128, :128]
     distance = np.hypot(row - 64, column - 64)
     bone = np.maximum(0.0, 1.0 - distance / 50.0)
-    assert metal_area(bone, view, rig.field_of_view) == 0.0
+    found = bright_parts(bone, view, rig.field_of_view)
+    assert found.metal_cm2 == 0.0 and found.one_brightness < 0.05
     metal = np.where(distance < 12.0, 4.0, bone)
     # 12 pixels' radius at the depth of the centre, where the detector's pixels are 1150 / 1000 times smaller.
     millimetres = 12.0 * view.pixel_spacing[0] / 1.15
-    expected = np.pi * (millimetres / 10.0) ** 2
-    assert metal_area(metal, view, rig.field_of_view) == pytest.approx(expected, rel=0.05)
-    assert metal_area(np.zeros((128, 128)), view, rig.field_of_view) == 0.0
-    assert one_brightness(bone) < 0.05 and one_brightness(np.zeros((128, 128))) == 1.0
-    assert one_brightness(metal) == pytest.approx(np.pi * 12.0**2 / 128**2, rel=0.1)
+    found = bright_parts(metal, view, rig.field_of_view)
+    assert found.metal_cm2 == pytest.approx(np.pi * (millimetres / 10.0) ** 2, rel=0.05)
+    assert found.one_brightness == pytest.approx(np.pi * 12.0**2 / 128**2, rel=0.1)
+    assert bright_parts(np.zeros((128, 128)), view, rig.field_of_view) == (1.0, 0.0)
 
 
 def test_a_leg_of_one_brightness_is_no_metal() -> None:
@@ -70,13 +70,14 @@ def test_a_leg_of_one_brightness_is_no_metal() -> None:
     column = np.abs(np.arange(128) - 60.0)[None, :].repeat(128, axis=0)
     leg = np.maximum(0.0, 1.0 - column / 48.0) + np.maximum(0.0, 1.0 - column / 24.0)
     noise = generator.normal(0.0, 0.002, leg.shape)
-    assert one_brightness(leg + noise) < 0.09
+    assert bright_parts(leg + noise, view, rig.field_of_view).one_brightness < 0.09
     burnt = np.tanh(12.0 * leg) + noise
-    assert one_brightness(burnt) == pytest.approx((leg > 0.1).mean(), abs=0.05)
-    assert metal_area(burnt, view, rig.field_of_view) == 0.0
+    found = bright_parts(burnt, view, rig.field_of_view)
+    assert found.one_brightness == pytest.approx((leg > 0.1).mean(), abs=0.05) and found.metal_cm2 == 0.0
     # Half of the view in shadow: the median is no longer in the leg.
     burnt[:, column[0] > 30] = 0.0
-    assert one_brightness(burnt) > 1 / 3 and metal_area(burnt, view, rig.field_of_view) == 0.0
+    found = bright_parts(burnt, view, rig.field_of_view)
+    assert found.one_brightness > 1 / 3 and found.metal_cm2 == 0.0
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
