@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from SSRKDCore.radiographs.connected_parts import connected_parts
+from SSRKDCore.radiographs.saturation import extremes
 
 Values = NDArray[np.floating]
 Mask = NDArray[np.bool_]
@@ -90,9 +91,8 @@ def _text(values: Values, seen: Mask, low: float, reach: float) -> Mask:
     """Thin strokes that all have the image's largest, or its smallest, value."""
     found = np.zeros(values.shape, dtype=bool)
     thickest = max(2, round(_THICKEST_STROKE * max(values.shape) / 2))
-    # Any value that is seen does for what is not: it changes neither extreme.
-    inside = np.where(seen, values, values.flat[int(seen.argmax())])
-    for extreme, sign in ((float(inside.max()), 1.0), (float(inside.min()), -1.0)):
+    least, largest = extremes(values, seen)
+    for extreme, sign in ((largest, 1.0), (least, -1.0)):
         flat = (values == extreme) & seen
         if np.count_nonzero(flat) < _FEWEST_STROKES * _FEWEST_PIXELS:
             continue

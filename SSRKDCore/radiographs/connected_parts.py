@@ -75,11 +75,14 @@ def connected_parts(mask: Mask, diagonal: bool = False) -> ConnectedParts:
     from scipy.sparse import csr_matrix
     from scipy.sparse.csgraph import connected_components
 
-    rows, columns = mask.shape
+    columns = mask.shape[1]
     width = columns + 1
-    line = np.zeros(rows * width + 1, dtype=bool)
-    line[1:].reshape(rows, width)[:, :columns] = mask
+    # Letters and text leave most rows empty, which need no second look.
+    filled = np.flatnonzero(mask.any(axis=1))
+    line = np.zeros(len(filled) * width + 1, dtype=bool)
+    line[1:].reshape(len(filled), width)[:, :columns] = mask if len(filled) == len(mask) else mask[filled]
     ends = np.flatnonzero(line[1:] != line[:-1])
+    ends += (filled - np.arange(len(filled))).take(ends // width) * width
     start, stop = ends[::2], ends[1::2]
     count = len(start)
     # Runs of the next row that overlap a run, or touch it at a corner.

@@ -12,6 +12,21 @@ Mask = NDArray[np.bool_]
 
 #: A clipped area has at least this share of the image's pixels.
 _SMALLEST_AREA = 0.0005
+_ROWS = 64
+
+
+def extremes(values: Values, seen: Mask) -> tuple[float, float]:
+    """The least and the largest of the values that are seen, of which there must be some."""
+    low, high = [], []
+    for first in range(0, len(values), _ROWS):
+        part, chosen = values[first : first + _ROWS], seen[first : first + _ROWS]
+        # Some rows at a time stay in the cache, and most are seen as a whole or not at all.
+        if not chosen.all():
+            part = part[chosen]
+        if part.size:
+            low.append(part.min())
+            high.append(part.max())
+    return float(min(low)), float(max(high))
 
 
 def clipped_areas(values: Values, ignored: Mask | None = None) -> Mask:
@@ -23,11 +38,7 @@ def clipped_areas(values: Values, ignored: Mask | None = None) -> Mask:
     nowhere = np.zeros(values.shape, dtype=bool)
     if not seen.any():
         return nowhere
-    densest = values.max()
-    flat = (values == densest) & seen
-    if not flat.any():
-        densest = np.where(seen, values, values.dtype.type(-np.inf)).max()
-        flat = (values == densest) & seen
+    flat = (values == extremes(values, seen)[1]) & seen
     smallest = max(16, _SMALLEST_AREA * flat.size)
     if np.count_nonzero(flat) < smallest:
         return nowhere
