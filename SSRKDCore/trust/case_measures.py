@@ -29,7 +29,7 @@ from SSRKDCore.trust.bone_shadows import BrightParts, bright_parts, growth_plate
 from SSRKDCore.trust.bone_sizes import bone_sizes
 from SSRKDCore.trust.image_features import image_features
 from SSRKDCore.trust.stated_geometry import Contradiction, largest_contradiction
-from SSRKDCore.trust.vertex_terms import SAMPLES_A_BONE, sampled_vertices, vertex_terms, with_outlines
+from SSRKDCore.trust.vertex_terms import SAMPLES_A_BONE, sampled_vertices, vertex_terms
 from SSRKDCore.trust.view_scales import ScaleDisagreement, scale_disagreement
 from SSRKDCore.vertex_normals import vertex_normals
 
@@ -119,17 +119,17 @@ def case_measures(
     normals = dict(zip(present, side_by_side(jobs, threads), strict=True))
     plain = [encoded.given.images[0, index, -1].cpu().numpy() for index in range(len(encoded.given.views))]
     vertices = {name: sampled_vertices(surface, samples_a_bone) for name, surface in present.items()}
+    outlines = distances_of(outline_samples(surfaces, images, rig, box, normals=normals, threads=threads))
+    mean = {name: found.mean_mm for name, found in outlines["all"].items() if found.mean_mm is not None}
     home, place = next(network.parameters()).device, encoded.features[0].device
     try:
         if home != place:
             network.to(place)
-        given = (network, encoded.given, encoded.features, box, surfaces, vertices)
+        given = (network, encoded.given, encoded.features, box, surfaces, vertices, mean)
         terms = vertex_terms(*given, needed=needed_terms, normals=normals, tables=encoded.tables)
     finally:
         if home != place:
             network.to(home)
-    outlines = distances_of(outline_samples(surfaces, images, rig, box, normals=normals, threads=threads))
-    mean = {name: found.mean_mm for name, found in outlines["all"].items() if found.mean_mm is not None}
 
     def scales_and_plate() -> tuple[ScaleDisagreement | None, float | None]:
         plate = growth_plate_contrast(plain[0], encoded.given.views[0], box, surfaces)
@@ -162,7 +162,7 @@ def case_measures(
         swapped=WARNING in result.warnings,
         other_side=bool(result.side and result.declared_side and result.side != result.declared_side),
         vertices=vertices,
-        terms=with_outlines(terms, mean),
+        terms=terms,
         doubts=tuple(geometry_doubts(rig)),
         overruled=result.overruled,
         one_brightness=max(found.one_brightness for found in bright),

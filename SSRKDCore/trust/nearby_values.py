@@ -18,6 +18,8 @@ Array = NDArray[np.float64]
 _LEAST_DISTANCE_MM = 0.1
 #: Side of the cells, as a share of the distance between known vertices about: smaller ones have fewer candidates, and are more.
 _CELL = 0.4
+#: Cells along a side at most, for what their table takes.
+_MOST_CELLS = 128
 
 
 def at_vertices_of_all(
@@ -41,7 +43,7 @@ def at_all_vertices(surface: Surface, vertices: NDArray[np.int64], values: Array
     low, extent = everywhere.min(axis=0), np.ptp(everywhere, axis=0)
     # Its box stands for the surface.
     area = 2 * (extent[0] * extent[1] + extent[1] * extent[2] + extent[2] * extent[0])
-    edge = max(_CELL * float(np.sqrt(area / len(known))), 1e-3 * float(extent.max()), 1e-9)
+    edge = max(_CELL * float(np.sqrt(area / len(known))), float(extent.max()) / _MOST_CELLS, 1e-9)
     shape = np.floor(extent / edge).astype(np.int64) + 1
     given = np.ascontiguousarray(values, dtype=np.float64)
     return np.asarray(_from_nearest(everywhere, known, given, low, edge, shape))

@@ -61,18 +61,20 @@ def vertex_terms(
     field_of_view: FieldOfView,
     surfaces: Mapping[str, Surface],
     vertices: Mapping[str, NDArray[np.int64]],
+    outlines: Mapping[str, float],
     seed: int = 0,
     needed: Mapping[str, Collection[str]] | None = None,
     normals: Mapping[str, Array] | None = None,
     tables: FeatureTables | None = None,
 ) -> dict[str, Array]:
-    """(N, 6) of TERM_NAMES by bone at the given vertices, the outline's as where none is known; see `with_outlines`.
+    """(N, 6) of TERM_NAMES by bone at the given vertices.
 
     Parameters
     ----------
     network, given, features: on one device, as they made the reconstruction.
     field_of_view: the cube.
     surfaces, vertices: by bone; a bone without vertices is left out.
+    outlines: mean outline distance in mm by bone; a bone without one takes the largest value.
     seed: of the changes, which are the same for every case.
     needed: names of the terms that are asked for, by bone; None asks for all. The spreads, which take most of the time, are 0 where they
         are not.
@@ -125,20 +127,11 @@ def vertex_terms(
         1.0 / slope,
         geometry / slope,
         exposure / slope,
-        np.full(len(everything), np.inf),
+        np.concatenate([np.full(len(p), outlines.get(b.name, np.inf)) for p, b in zip(points, bones, strict=True)]),
         np.maximum(_RIM_MM - depth, 0.0),
     ]
     terms = np.clip(np.stack(columns, axis=1), 0.0, LARGEST_MM)
     return {bone.name: part for bone, part in zip(bones, np.split(terms, ends), strict=True)}
-
-
-def with_outlines(terms: Mapping[str, Array], outlines: Mapping[str, float]) -> dict[str, Array]:
-    """The terms of `vertex_terms` with the mean outline distance in mm of every bone; one without takes the largest value."""
-    column = TERM_NAMES.index("outline")
-    found = {name: values.copy() for name, values in terms.items()}
-    for name, values in found.items():
-        values[:, column] = np.clip(outlines.get(name, np.inf), 0.0, LARGEST_MM)
-    return found
 
 
 def _margins(sampler: PointSampler, points: Array, labels: NDArray[np.int64]) -> Array:

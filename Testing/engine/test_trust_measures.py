@@ -172,7 +172,7 @@ def test_terms_of_a_network_that_knows_its_knee() -> None:
     moved = {"tibia": Surface(tibia.vertices + np.array([0.0, 1.0, 0.0]), tibia.faces)}
     given = kept[0]
     level = [
-        vertex_terms(model.network, given.given, given.features, rig.field_of_view, surfaces, chosen)["tibia"][:, 0]
+        vertex_terms(model.network, given.given, given.features, rig.field_of_view, surfaces, chosen, {})["tibia"][:, 0]
         for surfaces in ({"tibia": tibia}, moved)
     ]
     assert np.median(level[0]) < 0.3 < np.median(level[1])
