@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +18,31 @@ from SSRKDCore.resource_files import sample_case_folder
 
 
 def measure(runs: int, resolution: int) -> dict[str, Any]:
-    """Wall seconds of `runs` new processes after one that fills the disk cache, and the stages of the last one."""
-    sample = sample_case_folder()
-    seconds = []
-    stages: dict[str, Any] = {}
+    """Wall seconds of `runs` new processes after one that fills the disk cache, and the stages of the last one; and seconds of one that
+    finds nothing compiled, as the first after an installation.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        for run in range(runs + 1):
-            out = Path(folder) / f"run{run}"
-            command = [sys.executable, "-m", "SSRKDCore", "reconstruct", "--ap", str(sample / "ap.dcm"), "--lateral"]
-            command += [str(sample / "lateral.dcm"), "--rig", str(sample / "rig.json"), "--resolution", str(resolution)]
-            start = time.perf_counter()
-            subprocess.run([*command, "--out", str(out), "--json"], check=True, capture_output=True)
-            seconds.append(time.perf_counter() - start)
-            stages = read_json(out / "report.json", "a reconstruction report")["timings_s"]
+        found = [_run(Path(folder) / f"run{run}", resolution, {}) for run in range(runs + 1)]
+        first, _ = _run(Path(folder) / "first", resolution, {"NUMBA_CACHE_DIR": str(Path(folder) / "compiled")})
     return {
         "resolution": resolution,
-        "seconds": [round(value, 2) for value in seconds[1:]],
-        "stages_of_the_last_run": stages,
+        "seconds": [round(value, 2) for value, _ in found[1:]],
+        "first_after_installation": round(first, 2),
+        "stages_of_the_last_run": found[-1][1],
     }
+
+
+def _run(out: Path, resolution: int, environment: Mapping[str, str]) -> tuple[float, dict[str, Any]]:
+    """Seconds of one process that writes to `out`, and its stages. `environment` is added to this one's."""
+    sample = sample_case_folder()
+    command = [sys.executable, "-m", "SSRKDCore", "reconstruct", "--ap", str(sample / "ap.dcm"), "--lateral"]
+    command += [str(sample / "lateral.dcm"), "--rig", str(sample / "rig.json"), "--resolution", str(resolution)]
+    start = time.perf_counter()
+    subprocess.run(
+        [*command, "--out", str(out), "--json"], check=True, capture_output=True, env={**os.environ, **environment}
+    )
+    seconds = time.perf_counter() - start
+    return seconds, read_json(out / "report.json", "a reconstruction report")["timings_s"]
 
 
 def main() -> None:
