@@ -68,16 +68,12 @@ def nearest_fill(values: NDArray[np.floating], hidden: NDArray[np.bool_], block:
     wanted = any_of_block(hidden, block)
     # Of all blocks only the nearest ones are looked into: those along the rim of what is seen.
     nearest, place = np.unique((row * row.shape[1] + column)[wanted], return_inverse=True)
-    rows, columns = (
-        np.minimum(first[:, None] * block + np.arange(block), size - 1)
-        for first, size in zip(np.divmod(nearest, row.shape[1]), values.shape, strict=True)
-    )
-    at = rows[:, :, None], columns[:, None, :]
-    # Beyond the image's sides its last pixels are met again.
-    twice = np.zeros((len(nearest), block, block), dtype=bool)
-    twice[:, 1:] |= (rows[:, 1:] == rows[:, :-1])[:, :, None]
-    twice[:, :, 1:] |= (columns[:, 1:] == columns[:, :-1])[:, None, :]
-    counted = ~hidden[at] & ~twice
+    first = np.stack(np.divmod(nearest, row.shape[1]), axis=1) * block
+    rows, columns = (first[:, axis, None] + np.arange(block) for axis in (0, 1))
+    # The last blocks may not be whole.
+    inside = (rows < len(values))[:, :, None] & (columns < values.shape[1])[:, None, :]
+    at = np.minimum(rows, len(values) - 1)[:, :, None], np.minimum(columns, values.shape[1] - 1)[:, None, :]
+    counted = inside & ~hidden[at]
     means = np.where(counted, values[at], 0.0).sum(axis=(1, 2)) / counted.sum(axis=(1, 2))
     small = np.zeros(wanted.shape, dtype=values.dtype)
     small[wanted] = means[place]

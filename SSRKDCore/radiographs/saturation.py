@@ -16,7 +16,7 @@ _ROWS = 64
 
 
 def extremes(values: Values, seen: Mask) -> tuple[float, float]:
-    """The least and the largest of the values that are seen, of which there must be some."""
+    """The least and the largest of the values [row, column] that are seen, [row, column] bool, of which there must be some."""
     low, high = [], []
     for first in range(0, len(values), _ROWS):
         part, chosen = values[first : first + _ROWS], seen[first : first + _ROWS]

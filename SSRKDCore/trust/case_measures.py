@@ -34,6 +34,7 @@ from SSRKDCore.trust.view_scales import ScaleDisagreement, scale_disagreement
 from SSRKDCore.vertex_normals import vertex_normals
 
 Array = NDArray[np.float64]
+#: View name, or "all", -> bone name, or "all" -> distances; see `distances_of`.
 Outlines = dict[str, dict[str, OutlineDistance]]
 
 

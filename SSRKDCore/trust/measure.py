@@ -70,6 +70,7 @@ def judged_case(
         "widened": reference.widened(measures),
         "scale_percent": None if measures.scale is None else measures.scale.percent,
         "scale_known_to_percent": None if measures.scale is None else reference.scale_precision(measures.scale),
+        "one_brightness": measures.one_brightness,
         "expected_mm": dict(expected_errors(measures, reference)),
     }
     if truth is not None:

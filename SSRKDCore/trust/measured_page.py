@@ -80,6 +80,7 @@ def page(found: Mapping[str, Any]) -> str:
         )
         + ".",
         "",
+        *_brightness(found["brightness"]),
         "![Mean error and its 95th percentile against what was stated](reliability.png)",
     ]
     return "\n".join(lines) + "\n"
@@ -112,3 +113,15 @@ def _percent(share: float | None) -> str:
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
+
+
+def _brightness(row: Mapping[str, Any]) -> list[str]:
+    words = []
+    if row["largest_unflagged"] is not None:
+        words.append(f"at most {_percent(row['largest_unflagged'])} where `lost_contrast` is not raised")
+    if row["red"]:
+        least, largest = row["worst_bone_mm"]
+        words.append(
+            f"more than a third in {row['red']} cases, whose worst bones are {least:.1f} to {largest:.1f} mm wrong"
+        )
+    return [f"Of the good cases' images so much is of one brightness: {'; '.join(words)}.", ""] if words else []

@@ -26,7 +26,9 @@ def tables(records: Sequence[Record], reference: TrustReference) -> dict[str, An
     what widens them in strange cases.
     "coverage_by_group": the same share by the folder that the cases came from. "calibration": on whom the intervals were calibrated, see
     `left_out_people`. "rank_correlation": of the mean expected and the mean true error, over cases, by bone. "true_error_by_light": mean
-    true error of good cases in mm. "cases": everything by case, without vertices.
+    true error of good cases in mm. "brightness": the largest share of one brightness (see `bone_shadows`) of good cases without the flag,
+    and how many have it in red, with the least and the largest mean error in mm of their worst bones. "cases": everything by case, without
+    vertices.
     """
     kinds: dict[str, Any] = {}
     for kind in dict.fromkeys(str(record["kind"]) for record in records):
@@ -49,6 +51,7 @@ def tables(records: Sequence[Record], reference: TrustReference) -> dict[str, An
             bone: rank_correlation(*_pairs(bone, known)) for bone in BONE_NAMES if len(_pairs(bone, known)[0])
         },
         "true_error_by_light": {light: _error_of(light, known) for light in LIGHTS},
+        "brightness": _brightness([record for record in known if "one_brightness" in record]),
         "cases": [{key: value for key, value in record.items() if key != "vertices"} for record in records],
     }
 
@@ -137,3 +140,17 @@ def _error_of(light: str, records: Sequence[Record]) -> dict[str, Any]:
         if record["light"] == light
     ]
     return {"cases": len(values), "mean_mm": float(np.mean(values)) if values else None}
+
+
+def _brightness(records: Sequence[Record]) -> dict[str, Any]:
+    usual = [record["one_brightness"] for record in records if "lost_contrast" not in record["flags"]]
+    worst = [
+        max(value for value in record["error_mm"].values() if value is not None)
+        for record in records
+        if record["flags"].get("lost_contrast") == "red"
+    ]
+    return {
+        "largest_unflagged": max(usual, default=None),
+        "red": len(worst),
+        "worst_bone_mm": [min(worst), max(worst)] if worst else None,
+    }

@@ -263,7 +263,8 @@ def test_tables_count_flags_and_coverage(tmp_path: Path) -> None:
         {
             "kind": "good",
             "light": "green",
-            "flags": {},
+            "flags": {} if level < 3.0 else {"lost_contrast": "red"},
+            "one_brightness": 0.15 * level,
             "expected_mm": {"femur": level},
             "error_mm": {"femur": 0.8 * level},
             "vertices": {"femur": {"expected": [level] * 4, "error": [0.1, level, 2.4 * level, 2.6 * level]}},
@@ -280,6 +281,8 @@ def test_tables_count_flags_and_coverage(tmp_path: Path) -> None:
     assert found["kinds"]["hand"]["lights"] == {"green": 0, "amber": 1, "red": 1}
     assert found["kinds"]["hand"]["flags"] == {"not_a_knee": 1}
     assert found["true_error_by_light"]["green"] == {"cases": 3, "mean_mm": pytest.approx(1.6)}
+    assert found["brightness"]["largest_unflagged"] == pytest.approx(0.3)
+    assert found["brightness"]["red"] == 1 and found["brightness"]["worst_bone_mm"] == pytest.approx([2.4, 2.4])
     assert "vertices" not in found["cases"][0]
     assert found["coverage_by_group"] == {"": {"cases": 3, "femur": pytest.approx(0.75)}}
     assert found["coverage"]["femur"]["coverage_of_population_factor"] is None
