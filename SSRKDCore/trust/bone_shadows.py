@@ -32,8 +32,8 @@ class BrightParts(NamedTuple):
 
     Attributes
     ----------
-    one_brightness: share of the image within a tenth of the range of greys of its brightest part. Knees of the training and of rooms like
-        its own reach 0.09. Where bones hardly stand out of the leg, burnt out or by a steep display curve, it is the leg's own share.
+    one_brightness: share of the image within a tenth of the range of greys of its brightest part. Usual knees reach 0.09
+        (docs/measured/trust). Where bones hardly stand out of the leg, burnt out or by a steep display curve, it is the leg's own share.
     metal_cm2: area of metal at the depth of the field of view's centre; 0 where there is none to speak of, and where more is of one
         brightness than an implant covers.
     """

@@ -46,7 +46,7 @@ _LEAST_CORRELATION = 0.6
 # Without a reference a disagreement counts as known to three of its own standard deviations.
 _SPREADS_WITHOUT_REFERENCE = 3.0
 _IMPLANT_CM2 = (1.0, 5.0)
-# Twice what 122 images of usual simulated knees reach, and what no implant covers.
+# Twice what usual knees reach (docs/measured/trust), and what no implant covers.
 _ONE_BRIGHTNESS = (0.2, 1 / 3)
 _SIZE_SPREADS = (2.6, 4.0)
 # Share of a bone's volume in pieces apart from it: knees of the training stay below 0.1.
