@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from functools import cache, partial, reduce
+from functools import cache, partial
 
+import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -58,11 +59,8 @@ def _surface(
     inside = np.pad((labels[box] == label).view(np.uint8), 1)
     doubled, faces = _flying_edges(inside)
     doubled += 2 * (np.array([part.start for part in box], dtype=np.int32) - 1)
-    lower, along = doubled >> 1, doubled & 1
-    fraction = _crossing(occupancy, label, lower, along)
-    position = lower + fraction[:, None] * along
-    vertices = position[:, ::-1] * np.array(grid.spacing) + np.array(grid.origin)
-    return Surface(vertices, faces[:, ::-1] if _turns_inward() else faces)
+    given = doubled, occupancy.slots, occupancy.logits, label, np.array(grid.spacing), np.array(grid.origin)
+    return Surface(_placed(*given), faces[:, ::-1] if _turns_inward() else faces)
 
 
 @cache
@@ -95,38 +93,44 @@ def _flying_edges(inside: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray
     extraction.Update()
     polydata = extraction.GetOutput()
     points = vtk_to_numpy(polydata.GetPoints().GetData())[:, ::-1]
-    faces = vtk_to_numpy(polydata.GetPolys().GetConnectivityArray()).reshape(-1, 3).astype(np.int64)
+    faces = vtk_to_numpy(polydata.GetPolys().GetConnectivityArray()).reshape(-1, 3).astype(np.int64, copy=False)
     return np.rint(2.0 * points).astype(np.int32), faces
 
 
-def _crossing(
-    occupancy: SparseOccupancy, label: int, lower: NDArray[np.int32], along: NDArray[np.int32]
-) -> NDArray[np.float64]:
-    """(V,): where the margin of a bone is zero on the edges from samples (V, 3) to the next ones along the axes in which (V, 3) is 1, as a
-    fraction of the edge.
+@numba.njit(cache=True, nogil=True)
+def _placed(doubled, slots, logits, label, spacing, origin):  # type: ignore[no-untyped-def]
+    """(V, 3) LPS mm: where the margin of a bone is zero on grid edges, whose middles are (V, 3) [z, y, x] in half samples.
 
-    Half way where an end lies outside the volume: that is the face of the field of view.
+    slots, logits: as in `SparseOccupancy`. spacing, origin: (3,) mm, along x, y, z. Half way where an end lies outside the volume: that is
+    the face of the field of view.
     """
-    shape = np.array(occupancy.labels.shape)
-    strides = np.array([shape[1] * shape[2], shape[2], 1])
-    first = lower @ strides
-    known = ((lower >= 0) & (lower + along < shape.astype(np.int32))).all(axis=1)
-    # Positions outside are clipped to any sample; they are not known.
-    ends = [occupancy.rows(end) for end in (first, first + along @ strides)]
-    known &= (ends[0] >= 0) & (ends[1] >= 0)
-    chosen = slice(None) if known.all() else known
-    here, there = (_bone_margin(occupancy.logits.take(rows[chosen], axis=0), label) for rows in ends)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        crossing = here / (here - there)
-    # Where two logits are equal at both ends, there is no better place than the middle.
-    crossing = np.where(np.isfinite(crossing), crossing, 0.5)
-    fraction = np.full(len(lower), 0.5)
-    fraction[chosen] = np.clip(crossing, VERTEX_CLEARANCE, 1.0 - VERTEX_CLEARANCE)
-    return fraction
+    vertices = np.empty((len(doubled), 3))
+    lower, upper = np.empty(3, np.int64), np.empty(3, np.int64)
+    for vertex in range(len(doubled)):
+        known = True
+        for axis in range(3):
+            lower[axis] = doubled[vertex, axis] >> 1
+            upper[axis] = lower[axis] + (doubled[vertex, axis] & 1)
+            known &= lower[axis] >= 0 and upper[axis] < slots.shape[axis]
+        fraction = 0.5
+        if known:
+            here, there = slots[lower[0], lower[1], lower[2]], slots[upper[0], upper[1], upper[2]]
+            if here > 0 and there > 0:
+                first, second = _bone_margin(logits[here - 1], label), _bone_margin(logits[there - 1], label)
+                # Where two logits are equal at both ends, there is no better place than the middle.
+                crossing = first / (first - second) if first != second else 0.5
+                fraction = min(max(crossing, VERTEX_CLEARANCE), 1.0 - VERTEX_CLEARANCE)
+        for axis in range(3):
+            place = lower[2 - axis] + fraction * (upper[2 - axis] - lower[2 - axis])
+            vertices[vertex, axis] = place * spacing[axis] + origin[axis]
+    return vertices
 
 
-def _bone_margin(logits: NDArray[np.float32], label: int) -> NDArray[np.float64]:
-    """(N,): logit of a class minus the largest of the others."""
-    # Column by column: rows of five are too short to be reduced fast.
-    others = reduce(np.maximum, (logits[:, other] for other in range(logits.shape[1]) if other != label))
-    return logits[:, label].astype(np.float64) - others
+@numba.njit(cache=True, nogil=True)
+def _bone_margin(logits, label):  # type: ignore[no-untyped-def]
+    """Logit of a class minus the largest of the others, float64, of float32 logits (classes,)."""
+    others = np.float32(-np.inf)
+    for other in range(len(logits)):
+        if other != label:
+            others = max(others, logits[other])
+    return np.float64(logits[label]) - np.float64(others)
