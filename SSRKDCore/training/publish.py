@@ -16,7 +16,7 @@ from SSRKDCore.refinement.shape_prior import write_shape_prior
 from SSRKDCore.training.code_version import commit, today
 from SSRKDCore.training.model_evaluation import evaluate_sets
 from SSRKDCore.training.program import exit_code_of
-from SSRKDCore.training.recipe import LICENCE, STAGES, Recipe, Workplace, read_recipe, run_command
+from SSRKDCore.training.recipe import LICENCE, Recipe, Workplace, read_recipe, run_command
 from SSRKDCore.training.shipped_card import ShippedModel, card_of
 from SSRKDCore.training.test_sets import (
     TestSet,
@@ -56,9 +56,10 @@ def sources(data: Path, excluded: list[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def training_records(place: Workplace) -> dict[str, Any]:
-    """What each stage's model folder says of its training."""
-    return {stage: read_json(place.model(stage) / "model.json", "a model description")["training"] for stage in STAGES}
+def training_records(recipe: Recipe, place: Workplace) -> dict[str, Any]:
+    """What the model folder of each of the recipe's runs says of its training."""
+    folders = {run: place.model(run) for run in recipe.runs}
+    return {run: read_json(folder / "model.json", "a model description")["training"] for run, folder in folders.items()}
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,9 @@ def save(model: Model, training: Mapping[str, Any], card: str, companions: Compa
 def publish(arguments: argparse.Namespace) -> None:
     """Save, measure, and write the card; see `main`."""
     recipe, place = read_recipe(arguments.config), Workplace(arguments.work)
-    model = load_model(place.model("xray"))
+    model = load_model(place.model(recipe.runs[-1]))
     training = {"date": today(), "commit": commit(), "command": "make model", "remark": arguments.remark,
-                "recipe": read_json(arguments.config, "a training recipe"), "stages": training_records(place)}  # fmt: skip
+                "recipe": read_json(arguments.config, "a training recipe"), "stages": training_records(recipe, place)}  # fmt: skip
     # float16 is what people get, so float16 is what is measured.
     unmeasured = place.root / arguments.out.name
     companions = make_companions(place)

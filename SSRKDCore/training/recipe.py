@@ -1,15 +1,17 @@
 """From the anatomy folder to a model folder, one resumable step after another: `python -m SSRKDCore.training.recipe`.
 
-The configuration names everything: who is left out, how many knees, the three stages' settings. A step whose result is there is not
-repeated, and each step goes on where it was interrupted, so that the same command finishes a run that was stopped.
+The configuration names everything: who is left out, how many knees, the settings of the three stages and, where the student goes on in more
+rooms (`many_rooms`), of that run. A step whose result is there is not repeated, and each step goes on where it was interrupted, so that the
+same command finishes a run that was stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from SSRKDCore.json_files import read_json, write_json
 from SSRKDCore.training.program import exit_code_of
 
 STAGES = ("segmenter", "ct", "xray")
+#: The run in which the finished student goes on, where a recipe has such a section.
+MANY_ROOMS = "many_rooms"
 #: Of everything that is made of the anatomy folder.
 LICENCE = "research only: trained on surfaces under CC BY-NC and other non-commercial or unstated licences (see MODEL_CARD.md)"
 _POPULATION_FIELDS = (
@@ -42,11 +46,18 @@ class Recipe:
     path: the configuration file.
     population: see `_POPULATION_FIELDS`; subjects, counts of cases, seeds, mm.
     training: what `ssrkd train --config` reads: preset, and changes of the samples, the stages and the run.
+    many_rooms: changes of the student's settings for a run that starts from its weights; empty: there is none.
     """
 
     path: Path
     population: Mapping[str, Any]
     training: Mapping[str, Any]
+    many_rooms: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """Names of the training runs, one after another; the last one's model is the recipe's."""
+        return (*STAGES, MANY_ROOMS) if self.many_rooms else STAGES
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -55,8 +66,11 @@ def read_recipe(path: Path) -> Recipe:
     population = values.pop("population", None)
     if not isinstance(population, dict) or set(population) != set(_POPULATION_FIELDS):
         raise InputError(f"{path}: population must hold {', '.join(_POPULATION_FIELDS)}, and nothing else: correct it.")
+    many_rooms = values.pop(MANY_ROOMS, {})
+    if not isinstance(many_rooms, dict):
+        raise InputError(f"{path}: {MANY_ROOMS} must be an object with settings of the student: correct it.")
     values.pop("about", None)
-    return Recipe(path, population, values)
+    return Recipe(path, population, values, many_rooms)
 
 
 @dataclass(frozen=True)
@@ -85,13 +99,13 @@ class Workplace:
     def test_cases(self) -> Path:
         return self.root / "test-cases"
 
-    def run(self, stage: str) -> Path:
-        """The folder of a stage's training run."""
-        return self.root / stage
+    def run(self, name: str) -> Path:
+        """The folder of a training run, see `Recipe.runs`."""
+        return self.root / name.replace("_", "-")
 
-    def model(self, stage: str) -> Path:
-        """The model folder of a finished stage."""
-        return self.root / stage / "model"
+    def model(self, run: str) -> Path:
+        """The model folder of a finished run."""
+        return self.run(run) / "model"
 
     @property
     def training_configuration(self) -> Path:
@@ -123,7 +137,7 @@ def make_population(recipe: Recipe, place: Workplace, data: Path) -> None:
 
 
 def train(recipe: Recipe, place: Workplace) -> None:
-    """The three stages, each with what the ones before gave."""
+    """The recipe's runs, each with what the ones before gave."""
     write_json(place.training_configuration, dict(recipe.training))
     common: list[str | Path] = [
         "--cases",
@@ -133,13 +147,22 @@ def train(recipe: Recipe, place: Workplace) -> None:
         "--config",
         place.training_configuration,
     ]
-    for stage in STAGES:
-        if (place.model(stage) / "model.json").is_file():
+    for run in recipe.runs:
+        if (place.model(run) / "model.json").is_file():
             continue
         helpers: list[str | Path] = []
-        if stage == "xray":
+        stage = run
+        if run in ("xray", MANY_ROOMS):
             helpers = ["--teacher", place.model("ct"), "--segmenter", place.model("segmenter")]
-        run_command("train", stage, *common, *helpers, "--licence", LICENCE, "--out", place.run(stage))
+        if run == MANY_ROOMS:
+            stage = "xray"
+            helpers += ["--initial", place.model("xray"), *_assignments(recipe.many_rooms)]
+        run_command("train", stage, *common, *helpers, "--licence", LICENCE, "--out", place.run(run))
+
+
+def _assignments(values: Mapping[str, Any]) -> list[str]:
+    """Settings as arguments of `ssrkd train`."""
+    return [word for name, value in values.items() for word in ("--set", f"{name}={json.dumps(value)}")]
 
 
 def follow(arguments: argparse.Namespace) -> None:
@@ -148,11 +171,11 @@ def follow(arguments: argparse.Namespace) -> None:
     place.root.mkdir(parents=True, exist_ok=True)
     make_population(recipe, place, arguments.data)
     train(recipe, place)
-    print(f"The student is in {place.model('xray')}.")
+    print(f"The student is in {place.model(recipe.runs[-1])}.")
 
 
 def main() -> int:
-    """Make the population and train the three stages of a recipe; a run that was stopped goes on."""
+    """Make the population and train the stages of a recipe; a run that was stopped goes on."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True, help="folder of real anatomy (manifest.json)")

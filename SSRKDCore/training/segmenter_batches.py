@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from SSRKDCore.training.augmentation import augment, standardise_batch, vertical_crop
+from SSRKDCore.training.augmentation import standardise_batch, vertical_crop
 from SSRKDCore.training.case_batches import CaseBatches
+from SSRKDCore.training.changed_images import changed_images
 from SSRKDCore.training.cross_pseudo import UNLABELLED
-from SSRKDCore.training.domain_randomisation import randomise_domain
 from SSRKDCore.training.sample_store import UNKNOWN_LABEL, CaseSample, SampleStore
-from SSRKDCore.training.settings import PHYSICS, SegmenterTraining
+from SSRKDCore.training.settings import SegmenterTraining
 
 _LABELLED, _UNLABELLED, _RIG, _IMAGE, _CROP = range(5)
 
@@ -58,14 +58,8 @@ class SegmenterBatches(CaseBatches):
         case, view = cases[card // self.views], card % self.views
         rig = int(self.generator(_RIG, kind, position).integers(self.store.rigs_per_case))
         sample = self.store.read(case, rig, teacher=False)
-        image = torch.from_numpy(sample.images[view].astype(np.float32))[None]
-        coverage = torch.ones_like(image)
         randomness = self.torch_generator(_IMAGE, kind, position)
-        if self.settings.augmentation == PHYSICS:
-            masks = None if sample.bone_masks is None else torch.from_numpy(sample.bone_masks[view])[None]
-            image, coverage = randomise_domain(image, randomness, float(sample.cube[3]) / image.shape[-1], masks)
-        elif self.settings.augmentation:
-            image, coverage = augment(image, randomness)
+        image, coverage = changed_images(sample, slice(view, view + 1), self.settings.augmentation, randomness)
         coverage = vertical_crop(coverage, randomness, self.settings.vertical_crop)
         image = standardised(image, coverage, self.settings)
         labels = labels_of(sample, view, coverage[0])

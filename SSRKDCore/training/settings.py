@@ -35,6 +35,8 @@ SCHEDULES = ("quarters", "cosine")
 DISTILLED = ("unlabelled", "both")
 #: The augmentation that exposes images anew, with physics behind every change.
 PHYSICS = "physics"
+#: Half of the cases (images, for the segmenter) by `PHYSICS`, half by the milder changes: many rooms, without unlearning a good one.
+MIXED = "mixed"
 STANDARDISATIONS = ("robust", "none")
 
 
@@ -58,7 +60,7 @@ class StageTraining(Settings):
         gradient_clip: largest norm of the gradient over all parameters; 0 does not limit it.
         weight_average: decay of the moving average of the weights (what is exported); 0 keeps none.
         augmentation: random blur, scatter, noise, display curve and collimation of images (noise of volumes); "physics" (images only)
-            exposes them anew instead, see `domain_randomisation`.
+            exposes them anew instead, see `domain_randomisation`; "mixed" does either by chance.
     """
 
     #: What `augmentation` may be.
@@ -152,7 +154,7 @@ class SegmenterTraining(_WithPeers):
     """
 
     title: ClassVar[str] = "segmenter settings"
-    augmentations: ClassVar[tuple[bool | str, ...]] = (False, True, PHYSICS)
+    augmentations: ClassVar[tuple[bool | str, ...]] = (False, True, PHYSICS, MIXED)
     crop_size: int
     flips: bool
     dice_weight: float
@@ -254,7 +256,7 @@ class XrayTraining(_WithPoints):
     """
 
     title: ClassVar[str] = "X-ray settings"
-    augmentations: ClassVar[tuple[bool | str, ...]] = (False, True, PHYSICS)
+    augmentations: ClassVar[tuple[bool | str, ...]] = (False, True, PHYSICS, MIXED)
     stack_weight_ratio: float
     pseudo_labels: bool
     pseudo_weight: float

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from SSRKDCore.errors import InputError
 from SSRKDCore.networks.coordinates import normalised_coordinates
-from SSRKDCore.training.augmentation import augment, standardise_batch, vertical_crop
+from SSRKDCore.training.augmentation import standardise_batch, vertical_crop
 from SSRKDCore.training.case_batches import CaseBatches
-from SSRKDCore.training.domain_randomisation import randomise_domain
+from SSRKDCore.training.changed_images import changed_images
 from SSRKDCore.training.sample_store import UNKNOWN_LABEL, CaseSample, SampleStore
-from SSRKDCore.training.settings import PHYSICS, XrayTraining
+from SSRKDCore.training.settings import XrayTraining
 
 _LABELLED, _UNLABELLED, _RIG, _POINTS, _IMAGES = range(5)
 
@@ -114,13 +114,7 @@ class XrayBatches(CaseBatches):
 
     def _images(self, sample: CaseSample, generator: torch.Generator, labelled: bool) -> Tensor:
         """Standardised images (V, S, S), augmented where the settings say so."""
-        images = torch.from_numpy(sample.images.astype(np.float32))
-        coverage = torch.ones_like(images)
-        if self.settings.augmentation == PHYSICS:
-            masks = None if sample.bone_masks is None else torch.from_numpy(sample.bone_masks)
-            images, coverage = randomise_domain(images, generator, float(sample.cube[3]) / images.shape[-1], masks)
-        elif self.settings.augmentation:
-            images, coverage = augment(images, generator)
+        images, coverage = changed_images(sample, slice(None), self.settings.augmentation, generator)
         if labelled and self.settings.vertical_crop < 1:
             coverage = vertical_crop(coverage, generator, self.settings.vertical_crop, views=len(images))
         return standardised(images, coverage, self.settings)

@@ -10,8 +10,10 @@ import torch
 from test_image_domain_preparation import leg
 
 from SSRKDCore.errors import InputError
+from SSRKDCore.training.changed_images import changed_images
 from SSRKDCore.training.domain_randomisation import DomainRandomisation, material_paths, randomise_domain
 from SSRKDCore.training.presets import ct_preset, segmenter_preset, xray_preset
+from SSRKDCore.training.sample_store import CaseSample
 
 PIXEL_MM = 0.8
 
@@ -35,12 +37,47 @@ def test_settings_name_it_and_old_settings_stay_what_they_were() -> None:
     assert xray_preset("paper").to_dict()["augmentation"] is False
     assert xray_preset("compact").changed({"augmentation": "physics"}).augmentation == "physics"
     assert segmenter_preset("compact").changed({"augmentation": "physics"}).augmentation == "physics"
-    with pytest.raises(InputError, match="augmentation"):
-        ct_preset("compact").changed({"augmentation": "physics"})
+    assert xray_preset("compact").changed({"augmentation": "mixed"}).augmentation == "mixed"
+    assert segmenter_preset("compact").changed({"augmentation": "mixed"}).augmentation == "mixed"
+    for word in ("physics", "mixed"):
+        with pytest.raises(InputError, match="augmentation"):
+            ct_preset("compact").changed({"augmentation": word})
     with pytest.raises(InputError, match="augmentation"):
         xray_preset("compact").changed({"augmentation": "chemistry"})
     with pytest.raises(InputError, match="true, false or a word"):
         xray_preset("compact").changed({"augmentation": 1})
+
+
+def sample() -> CaseSample:
+    given = images()
+    masks = torch.zeros_like(given, dtype=torch.uint8)
+    masks[:, :, 15:85] = 1
+    none = np.zeros((0, 3))
+    return CaseSample(
+        "leg", 0, given.numpy().astype(np.float16), masks.numpy(), np.zeros((2, 3, 4)), np.array([0.0, 0.0, 0.0, 128 * PIXEL_MM]),
+        none, np.zeros(0, np.uint8), 0, np.array([0.0, 100.0])
+    )  # fmt: skip
+
+
+def test_mixed_does_either_by_chance() -> None:
+    """Which of both, the generator decides; what comes then is what the other settings give from there on."""
+    found = []
+    for seed in range(40):
+        image, coverage = changed_images(sample(), slice(None), "mixed", torch.Generator().manual_seed(seed))
+        expected = []
+        for one in ("physics", True):
+            generator = torch.Generator().manual_seed(seed)
+            torch.rand((), generator=generator)
+            expected.append(changed_images(sample(), slice(None), one, generator))
+        same = [torch.equal(image, other) and torch.equal(coverage, covered) for other, covered in expected]
+        assert sum(same) == 1
+        found.append(same[0])
+    assert 10 < sum(found) < 30
+
+
+def test_images_are_changed_only_where_the_settings_say_so() -> None:
+    plain, coverage = changed_images(sample(), slice(1, 2), False, torch.Generator())
+    assert torch.equal(plain, images()[1:].half().float()) and bool((coverage == 1).all())
 
 
 @pytest.mark.parametrize("masked", [True, False])

@@ -14,7 +14,7 @@ from SSRKDCore.training.ablation import rows
 from SSRKDCore.training.configuration import configuration
 from SSRKDCore.training.model_evaluation import mean_over_bones, measured_table, summary
 from SSRKDCore.training.publish import sources
-from SSRKDCore.training.recipe import STAGES, Recipe, read_recipe
+from SSRKDCore.training.recipe import STAGES, Recipe, Workplace, read_recipe, train
 from SSRKDCore.training.settings import XrayTraining
 from SSRKDCore.training.shipped_card import ShippedModel, card_of
 from SSRKDCore.training.test_sets import unseen_legs
@@ -76,6 +76,8 @@ def test_the_recipes_of_the_repository_can_be_read(repository: Path, name: str, 
     write_json(tmp_path / "training.json", dict(recipe.training))
     for stage in STAGES:
         assert configuration(stage, tmp_path / "training.json").training.step_count(10, 10) > 0
+    changes = [f"{name}={json.dumps(value)}" for name, value in recipe.many_rooms.items()]
+    assert configuration("xray", tmp_path / "training.json", assignments=changes).training.step_count(10, 10) > 0
 
 
 def test_a_recipe_that_is_half_said_is_refused(repository: Path, tmp_path: Path) -> None:
@@ -84,6 +86,43 @@ def test_a_recipe_that_is_half_said_is_refused(repository: Path, tmp_path: Path)
     write_json(tmp_path / "half.json", values)
     with pytest.raises(InputError, match="population must hold"):
         read_recipe(tmp_path / "half.json")
+
+
+def test_the_student_goes_on_in_many_rooms_after_the_three_stages(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = read_json(repository / "configs" / "compact.json", "a recipe")
+    values["many_rooms"] = {"steps": 7, "augmentation": "mixed"}
+    write_json(tmp_path / "recipe.json", values)
+    recipe = read_recipe(tmp_path / "recipe.json")
+    assert recipe.runs == (*STAGES, "many_rooms")
+    asked: list[list[str]] = []
+
+    def trained(*words: object) -> None:
+        asked.append([str(word) for word in words])
+        folder = Path(asked[-1][asked[-1].index("--out") + 1]) / "model"
+        folder.mkdir(parents=True)
+        write_json(folder / "model.json", {})
+
+    monkeypatch.setattr("SSRKDCore.training.recipe.run_command", trained)
+    place = Workplace(tmp_path)
+    train(recipe, place)
+    assert [words[1] for words in asked] == ["segmenter", "ct", "xray", "xray"]
+    last = asked[-1]
+    assert last[last.index("--initial") + 1] == str(place.model("xray")) and "--initial" not in asked[-2]
+    assert {"steps=7", 'augmentation="mixed"'} <= set(last) and last[-1] == str(place.run("many_rooms"))
+    train(recipe, place)
+    assert len(asked) == 4, "what is trained is kept"
+
+
+def test_without_such_a_section_the_student_of_the_three_stages_is_the_model(tmp_path: Path, repository: Path) -> None:
+    values = read_json(repository / "configs" / "compact.json", "a recipe")
+    values.pop("many_rooms", None)
+    write_json(tmp_path / "recipe.json", values)
+    assert read_recipe(tmp_path / "recipe.json").runs == STAGES
+    write_json(tmp_path / "recipe.json", {**values, "many_rooms": "yes"})
+    with pytest.raises(InputError, match="many_rooms must be an object"):
+        read_recipe(tmp_path / "recipe.json")
 
 
 def test_an_unseen_subject_must_have_a_leg(tmp_path: Path) -> None:
