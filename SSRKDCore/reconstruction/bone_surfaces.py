@@ -60,7 +60,7 @@ def _surface(
     doubled, faces = _flying_edges(inside)
     doubled += 2 * (np.array([part.start for part in box], dtype=np.int32) - 1)
     given = doubled, occupancy.slots, occupancy.logits, label, np.array(grid.spacing), np.array(grid.origin)
-    return Surface(_placed(*given), faces[:, ::-1] if _turns_inward() else faces)
+    return Surface(_placed_vertices(*given), faces[:, ::-1] if _turns_inward() else faces)
 
 
 @cache
@@ -98,7 +98,7 @@ def _flying_edges(inside: NDArray[np.uint8]) -> tuple[NDArray[np.int32], NDArray
 
 
 @numba.njit(cache=True, nogil=True)
-def _placed(doubled, slots, logits, label, spacing, origin):  # type: ignore[no-untyped-def]
+def _placed_vertices(doubled, slots, logits, label, spacing, origin):  # type: ignore[no-untyped-def]
     """(V, 3) LPS mm: where the margin of a bone is zero on grid edges, whose middles are (V, 3) [z, y, x] in half samples.
 
     slots, logits: as in `SparseOccupancy`. spacing, origin: (3,) mm, along x, y, z. Half way where an end lies outside the volume: that is
@@ -117,9 +117,10 @@ def _placed(doubled, slots, logits, label, spacing, origin):  # type: ignore[no-
             here, there = slots[lower[0], lower[1], lower[2]], slots[upper[0], upper[1], upper[2]]
             if here > 0 and there > 0:
                 first, second = _bone_margin(logits[here - 1], label), _bone_margin(logits[there - 1], label)
-                # Where two logits are equal at both ends, there is no better place than the middle.
-                crossing = first / (first - second) if first != second else 0.5
-                fraction = min(max(crossing, VERTEX_CLEARANCE), 1.0 - VERTEX_CLEARANCE)
+                crossing = first / (first - second) if first != second else np.nan
+                # Where two logits are equal at both ends, or none is a number, there is no better place than the middle.
+                if np.isfinite(crossing):
+                    fraction = min(max(crossing, VERTEX_CLEARANCE), 1.0 - VERTEX_CLEARANCE)
         for axis in range(3):
             place = lower[2 - axis] + fraction * (upper[2 - axis] - lower[2 - axis])
             vertices[vertex, axis] = place * spacing[axis] + origin[axis]

@@ -61,7 +61,7 @@ class Recipe:
 
 
 def read_recipe(path: Path) -> Recipe:
-    """The recipe of a file. Raises InputError when a field of the population is missing or unknown."""
+    """The recipe of a file. Raises InputError when a field of the population is missing or unknown, or `many_rooms` is no object."""
     values = read_json(path, "a training recipe")
     population = values.pop("population", None)
     if not isinstance(population, dict) or set(population) != set(_POPULATION_FIELDS):
@@ -150,12 +150,11 @@ def train(recipe: Recipe, place: Workplace) -> None:
     for run in recipe.runs:
         if (place.model(run) / "model.json").is_file():
             continue
+        stage = "xray" if run == MANY_ROOMS else run
         helpers: list[str | Path] = []
-        stage = run
-        if run in ("xray", MANY_ROOMS):
+        if stage == "xray":
             helpers = ["--teacher", place.model("ct"), "--segmenter", place.model("segmenter")]
         if run == MANY_ROOMS:
-            stage = "xray"
             helpers += ["--initial", place.model("xray"), *_assignments(recipe.many_rooms)]
         run_command("train", stage, *common, *helpers, "--licence", LICENCE, "--out", place.run(run))
 

@@ -134,6 +134,18 @@ def test_equal_logits_at_neighbouring_samples_do_not_break_the_surface() -> None
     assert surface.is_empty or surface.is_closed()
 
 
+def test_where_logits_are_infinite_a_vertex_lies_in_the_middle_of_its_edge() -> None:
+    values = np.zeros((12, 12, 12, 5), dtype=np.float32)
+    values[4:8, 4:8, 4:8, FEMUR] = np.inf
+    values[..., 0] = np.where(values[..., FEMUR] > 0, 0.0, np.inf)
+    grid = Grid.cube((0.0, 0.0, 0.0), 12.0, 12)
+    occupancy = evaluate_dense(tensor_field(lambda z, y, x: values[z, y, x]), 12)
+    surface = bone_surfaces(occupancy, keep_one_piece(occupancy.labels)[0], grid)["femur"]
+    _assert_sound(surface)
+    halves = 2 * (surface.vertices - np.array(grid.origin)) / np.array(grid.spacing)
+    np.testing.assert_allclose(halves, np.rint(halves), atol=1e-9)
+
+
 def test_left_and_right_survive_from_the_field_to_the_file(tmp_path: Path) -> None:
     """A body with a knob towards +x, one towards -y and a longer one towards +z, none of which mirrors into another."""
     bodies = [
