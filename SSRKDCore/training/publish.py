@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from SSRKDCore.errors import InputError
 from SSRKDCore.json_files import read_json, write_json
 from SSRKDCore.networks.model_folder import SHAPE_PRIOR_NAME, STYLE_REFERENCE_NAME, Model, load_model, save_model
 from SSRKDCore.population.shape_model import KneeShapeModel
@@ -70,6 +71,15 @@ class Companions:
     style_reference: Path
 
 
+def companions_of(folder: Path) -> Companions:
+    """Those of a model folder: its trust is fitted to that shape prior. Raises InputError where it lacks one."""
+    found = Companions(folder / SHAPE_PRIOR_NAME, folder / STYLE_REFERENCE_NAME)
+    for path in (found.shape_prior, found.style_reference):
+        if not path.is_file():
+            raise InputError(f"{path} is missing: give --companions a model folder with both, or leave it out.")
+    return found
+
+
 def make_companions(place: Workplace) -> Companions:
     """Write both into the recipe's folder, from its shape model and its samples."""
     found = Companions(place.root / SHAPE_PRIOR_NAME, place.root / STYLE_REFERENCE_NAME)
@@ -95,7 +105,7 @@ def publish(arguments: argparse.Namespace) -> None:
                 "recipe": read_json(arguments.config, "a training recipe"), "stages": training_records(recipe, place)}  # fmt: skip
     # float16 is what people get, so float16 is what is measured.
     unmeasured = place.root / arguments.out.name
-    companions = make_companions(place)
+    companions = companions_of(arguments.companions) if arguments.companions else make_companions(place)
     save(model, training, "Not measured yet.\n", companions, unmeasured)
     sets = make_test_sets(recipe, place, arguments.data)
     reports = evaluate_sets(unmeasured, sets, place.root / "evaluation")
@@ -125,6 +135,9 @@ def main() -> int:
     parser.add_argument("--work", type=Path, required=True, help="the recipe's folder")
     parser.add_argument("--out", type=Path, required=True, help="the model folder to write")
     parser.add_argument("--ablation", type=Path, help="JSON file of the ablation, for the card")
+    parser.add_argument(
+        "--companions", type=Path, help="model folder whose shape prior and style go with the model (made again)"
+    )
     parser.add_argument("--remark", default="by that recipe, unchanged.", help="how the run differed from the recipe")
     arguments = parser.parse_args()
     return exit_code_of("publish", lambda: publish(arguments))

@@ -1,7 +1,7 @@
 """Widen the intervals where images or bones are unlike the training's: `python -m SSRKDCore.trust.fit_widening --model MODEL --cases DIR`.
 
-After `fit_reference` and `left_out_people`: training cases in rooms that the training never saw (`other_rooms`) are reconstructed, and how
-far their errors exceed the stated intervals says how much wider these must be, by how strange the case is (`widening`).
+After `fit_reference` and `left_out_people`: training cases in rooms that the reference does not know (`other_rooms`) are reconstructed, and
+how far their errors exceed the stated intervals says how much wider these must be, by how strange the case is (`widening`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Training cases as rooms would show them that the training never saw: for what trust says of unusual images.
+"""Training cases as rooms would show them that the reference does not count as usual: for what trust says of unusual images.
 
 Both images of a case come from one room of `training.domain_randomisation`, in all its ranges but for collimators, whose shadow reading
-leaves out: tube, scatter, grid, detector, dose, cables, casts, display. The network was trained on milder changes (`augmentation`).
+leaves out: tube, scatter, grid, detector, dose, cables, casts, display. The reference knows milder changes (`training.augmentation`). A
+network that was trained in many rooms errs less in these, and that is what is measured.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from SSRKDCore.json_files import read_json, write_json
 from SSRKDCore.training.ablation import rows
 from SSRKDCore.training.configuration import configuration
 from SSRKDCore.training.model_evaluation import mean_over_bones, measured_table, summary
-from SSRKDCore.training.publish import sources
+from SSRKDCore.training.publish import companions_of, sources
 from SSRKDCore.training.recipe import STAGES, Recipe, Workplace, read_recipe, train
 from SSRKDCore.training.settings import XrayTraining
 from SSRKDCore.training.shipped_card import ShippedModel, card_of
@@ -139,6 +139,15 @@ def test_sources_leave_out_the_excluded_and_what_is_for_evaluation(tmp_path: Pat
     items = [item("kept", "A", "train"), item("out", "B", "train"), item("oai", "C", "evaluate_only")]
     write_json(tmp_path / "manifest.json", {"items": items})
     assert sources(tmp_path, ["B"]) == {"a/b": {"licence": "MIT", "items": ["kept"]}}
+
+
+def test_companions_of_another_model_are_both_there_or_refused(repository: Path, tmp_path: Path) -> None:
+    bundled = repository / "Resources" / "Models" / "compact"
+    found = companions_of(bundled)
+    assert found.shape_prior.is_file() and found.style_reference.is_file() and found.shape_prior.parent == bundled
+    (tmp_path / found.shape_prior.name).write_bytes(b"")
+    with pytest.raises(InputError, match=f"{found.style_reference.name} is missing"):
+        companions_of(tmp_path)
 
 
 def test_the_card_says_its_figures_and_their_origin(repository: Path) -> None:
