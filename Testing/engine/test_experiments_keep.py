@@ -51,3 +51,31 @@ def test_nothing_finished_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no finished experiment"):
         keep(tmp_path, tmp_path / "kept", "unknown")
     assert not (tmp_path / "kept").exists()
+
+
+def test_what_results_lack_stays_when_adding(tmp_path: Path) -> None:
+    _finished(tmp_path / "first" / "noise", 10)
+    _finished(tmp_path / "first" / "separation", 10)
+    keep(tmp_path / "first", tmp_path / "kept", "unknown")
+    before = (tmp_path / "kept" / "README.md").read_text()
+    _finished(tmp_path / "second" / "noise", 20)
+    _finished(tmp_path / "second" / "calibration", 10)
+    keep(tmp_path / "second", tmp_path / "kept", "unknown", add=True)
+    page = (tmp_path / "kept" / "README.md").read_text()
+    titles = [line.split(":")[0] for line in page.splitlines() if line.startswith("## ")]
+    assert titles == ["## calibration", "## noise", "## separation"]
+    # Word for word.
+    assert page.split("## separation")[1] == before.split("## separation")[1]
+    assert len((tmp_path / "kept" / "noise" / "plot.png").read_bytes()) == 20
+    assert len((tmp_path / "kept" / "separation" / "plot.png").read_bytes()) == 10
+    keep(tmp_path / "second", tmp_path / "anew", "unknown", add=True)
+    assert not (tmp_path / "anew" / "separation").exists()
+
+
+def test_a_page_whose_folders_are_gone_is_not_added_to(tmp_path: Path) -> None:
+    _finished(tmp_path / "results" / "noise", 10)
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "README.md").write_text("# Experiments\n\n## ../results: of another kind\n")
+    with pytest.raises(InputError, match="--add"):
+        keep(tmp_path / "results", tmp_path / "kept", "unknown", add=True)
+    assert (tmp_path / "kept" / "README.md").read_text().startswith("# Experiments")

@@ -6,6 +6,7 @@ Of each experiment its table and its pictures, and one page that names the comma
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import sys
 from collections.abc import Mapping
@@ -34,11 +35,20 @@ def kept_experiments(results: Path) -> dict[str, Path]:
     return found
 
 
-def keep(results: Path, out: Path, commit: str) -> None:
-    """Write OUT anew; `commit` is what experiments ran at that do not say it themselves."""
+def keep(results: Path, out: Path, commit: str, add: bool = False) -> None:
+    """Write OUT anew; `commit` is what experiments ran at that do not say it themselves.
+
+    add: what OUT has of experiments that RESULTS lacks stays, as it is.
+
+    Raises InputError where there is nothing to keep, or where `add` finds a page that is not of this program.
+    """
     found = kept_experiments(results)
-    sections = []
+    sections = {}
     with complete_folder(out, overwrite=True) as folder:
+        for name, section in (_sections_of(out) if add else {}).items():
+            if name not in found:
+                shutil.copytree(out / name, folder / name)
+                sections[name] = section
         for name, source in found.items():
             report = read_json(source / _REPORT, "the report of an experiment")
             target = folder / name
@@ -51,9 +61,24 @@ def keep(results: Path, out: Path, commit: str) -> None:
             for picture in shown:
                 (target / picture).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source / picture, target / picture)
-            sections.append(_section(name, report, shown, commit))
+            sections[name] = _section(name, report, shown, commit)
         text = f"# Experiments\n\nWritten by `python -m SSRKDCore.evaluation.experiments.keep`, {today()}. Distances are exact, in mm.\n\n"
-        (folder / "README.md").write_text(text + "\n".join(sections), encoding="utf-8")
+        (folder / "README.md").write_text(
+            text + "\n".join(sections[name] for name in sorted(sections)), encoding="utf-8"
+        )
+
+
+def _sections_of(out: Path) -> dict[str, str]:
+    """Experiment -> its part of the page in OUT, none without a page."""
+    page = out / "README.md"
+    if not page.is_file():
+        return {}
+    _, *parts = re.split(r"^## ", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    found = {part.split(":", 1)[0]: f"## {part.rstrip()}\n" for part in parts}
+    lost = sorted(name for name in found if "/" in name or not (out / name).is_dir())
+    if lost:
+        raise InputError(f"{page} tells of {lost[0]}, whose folder is not beside it: leave --add out to begin anew.")
+    return found
 
 
 def _small_enough(path: Path) -> bool:
@@ -87,8 +112,9 @@ def main() -> int:
     parser.add_argument("results", type=Path, help="folder of experiments' folders")
     parser.add_argument("--out", type=Path, required=True, help="folder to write, replaced if it is there")
     parser.add_argument("--commit", default="unknown", help="that the experiments ran at, where they do not say")
+    parser.add_argument("--add", action="store_true", help="leave what OUT has of experiments that RESULTS lacks")
     arguments = parser.parse_args()
-    return exit_code_of("keep", lambda: keep(arguments.results, arguments.out, arguments.commit))
+    return exit_code_of("keep", lambda: keep(arguments.results, arguments.out, arguments.commit, arguments.add))
 
 
 if __name__ == "__main__":
