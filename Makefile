@@ -13,7 +13,7 @@ CURVE_STEPS ?= 400
 VOLUME_STEPS ?= 1200
 KNEES ?= 4
 
-.PHONY: help demo test lint engine-tests module-tests screenshots bench measurements gpu real-input model ablation baselines table experiments curves two-sites degradations keep guides trust trust-mobile-unit calibration remedy-cost realism sample-case clean
+.PHONY: help demo test lint engine-tests module-tests screenshots bench measurements gpu real-input real-pair model ablation baselines table experiments curves two-sites degradations keep guides trust trust-mobile-unit calibration remedy-cost realism sample-case clean
 
 help:
 	@echo "make demo         set up, and reconstruct the bundled sample into demo/"
@@ -23,6 +23,7 @@ help:
 	@echo "make measurements  bench and cold start, written to docs/measured/"
 	@echo "make gpu          speed on an NVIDIA GPU, and the tests that need one, written to docs/measured/"
 	@echo "make real-input    reconstruct real input, written to docs/measured/ (needs DATA=$(DATA))"
+	@echo "make real-pair    outlines beside the edges of a real calibrated pair, written to docs/measured/ (needs DATA=$(DATA))"
 	@echo "make model        shape model, population, three stages, measurements: the bundled model again (needs DATA=$(DATA); hours)"
 	@echo "make ablation     what each part of the training is worth, after make model's first steps (needs DATA=$(DATA); an hour)"
 	@echo "make baselines    the intensity model and the volume network that the table compares with (half an hour)"
@@ -106,6 +107,11 @@ gpu: $(VENV)/tests
 real-input: $(VENV)/engine
 	mkdir -p docs/measured
 	$(BIN)/python -m SSRKDCore.evaluation.real_input --data $(DATA) --work $(RUNS)/real-input --out docs/measured/real_input.json
+
+real-pair: $(VENV)/engine
+	$(BIN)/python -m SSRKDCore.evaluation.real_pair --data $(DATA)/xray_autoscoper --match-style Resources/Models/compact/style.json --out $(RUNS)/real-pair
+	mkdir -p docs/measured/real_pair
+	cp $(RUNS)/real-pair/real_pair.json docs/measured/real_pair/
 
 model: $(VENV)/tests
 	$(BIN)/python -m SSRKDCore.training.recipe --config configs/compact.json --data $(DATA) --work $(RUNS)/compact

@@ -77,6 +77,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from SSRKDCore.reconstruction.devices import choose_device
     from SSRKDCore.reconstruction.precision import choose_precision, supported_precisions
     from SSRKDCore.reconstruction.speed import measure_speed
+    from SSRKDCore.training.code_version import commit, today
 
     device = choose_device(args.device)
     precisions = args.precision or supported_precisions(device)
@@ -110,6 +111,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "speed": speeds,
         "not_run": missing,
         "setup": _NOTE,
+        "commit": commit(),
+        "date": today(),
         "exit_code": 0,
         **_against_published(results, LOGIT_TOLERANCE),
     }

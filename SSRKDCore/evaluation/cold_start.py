@@ -15,6 +15,7 @@ from typing import Any
 
 from SSRKDCore.json_files import read_json, write_json
 from SSRKDCore.resource_files import sample_case_folder
+from SSRKDCore.training.code_version import made_by
 
 
 def measure(runs: int, resolution: int) -> dict[str, Any]:
@@ -55,7 +56,8 @@ def main() -> None:
     result = measure(arguments.runs, arguments.resolution)
     machine = {"cores": os.cpu_count(), "processor": platform.machine(), "load_average": os.getloadavg()[0]}
     write_json(
-        arguments.out, {"schema": "ssrkd-cold-start/1", "command": "make measurements", "machine": machine, **result}
+        arguments.out,
+        {"schema": "ssrkd-cold-start/1", **made_by("make measurements"), "machine": machine, **result},
     )
 
 

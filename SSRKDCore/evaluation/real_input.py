@@ -21,6 +21,7 @@ from SSRKDCore.evaluation.label_surfaces import label_surface
 from SSRKDCore.grid import Grid
 from SSRKDCore.json_files import read_json, write_json
 from SSRKDCore.surface_files import read_bone_surfaces
+from SSRKDCore.training.code_version import made_by
 
 BONE_HOUNSFIELD = 200.0
 CT_CENTER = (182.0, 268.0, 440.0)
@@ -108,7 +109,7 @@ def main() -> None:
     arguments.work.mkdir(parents=True, exist_ok=True)
     result = {
         "schema": "ssrkd-real-input/1",
-        "command": "make real-input",
+        **made_by("make real-input"),
         "ct": reconstruct_ct(arguments.data / "ct_vhf_shank" / "vhf_shank_ct.nrrd", arguments.work),
         "pair": reconstruct_pair(arguments.data / "xray_autoscoper", arguments.work),
     }

@@ -28,6 +28,7 @@ from SSRKDCore.population.random_knee import random_knee
 from SSRKDCore.population.shape_model import KneeShapeModel
 from SSRKDCore.population.synthetic_ct import SyntheticCt, synthetic_ct
 from SSRKDCore.population.tissue import TissueParameters, random_tissue
+from SSRKDCore.training.code_version import made_by
 
 Array = NDArray[np.float64]
 
@@ -175,7 +176,7 @@ def compare(data: Path, model: KneeShapeModel, count: int, seed: int) -> dict[st
         for key in keys
     }
     return {
-        "command": "python -m SSRKDCore.population.ct_realism",
+        **made_by("make realism"),
         "real": "Visible Human Female, both shanks",
         "note": "The tissue model was calibrated on this CT; it is no independent test.",
         "synthetic_count": count,

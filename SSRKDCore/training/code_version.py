@@ -20,6 +20,11 @@ def commit() -> str:
     return done.stdout.strip()
 
 
+def made_by(command: str) -> dict[str, str]:
+    """What a file of measurements says of where its figures come from: `command`, `commit` and `date`."""
+    return {"command": command, "commit": commit(), "date": today()}
+
+
 def today() -> str:
     """The date, UTC, YYYY-MM-DD."""
     return datetime.datetime.now(datetime.UTC).date().isoformat()

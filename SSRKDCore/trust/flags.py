@@ -133,22 +133,15 @@ def _plain(measures: CaseMeasures) -> list[Flag]:
                 "Calibrate with a ball or an object.",
             )
         )
+    contrast_light = _above(measures.one_brightness, _ONE_BRIGHTNESS)
     light = _above(measures.metal_cm2, _IMPLANT_CM2)
     if light:
-        flags.append(
-            Flag(
-                "implant",
-                light,
-                f"About {measures.metal_cm2:.0f} cm2 of metal hide the bones: the model knows screws and plates, "
-                "not large implants.",
-            )
-        )
-    light = _above(measures.one_brightness, _ONE_BRIGHTNESS)
-    if light:
+        flags.append(Flag("implant", light, _metal_words(measures.metal_cm2, burnt_out=contrast_light is not None)))
+    if contrast_light:
         flags.append(
             Flag(
                 "lost_contrast",
-                light,
+                contrast_light,
                 f"{100 * measures.one_brightness:.0f} % of an image is about as bright as its brightest part (usual: below 10 %): bones "
                 "hardly stand out of the leg (burnt out, or a steep display curve), or a very large implant hides them. Export it again, "
                 "raw if possible.",
@@ -163,6 +156,16 @@ def _plain(measures: CaseMeasures) -> list[Flag]:
             )
         )
     return flags
+
+
+def _metal_words(area_cm2: float, burnt_out: bool) -> str:
+    """What a bright part of an image with a steep edge is. burnt_out: the leg itself may be as bright."""
+    if burnt_out:
+        return (
+            f"About {area_cm2:.0f} cm2 of an image are as bright as metal with an edge as steep: a large implant, which the model does not "
+            "know, or a leg that is burnt out there."
+        )
+    return f"About {area_cm2:.0f} cm2 of metal hide the bones: the model knows screws and plates, not large implants."
 
 
 def scale_is_checked(scale: ScaleDisagreement | None, reference: TrustReference | None) -> bool:

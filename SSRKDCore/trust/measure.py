@@ -7,6 +7,7 @@ ranks the true one. On stand-ins (`trust.stand_ins`): which flags are raised.
 from __future__ import annotations
 
 import argparse
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,7 @@ from SSRKDCore.output_folder import check_output_folder, complete_folder
 from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.surface import Surface
 from SSRKDCore.surface_files import read_bone_surfaces
+from SSRKDCore.training.code_version import made_by
 from SSRKDCore.training.program import exit_code_of
 from SSRKDCore.trust.flags import expected_errors, flags_of, light_of
 from SSRKDCore.trust.measured_page import page
@@ -41,6 +43,7 @@ from SSRKDCore.trust.training_observation import case_images, measured, stated_m
 Progress = Callable[[float, str], None]
 
 SCHEMA = "ssrkd-trust-measured/1"
+_PROGRAM = "python -m SSRKDCore.trust.measure"
 GOOD = "good"
 #: Percent by which the stated magnification of the lateral view is wrong, or (second list) of both.
 ONE_VIEW_PERCENT = (-5.0, -3.0, 3.0, 5.0)
@@ -198,10 +201,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing folder")
     parsed = parser.parse_args(arguments)
-    return exit_code_of("measure", lambda: _run(parsed))
+    words = sys.argv[1:] if arguments is None else arguments
+    return exit_code_of("measure", lambda: _run(parsed, f"{_PROGRAM} {shlex.join(words)}"))
 
 
-def _run(parsed: argparse.Namespace) -> None:
+def _run(parsed: argparse.Namespace, command: str) -> None:
     """Measure, write and say; see `main`."""
     check_output_folder(parsed.out, parsed.overwrite)
     check_matplotlib()
@@ -212,10 +216,11 @@ def _run(parsed: argparse.Namespace) -> None:
     with progress_bar("Measuring trust") as progress:
         records = measure(model, reference, folders, parsed.data, work, parsed.stand_ins, parsed.spoiled, progress)
     found = tables(records, reference)
+    made = {**made_by(command), "weights_sha256": model.card["weights"]["sha256"]}
     with complete_folder(parsed.out, parsed.overwrite) as folder:
         write_reliability(folder, records, reference)
-        (folder / "README.md").write_text(page(found), encoding="utf-8")
-        write_json(folder / "trust.json", {"schema": SCHEMA, "reference": reference.provenance, **found})
+        (folder / "README.md").write_text(page(found, made), encoding="utf-8")
+        write_json(folder / "trust.json", {"schema": SCHEMA, **made, "reference": reference.provenance, **found})
     shutil.rmtree(work, ignore_errors=True)
     for kind, row in found["kinds"].items():
         say(f"{kind:<32} {row['count']:>3}: " + ", ".join(f"{light} {row['lights'][light]}" for light in row["lights"]))

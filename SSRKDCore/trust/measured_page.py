@@ -8,12 +8,13 @@ from typing import Any
 from SSRKDCore.trust.flags import LIGHTS
 
 
-def page(found: Mapping[str, Any]) -> str:
-    """Text from what `measured_tables.tables` returns."""
+def page(found: Mapping[str, Any], made: Mapping[str, str]) -> str:
+    """Text from what `measured_tables.tables` returns. made: by which `command`, `commit` and `weights_sha256`, and on what `date`."""
     lines = [
         "# Trust, measured",
         "",
-        "Written by `python -m SSRKDCore.trust.measure`; what the kinds and flags are: docs/trust.md. Stand-ins are simulated.",
+        f"Written by `{made['command']}`, {made['date']}, commit {made['commit']}, weights {made['weights_sha256'][:8]}.",
+        "What the kinds and flags are: docs/trust.md. Stand-ins are simulated.",
         "",
         *_table(
             ["input", "n", *LIGHTS, "flags raised"],

@@ -48,7 +48,9 @@ def test_the_last_knees_are_exposed_at_the_site_and_kept(knees: Path, tmp_path: 
             assert image.min() >= 0 and image.max() <= 1023 and np.std(image) > 10
 
 
-def test_a_folder_of_another_site_is_not_added_to(knees: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_of_another_site_is_not_added_to(
+    knees: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "cases"
     assert main(_given(knees, out, "--site", "C", "--limit", "1")) == 0
     before = sorted(path.name for path in out.iterdir())

@@ -37,6 +37,14 @@ from SSRKDCore.trust.stand_ins import exchanged
 from SSRKDCore.trust.stated_geometry import Contradiction
 from SSRKDCore.trust.view_scales import ScaleDisagreement
 
+#: What a page says of how it was made.
+MADE = {
+    "command": "python -m SSRKDCore.trust.measure --model compact",
+    "commit": "abc1234",
+    "date": "2026-11-30",
+    "weights_sha256": "0123456789abcdef",
+}
+
 
 def _sizes(factor: float) -> dict[str, float]:
     return {name: factor * size for name, size in zip(SIZE_NAMES, USUAL_SIZES, strict=True)}
@@ -90,6 +98,19 @@ def test_each_fault_has_its_flag(changes: dict[str, Any], flag: str, light: str)
     assert flags[flag].light == light
     assert set(flags) <= set(FLAG_NAMES)
     assert all(found.sentence.strip().endswith((".", "?")) for found in flags.values())
+
+
+def test_metal_is_not_claimed_where_the_leg_may_be_burnt_out() -> None:
+    said = {
+        share: next(
+            flag.sentence
+            for flag in flags_of(usual_measures(metal_cm2=47.0, one_brightness=share), usual_reference())
+            if flag.name == "implant"
+        )
+        for share in (0.05, 0.25)
+    }
+    assert said[0.05].startswith("About 47 cm2 of metal hide the bones")
+    assert "of metal hide" not in said[0.25] and "or a leg that is burnt out there" in said[0.25]
 
 
 def test_the_worst_flag_gives_the_light_and_comes_first() -> None:
@@ -296,9 +317,12 @@ def test_tables_count_flags_and_coverage(tmp_path: Path) -> None:
     }
     calibrated = tables([{**record, "group": "room"} for record in good], replace(reference, provenance=entry))
     assert calibrated["coverage"]["femur"]["coverage_of_population_factor"] == pytest.approx(0.5)
-    assert "| room | 3 | 75.0 % |" in page(calibrated) and "| femur | 3 | 75.0 % | 50.0 % |" in page(calibrated)
-    assert "2 people left out" in page(calibrated) and "femur 1.00 and 2.50" in page(calibrated)
-    text = page(found)
+    assert "| room | 3 | 75.0 % |" in page(calibrated, MADE) and "| femur | 3 | 75.0 % | 50.0 % |" in page(
+        calibrated, MADE
+    )
+    assert "2 people left out" in page(calibrated, MADE) and "femur 1.00 and 2.50" in page(calibrated, MADE)
+    text = page(found, MADE)
+    assert "`python -m SSRKDCore.trust.measure --model compact`, 2026-11-30, commit abc1234, weights 01234567." in text
     assert "| hand | 2 | 0 | 1 | 1 | not_a_knee 1 |" in text and "| femur | 3 | 75.0 % | - |" in text
     middle, mean, high = binned(np.arange(100.0), np.arange(100.0))
     assert len(middle) == 10 and (high > mean).all() and mean == pytest.approx(middle)

@@ -1,7 +1,7 @@
 """Given knees as another site shows them: `python -m SSRKDCore.evaluation.experiments.cases_at_site --cases DIR --site C --out DIR`.
 
-For measures of what was never fitted to a site: the two-sites experiment keeps what it makes of its test knees to itself, and its sites' own
-knees train remedies.
+For measures of what was never fitted to a site: the two-sites experiment keeps what it makes of its test knees to itself, and its sites'
+own knees train remedies.
 """
 
 from __future__ import annotations
