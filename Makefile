@@ -13,7 +13,7 @@ CURVE_STEPS ?= 400
 VOLUME_STEPS ?= 1200
 KNEES ?= 4
 
-.PHONY: help demo test lint engine-tests module-tests screenshots bench measurements gpu real-input real-pair model ablation baselines table experiments curves two-sites degradations keep guides trust trust-mobile-unit calibration remedy-cost realism sample-case clean
+.PHONY: help demo test lint engine-tests module-tests screenshots bench measurements gpu real-input real-pair model ablation baselines table experiments curves two-sites degradations keep guides trust trust-other-sites calibration remedy-cost realism sample-case clean
 
 help:
 	@echo "make demo         set up, and reconstruct the bundled sample into demo/"
@@ -35,7 +35,7 @@ help:
 	@echo "make keep         tables and pictures of these, written to docs/measured/experiments, where those of others stay"
 	@echo "make guides       cutting guides made on reconstructions, seated on the true bones; errors of measurements"
 	@echo "make trust        what the traffic light is judged by, and how well it judges, written to docs/measured/trust"
-	@echo "make trust-mobile-unit  likewise on images of a site that it was not fitted to, after make model, written to docs/measured/trust_mobile_unit"
+	@echo "make trust-other-sites  likewise on images of a digital room and of an old mobile unit that it was not fitted to, after make model"
 	@echo "make calibration  how well the relative pose of two radiographs is found, written to docs/measured/calibration"
 	@echo "make remedy-cost  what the remedies for real images cost beside a reconstruction, written to docs/measured (THREADS=2: on two threads)"
 	@echo "make realism      synthetic CT beside the real one (needs DATA=$(DATA) and make model's shape model)"
@@ -189,9 +189,11 @@ trust: $(VENV)/tests
 	$(BIN)/python -m SSRKDCore.trust.fit_widening --model Resources/Models/compact --cases $(WORK)/trust-population
 	$(BIN)/python -m SSRKDCore.trust.measure --model Resources/Models/compact $(foreach set,synthetic-room unseen-room unseen-c_arm unseen-paper,--cases $(WORK)/test-cases/$(set)) --count 14 --stand-ins 4 --spoiled 4 --data $(DATA) --out docs/measured/trust --overwrite
 
-# On test knees as an old mobile unit shows them: the rooms that intervals are widened by are not fitted to it, and no choice was made on these.
-trust-mobile-unit: $(VENV)/tests
+# On test knees as the two-sites experiment's sites show them: nothing is fitted to these sites, and no choice was made on these knees there.
+trust-other-sites: $(VENV)/tests
+	$(BIN)/python -m SSRKDCore.evaluation.experiments.cases_at_site --cases $(SYNTHETIC) --skip 8 --site B --out $(WORK)/test-cases/site-b
 	$(BIN)/python -m SSRKDCore.evaluation.experiments.cases_at_site --cases $(SYNTHETIC) --skip 8 --site C --out $(WORK)/test-cases/site-c
+	$(BIN)/python -m SSRKDCore.trust.measure --model Resources/Models/compact --cases $(WORK)/test-cases/site-b --stand-ins 0 --spoiled 0 --out docs/measured/trust_digital_room --overwrite
 	$(BIN)/python -m SSRKDCore.trust.measure --model Resources/Models/compact --cases $(WORK)/test-cases/site-c --stand-ins 0 --spoiled 0 --out docs/measured/trust_mobile_unit --overwrite
 
 calibration: $(VENV)/tests

@@ -144,6 +144,7 @@ def picture_of_rows(path: Path, rows: Sequence[StudyRow]) -> None:
 
     Raises InputError where matplotlib is missing.
     """
+    from SSRKDCore.evaluation.experiments.few_colours import with_few_colours
     from SSRKDCore.evaluation.experiments.plot import foot, new_figure
 
     figure = new_figure(11.0, 3.2 + 0.42 * len(rows))
@@ -165,3 +166,4 @@ def picture_of_rows(path: Path, rows: Sequence[StudyRow]) -> None:
     panels[0, 0].legend(fontsize=7.5, loc="best")
     foot(figure, "Simulated radiographs; guides seated by computation on the reference bone. No clinical result.")
     figure.savefig(path)
+    with_few_colours(path)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from SSRKDCore.errors import InputError
+from SSRKDCore.evaluation.experiments.few_colours import with_few_colours
 from SSRKDCore.json_files import read_json
 from SSRKDCore.output_folder import complete_folder
 from SSRKDCore.training.code_version import today
@@ -60,7 +61,7 @@ def keep(results: Path, out: Path, commit: str, add: bool = False) -> None:
             shown = [picture for picture in pictures if _small_enough(source / picture)]
             for picture in shown:
                 (target / picture).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source / picture, target / picture)
+                with_few_colours(source / picture, target / picture)
             sections[name] = _section(name, report, shown, commit)
         text = f"# Experiments\n\nWritten by `python -m SSRKDCore.evaluation.experiments.keep`, {today()}. Distances are exact, in mm.\n\n"
         (folder / "README.md").write_text(
