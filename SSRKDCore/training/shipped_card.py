@@ -8,6 +8,17 @@ from typing import Any
 
 from SSRKDCore.training.model_evaluation import mean_over_bones, measured_table
 from SSRKDCore.training.recipe import LICENCE, Recipe
+from SSRKDCore.training.settings import MIXED, PHYSICS
+
+#: What `augmentation` makes of a run's radiographs.
+_LOOKS = {
+    False: "as they are",
+    True: "changed in grey values, blur and noise",
+    PHYSICS: "exposed anew by physics",
+    MIXED: "half of them exposed anew by physics, half changed in grey values, blur and noise",
+}
+#: The run whose images are volumes.
+_ON_VOLUMES = "ct"
 
 
 @dataclass(frozen=True)
@@ -35,6 +46,31 @@ class ShippedModel:
 
 def _sources_text(sources: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(f"- {name}: {entry['licence']} ({len(entry['items'])} items)" for name, entry in sources.items())
+
+
+def _augmentations(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, bool | str]:
+    """Run on radiographs -> its `augmentation`, where the record says it."""
+    return {
+        run: record["settings"]["augmentation"]
+        for run, record in stages.items()
+        if run != _ON_VOLUMES and "augmentation" in record.get("settings", {})
+    }
+
+
+def _looks_text(stages: Mapping[str, Mapping[str, Any]]) -> str:
+    """How radiographs looked in training."""
+    found = _augmentations(stages)
+    if not found:
+        return "How its radiographs were changed is not recorded for this copy."
+    told = "; ".join(f"{run}: {_LOOKS[augmentation]}" for run, augmentation in found.items())
+    return f"Radiographs in training (docs/image_domain.md): {told}."
+
+
+def _unseen_text(stages: Mapping[str, Mapping[str, Any]]) -> str:
+    """What training never showed. Physics lays shells about the leg that stand for casts, and nothing that stands for the rest."""
+    shells = bool({PHYSICS, MIXED} & set(_augmentations(stages).values()))
+    never = f"Children, {'' if shells else 'casts, '}severe deformity, fractures, flexion beyond 40 degrees, one view missing: never seen."
+    return f"{never} Casts: as simulated shells only." if shells else never
 
 
 def _budget_text(stages: Mapping[str, Mapping[str, Any]]) -> str:
@@ -104,6 +140,8 @@ CT in Hounsfield units around samples of a shape model), each seen through sever
 
 {_sources_text(model.sources)}
 
+{_looks_text(training["stages"])}
+
 Never used for the shape model or for training: {excluded}; everything marked evaluation-only (OAI); any real radiograph; any real CT (the
 VHF shanks were used to calibrate the tissues' Hounsfield units).
 
@@ -143,6 +181,6 @@ Without refinement.
 - Trained on simulated radiographs only: on real ones expect much larger errors (see the README for what it gives on a real pair).
 - Geometry is taken as told: a wrong magnification or angle gives a wrong bone. The traffic light (docs/trust.md) sees views that
   contradict one another, and not a scale that is wrong in both.
-- Children, casts, severe deformity, fractures, flexion beyond 40 degrees, one view missing: never seen.
+- {_unseen_text(training["stages"])}
 - The fibula and the back of the patella are seen by few rays and are the least certain.
 """

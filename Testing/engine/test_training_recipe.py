@@ -176,6 +176,24 @@ def test_the_card_says_its_figures_and_their_origin(repository: Path) -> None:
     for words in (
         "not a medical device", "| synthetic, room | femur | 2 | 0.48 |", "| xray | 1234 | 11 | cpu |", "abc1234", "by hand.",
         "a/b: CC BY-NC 4.0 (2 items)", "| labelled only | 1.50 |", "a bone was not found", "TLEM2_CT, ICL_MRI",
-        "| synthetic, room | 0.78 | 0.48 |",
+        "| synthetic, room | 0.78 | 0.48 |", "is not recorded for this copy", "Children, casts, severe deformity",
     ):  # fmt: skip
         assert words in text, words
+
+
+@pytest.mark.parametrize(
+    ("last", "words", "unseen"),
+    [
+        (True, "many_rooms: changed in grey values, blur and noise.", "Children, casts, severe"),
+        ("mixed", "many_rooms: half of them exposed anew by physics", "Casts: as simulated shells only."),
+        ("physics", "many_rooms: exposed anew by physics.", "Casts: as simulated shells only."),
+    ],
+)
+def test_the_card_says_how_training_images_looked(repository: Path, last: bool | str, words: str, unseen: str) -> None:
+    looks = {"segmenter": False, "ct": True, "xray": True, "many_rooms": last}
+    stages = {run: {"settings": {"augmentation": value}} for run, value in looks.items()}
+    training = {"date": "2026-01-02", "commit": "abc1234", "remark": "by hand.", "stages": stages}
+    recipe = read_recipe(repository / "configs" / "compact.json")
+    text = " ".join(card_of(ShippedModel("compact", recipe, training, {}, {}, {}, None)).split())
+    assert "segmenter: as they are; xray: changed in grey values, blur and noise; " in text and "ct:" not in text
+    assert words in text and unseen in text
