@@ -21,6 +21,7 @@ from SSRKDCore.cases import find_cases, load_case
 from SSRKDCore.console import progress_bar, say
 from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.evaluation.case_evaluation import reference_surfaces
+from SSRKDCore.evaluation.experiments.few_colours import with_few_colours
 from SSRKDCore.evaluation.experiments.plot import check_matplotlib
 from SSRKDCore.evaluation.experiments.result_log import ResultLog
 from SSRKDCore.geometry.rig import Rig
@@ -218,7 +219,9 @@ def _run(parsed: argparse.Namespace, command: str) -> None:
     found = tables(records, reference)
     made = {**made_by(command), "weights_sha256": model.card["weights"]["sha256"]}
     with complete_folder(parsed.out, parsed.overwrite) as folder:
-        write_reliability(folder, records, reference)
+        for name in write_reliability(folder, records, reference):
+            if name.endswith(".png"):
+                with_few_colours(folder / name)
         (folder / "README.md").write_text(page(found, made), encoding="utf-8")
         write_json(folder / "trust.json", {"schema": SCHEMA, **made, "reference": reference.provenance, **found})
     shutil.rmtree(work, ignore_errors=True)

@@ -1,4 +1,7 @@
-"""Pictures of 256 colours: a third of the size, and no difference that a plot or a coloured bone would show."""
+"""Pictures of 256 colours, a third of the size, for what is kept with the project.
+
+Plots and bones in one scale of colours show no difference. Several bones in colours of their own, with shading, do: not for those.
+"""
 
 from __future__ import annotations
 

@@ -24,6 +24,8 @@ TABLES = ("table.csv", "differences.csv")
 #: A picture that is larger is not kept: histories of repositories never forget.
 MAXIMUM_PICTURE_BYTES = 600_000
 _REPORT = "report.json"
+#: Its pictures show several bones at once, which few colours spoil.
+_SHADED = "gallery"
 
 
 def kept_experiments(results: Path) -> dict[str, Path]:
@@ -61,7 +63,10 @@ def keep(results: Path, out: Path, commit: str, add: bool = False) -> None:
             shown = [picture for picture in pictures if _small_enough(source / picture)]
             for picture in shown:
                 (target / picture).parent.mkdir(parents=True, exist_ok=True)
-                with_few_colours(source / picture, target / picture)
+                if name == _SHADED:
+                    shutil.copyfile(source / picture, target / picture)
+                else:
+                    with_few_colours(source / picture, target / picture)
             sections[name] = _section(name, report, shown, commit)
         text = f"# Experiments\n\nWritten by `python -m SSRKDCore.evaluation.experiments.keep`, {today()}. Distances are exact, in mm.\n\n"
         (folder / "README.md").write_text(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from SSRKDCore.anatomy import BONE_NAMES
 from SSRKDCore.errors import InputError
-from SSRKDCore.evaluation.experiments.few_colours import with_few_colours
 from SSRKDCore.evaluation.experiments.framework import Plan, Point
 from SSRKDCore.evaluation.table_one import ALL_BONES
 
@@ -58,7 +57,6 @@ def save_figure(figure: Figure, out: Path, name: str) -> list[str]:
     names = [f"{name}.png", f"{name}.svg"]
     with matplotlib.rc_context({"svg.hashsalt": name}):
         figure.savefig(out / names[0])
-        with_few_colours(out / names[0])
         figure.savefig(out / names[1], metadata={"Date": None})
     return names
 
