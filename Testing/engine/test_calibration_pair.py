@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 
 from SSRKDCore.errors import InputError
 from SSRKDCore.geometry import Rig, preset
+from SSRKDCore.geometry.calibration import relative_pose as pose_module
 from SSRKDCore.geometry.calibration.pose_parameters import POSE_NAMES, PoseProblem, pose_between, pose_matrix
 from SSRKDCore.geometry.calibration.relative_pose import consistency, contradiction, relative_pose
 from SSRKDCore.geometry.view import View
@@ -92,6 +95,23 @@ def test_a_pose_that_the_images_contradict_is_refused_whatever_the_bones_say(
     # What only magnifies a little is no contradiction.
     moved = lateral.transformed(pose_matrix(np.array([0.0, 0.0, 3.0, 5.0, 5.0, 0.0]), axes_of(lateral), center))
     assert contradiction(consistency(images, Rig((rig.view("ap"), moved), rig.field_of_view))) is None
+
+
+@pytest.mark.parametrize("correlation", [0.5, None])
+def test_a_pose_that_the_images_cannot_confirm_needs_known_bones(
+    knee: tuple[Rig, Rig, dict[str, np.ndarray], dict], monkeypatch: pytest.MonkeyPatch, correlation: float | None
+) -> None:
+    rig, _, images, bones = knee
+    seen = consistency(images, rig)
+    assert seen is not None and seen.correlation > 0.9
+    estimate = partial(relative_pose, bones, images, rig, turn_sd=0.3, shift_sd=0.5, starts=0)
+    estimate(bones_known=False)
+    hardly = None if correlation is None else replace(seen, correlation=correlation)
+    monkeypatch.setattr(pose_module, "consistency", lambda *given: hardly)
+    estimate()
+    estimate(bones_known=False, last=False)
+    with pytest.raises(InputError, match="too little alike to confirm"):
+        estimate(bones_known=False)
 
 
 def test_images_without_the_knee_are_refused(knee: tuple[Rig, Rig, dict[str, np.ndarray], dict]) -> None:

@@ -85,10 +85,12 @@ def test_the_page_has_every_set(tmp_path: Path) -> None:
         "height_limit_mm": 3.0,
         "cases": {"fit": [f"room/case{i}" for i in range(9)], "check": [f"room/case{i}" for i in range(9, 15)]},
         "widening": {"known": 2.0, "reconstructed": 2.5},
+        "fitted_widening": {"known": 1.25, "reconstructed": 2.5},
         "results": {kind: {name: summary(found, 2.0) for name, found in trials.items()} for kind in WIDENING},
     }
     text = page(report)
     assert "room/case0 to case4" in text and "room/case9 to case13" in text and "times 2.5" in text
+    assert "times 2: the first set alone asks for 1.25, and it is never less" in text
     assert all(name.replace("_", " ") in text for name in POSE_NAMES)
 
 

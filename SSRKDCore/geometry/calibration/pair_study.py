@@ -28,6 +28,7 @@ from SSRKDCore.geometry.calibration.relative_pose import (
     DEFAULT_SHIFT_SD,
     DEFAULT_TURN_SD,
     HEIGHT_LIMIT_MM,
+    WIDENING,
     RelativePose,
     pose_covariance,
     relative_pose,
@@ -293,7 +294,9 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
                 effect = partial(run_effect, folder, trial, model, seed)
                 trial = {**trial, **_kept(path.with_suffix(".effect.npz"), effect)}
             found[kind][name].append(trial)
-    factors = {kind: fitted_factor(found[kind]["fit"]) for kind in KINDS}
+    fitted = {kind: fitted_factor(found[kind]["fit"]) for kind in KINDS}
+    # A few knees that happened to be easy are no reason to be surer than those before them were.
+    factors = {kind: max(fitted[kind], WIDENING[kind]) for kind in KINDS}
     # Bones that had to be reconstructed first cannot make a pose surer than known ones.
     factors["reconstructed"] = max(factors.values())
     report = {
@@ -310,6 +313,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
             name: [f"{folder.parent.name}/{folder.name}" for folder in folders] for name, folders in sets.items()
         },
         "widening": factors,
+        "fitted_widening": fitted,
         "results": {
             kind: {name: summary(trials, factors[kind]) for name, trials in found[kind].items()} for kind in KINDS
         },

@@ -6,10 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _BONES = {"known": "Known bones (of a CT)", "reconstructed": "The network's own bones"}
-_FITTED = {
-    "known": "fitted on the first set alone",
-    "reconstructed": "fitted on the first set alone, and never less than with known bones",
-}
+_NEVER_LESS = {"known": "", "reconstructed": ", nor than with known bones"}
 _SETS = {
     "fit": "the knees that fitted the factor",
     "check": "knees that had no part in it",
@@ -31,7 +28,8 @@ def page(report: Mapping[str, Any]) -> str:
             "",
             f"## {_BONES[kind]}",
             "",
-            f"Uncertainty of the least-squares problem times {report['widening'][kind]:g}, {_FITTED[kind]}.",
+            f"Uncertainty of the least-squares problem times {report['widening'][kind]:g}: the first set alone asks for "
+            f"{report['fitted_widening'][kind]:g}, and it is never less than other knees asked for before{_NEVER_LESS[kind]}.",
         ]
         for name, found in sets.items():
             lines += ["", *_section(report, name, found)]
@@ -59,7 +57,8 @@ def _section(report: Mapping[str, Any], name: str, found: Mapping[str, Any]) -> 
         "",
     ]
     words = f"Held in {100 * found['held_share']:.0f} % of all directions and trials. "
-    words += f"Refused, since outlines did not lie on edges or the images contradict the pose: {found['refused']}; of the others "
+    words += f"Refused, since outlines did not lie on edges or the images contradict or cannot confirm the pose: {found['refused']}; "
+    words += "of the others "
     words += f"{found['accepted']} state the height to {report['height_limit_mm']:g} mm and so are written"
     largest = found["largest_height_error_mm"]
     words += "." if largest is None else f", their largest height error {largest:.1f} mm."

@@ -51,7 +51,7 @@ _CONTRADICTION_PERCENT, _CONTRADICTION_MM, _LEAST_CORRELATION = 3.0, 3.0, 0.6
 # Neighbouring contour points share their errors: about one in this many tells something new.
 _DEPENDENT_POINTS = 20.0
 #: How many times larger errors are than the least-squares problem alone states, with known and with reconstructed bones: fitted by
-#: `pair_study` to some synthetic knees and checked on others; see docs/measured/calibration.
+#: `pair_study` to some synthetic knees and checked on others (docs/measured/calibration). So few knees fit it that it is only ever raised.
 WIDENING = {"known": 3.5, "reconstructed": 3.5}
 # How much less outlines count that were reconstructed from the same images.
 _OWN_OUTLINES = 10.0
@@ -187,9 +187,11 @@ def relative_pose(
     starts: from how many poses drawn from that belief the fit is started as well as from `begin`.
     height_limit_mm: the pose is refused when its height is less certain (95 %).
     begin: (6,) pose to start from, POSE_NAMES; None starts where the rig has the view.
-    last: False where a better pose is still to come, so that images that contradict this one are no reason to refuse it.
+    last: False where a better pose is still to come, so that images that contradict this one, or cannot confirm it, are no reason to
+        refuse it.
 
-    Raises InputError when the outlines do not find edges, the height stays too uncertain, or the images contradict the pose; Cancelled.
+    Raises InputError when the outlines do not find edges, the height stays too uncertain, the images contradict the pose, or they cannot
+    confirm one that bones reconstructed from them led to; Cancelled.
     """
     if len(rig.views) != 2:
         raise InputError(f"A relative pose is between two views, and the rig has {len(rig.views)}: give two.")
@@ -249,6 +251,8 @@ def relative_pose(
     )
     _refuse(result, height_limit_mm)
     words = contradiction(result.consistency)
+    if words is None and not bones_known:
+        words = unconfirmed(result.consistency)
     if last and words is not None:
         raise InputError(words)
     return result
@@ -271,6 +275,19 @@ def contradiction(found: ScaleDisagreement | None) -> str | None:
         f"The two images contradict the pose that the bones' outlines led to (by {abs(found.percent):.1f} % in scale and "
         f"{abs(found.shift_mm):.1f} mm in height), so it cannot be known from them: calibrate with a ball or an object, "
         "or give known --bones."
+    )
+
+
+def unconfirmed(found: ScaleDisagreement | None) -> str | None:
+    """The sentence that refuses a pose which the images cannot confirm; None where they can, or contradict it.
+
+    Only known bones hold a pose by themselves: bones that were reconstructed from the same images fit a wrong one as well.
+    """
+    if found is not None and found.correlation >= _LEAST_CORRELATION:
+        return None
+    return (
+        "Slices through both sources show the two images too little alike to confirm the pose that the network's bones led to, so it is "
+        "not known from them: calibrate with a ball or an object, or give known --bones."
     )
 
 
