@@ -24,7 +24,7 @@ from SSRKDCore.networks.model_folder import Model, load_model
 from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.radiographs.reader import read_radiograph
 from SSRKDCore.radiographs.style_matching import StyleReference
-from SSRKDCore.training.code_version import made_by
+from SSRKDCore.training.code_version import command_of, made_by
 from SSRKDCore.training.program import exit_code_of
 
 SCHEMA = "ssrkd-real-pair/1"
@@ -80,7 +80,7 @@ def measure(data: Path, out: Path, model_path: str | None, look_path: Path | Non
     if look is not None:
         remedies |= {"matched": (False, look), "prepared and matched": (True, look)}
     result: dict[str, Any] = {
-        "schema": SCHEMA, "unit": "mm", **made_by("make real-pair"), "model": model.name,
+        "schema": SCHEMA, "unit": "mm", **made_by(command_of("SSRKDCore.evaluation.real_pair")), "model": model.name,
         "weights_sha256": model.card["weights"]["sha256"],
         "resolution": resolution, "style": None if look is None else look.source, "frames": {},
     }  # fmt: skip

@@ -35,7 +35,7 @@ def study(folders: Sequence[Path], out: Path, settings: StudySettings, command: 
     """
     from SSRKDCore.evaluation.experiments.result_log import ResultLog
     from SSRKDCore.json_files import write_json
-    from SSRKDCore.training.code_version import commit, today
+    from SSRKDCore.training.code_version import made_by
 
     ResultLog(out, settings.to_dict())
     rows = []
@@ -49,9 +49,7 @@ def study(folders: Sequence[Path], out: Path, settings: StudySettings, command: 
         run_command("simulate-guide", "table", *finished, "--out", out / "table", "--overwrite")
     content: dict[str, Any] = {
         "schema": SCHEMA,
-        "command": command,
-        "commit": commit(),
-        "date": today(),
+        **made_by(command),
         "model": {"path": settings.model} | settings.to_dict(),
         "cases": len(rows),
         "simulated": len(finished),
@@ -73,6 +71,7 @@ def main(words: Sequence[str] | None = None) -> int:
     from SSRKDCore.cases import find_cases
     from SSRKDCore.evaluation.experiments.plot import check_matplotlib
     from SSRKDCore.networks.model_folder import SHAPE_PRIOR_ENTRY, load_model
+    from SSRKDCore.training.code_version import command_of
     from SSRKDCore.training.program import exit_code_of
 
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -106,9 +105,7 @@ def main(words: Sequence[str] | None = None) -> int:
             arguments.starts,
             arguments.samples,
         )
-        given = sys.argv[1:] if words is None else words
-        command = " ".join(["python -m SSRKDCore.planning.guide_study", *given])
-        study(folders, arguments.out, settings, command)
+        study(folders, arguments.out, settings, command_of("SSRKDCore.planning.guide_study", words))
 
     return exit_code_of("guide_study", job)
 

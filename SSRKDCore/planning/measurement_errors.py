@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -135,7 +134,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     from SSRKDCore.json_files import write_json
     from SSRKDCore.networks.model_folder import load_model
     from SSRKDCore.output_folder import check_output_folder, complete_folder
-    from SSRKDCore.training.code_version import commit, today
+    from SSRKDCore.training.code_version import command_of, made_by
 
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--model", required=True, help="folder of a model")
@@ -158,11 +157,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     summary = summarised(results)
     report: dict[str, Any] = {
         "schema": SCHEMA,
-        "command": " ".join(
-            ["python -m SSRKDCore.planning.measurement_errors", *(sys.argv[1:] if words is None else words)]
-        ),
-        "commit": commit(),
-        "date": today(),
+        **made_by(command_of("SSRKDCore.planning.measurement_errors", words)),
         "model": {"name": model.name, "path": str(model.path), "weights_sha256": model.card["weights"]["sha256"]},
         "cases": str(arguments.cases),
         "resolution": arguments.resolution,

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import sys
 import tempfile
 import time
@@ -48,7 +47,7 @@ from SSRKDCore.reconstruction.style_transfer import precision_of_style, translat
 from SSRKDCore.reconstruction.swapped_views import unsureness_with_one_exchanged
 from SSRKDCore.resource_files import sample_case_folder
 from SSRKDCore.side_by_side import side_by_side
-from SSRKDCore.training.code_version import made_by
+from SSRKDCore.training.code_version import command_of, made_by
 from SSRKDCore.training.program import exit_code_of
 from SSRKDCore.trust.assessment import assess
 from SSRKDCore.trust.case_measures import Encoded, case_measures
@@ -318,8 +317,7 @@ def measure(arguments: argparse.Namespace) -> None:
             progress,
             arguments.surface_tolerance,
         )
-    words = ["python", "-m", "SSRKDCore.reconstruction.remedy_cost", *sys.argv[1:]]
-    write_json(arguments.out, {**found, **made_by(shlex.join(words))})
+    write_json(arguments.out, {**found, **made_by(command_of("SSRKDCore.reconstruction.remedy_cost"))})
     for reference, shares in found["shares"].items():
         say(f"{reference}: {found['seconds'][reference]['median']:.2f} s; of that")
         for remedy, share in shares.items():

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import shlex
 import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -18,6 +21,11 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return done.stdout.strip()
+
+
+def command_of(module: str, words: Sequence[str] | None = None) -> str:
+    """`python -m MODULE WORDS`, as a shell takes it. words: the program's arguments, None for those of this process."""
+    return shlex.join(["python", "-m", module, *(sys.argv[1:] if words is None else words)])
 
 
 def made_by(command: str) -> dict[str, str]:

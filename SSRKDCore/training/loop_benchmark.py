@@ -19,7 +19,7 @@ from torch import Tensor
 
 from SSRKDCore.anatomy import CLASS_COUNT
 from SSRKDCore.json_files import write_json
-from SSRKDCore.training.code_version import made_by
+from SSRKDCore.training.code_version import command_of, made_by
 from SSRKDCore.training.optimisers import configured
 from SSRKDCore.training.presets import run_preset, xray_preset
 from SSRKDCore.training.runner import run_stage
@@ -112,8 +112,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=30)
     parser.add_argument("--turns", type=int, default=5)
     arguments = parser.parse_args()
-    command = "python -m SSRKDCore.training.loop_benchmark"
-    write_json(arguments.out, measure(arguments.steps, arguments.turns) | made_by(command))
+    made = made_by(command_of("SSRKDCore.training.loop_benchmark"))
+    write_json(arguments.out, measure(arguments.steps, arguments.turns) | made)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ ranks the true one. On stand-ins (`trust.stand_ins`): which flags are raised.
 from __future__ import annotations
 
 import argparse
-import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +30,7 @@ from SSRKDCore.output_folder import check_output_folder, complete_folder
 from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.surface import Surface
 from SSRKDCore.surface_files import read_bone_surfaces
-from SSRKDCore.training.code_version import made_by
+from SSRKDCore.training.code_version import command_of, made_by
 from SSRKDCore.training.program import exit_code_of
 from SSRKDCore.trust.flags import expected_errors, flags_of, light_of
 from SSRKDCore.trust.measured_page import page
@@ -44,7 +43,6 @@ from SSRKDCore.trust.training_observation import case_images, measured, stated_m
 Progress = Callable[[float, str], None]
 
 SCHEMA = "ssrkd-trust-measured/1"
-_PROGRAM = "python -m SSRKDCore.trust.measure"
 GOOD = "good"
 #: Percent by which the stated magnification of the lateral view is wrong, or (second list) of both.
 ONE_VIEW_PERCENT = (-5.0, -3.0, 3.0, 5.0)
@@ -202,8 +200,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an existing folder")
     parsed = parser.parse_args(arguments)
-    words = sys.argv[1:] if arguments is None else arguments
-    return exit_code_of("measure", lambda: _run(parsed, f"{_PROGRAM} {shlex.join(words)}"))
+    command = command_of("SSRKDCore.trust.measure", arguments)
+    return exit_code_of("measure", lambda: _run(parsed, command))
 
 
 def _run(parsed: argparse.Namespace, command: str) -> None:

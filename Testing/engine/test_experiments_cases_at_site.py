@@ -55,8 +55,17 @@ def test_a_folder_of_another_site_is_not_added_to(
     assert main(_given(knees, out, "--site", "C", "--limit", "1")) == 0
     before = sorted(path.name for path in out.iterdir())
     assert main(_given(knees, out, "--site", "B", "--skip", "1")) == 2
-    assert "is not a case of site B" in capsys.readouterr().err
+    assert "is not that case at site B" in capsys.readouterr().err
     assert sorted(path.name for path in out.iterdir()) == before
+
+
+def test_another_knee_of_the_same_name_is_not_taken_for_it(
+    knees: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(_given(knees, tmp_path / "cases", "--site", "C", "--limit", "1")) == 0
+    others = write_site(tmp_path / "others", 1)
+    assert main(_given(others, tmp_path / "cases", "--site", "C")) == 2
+    assert "is not that case at site C" in capsys.readouterr().err
 
 
 def test_no_knee_left_is_refused(knees: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

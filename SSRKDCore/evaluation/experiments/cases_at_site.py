@@ -14,7 +14,7 @@ from SSRKDCore.cases import CASE_FILE, find_cases, load_case
 from SSRKDCore.console import progress_bar, say
 from SSRKDCore.errors import InputError
 from SSRKDCore.evaluation.experiments.rtk_projector import load_rtk
-from SSRKDCore.evaluation.experiments.second_site import SITES, site_maker
+from SSRKDCore.evaluation.experiments.second_site import SITES, Site, site_maker
 from SSRKDCore.evaluation.experiments.site_training import site_cases
 from SSRKDCore.training.program import exit_code_of
 
@@ -47,14 +47,23 @@ def _count(text: str) -> int:
     return value
 
 
+def _check_kept(out: Path, knees: list[Path], site: Site) -> None:
+    """Refuse a folder of cases with one of another site, or of another knee with the name of one that is given."""
+    given = {knee.name: load_case(knee).id for knee in knees}
+    for file in sorted(out.glob(f"[!.]*/{CASE_FILE}")):
+        kept, name = load_case(file.parent), file.parent.name
+        if kept.provenance.get("site") != site.name or kept.id != given.get(name, kept.id):
+            raise InputError(
+                f"{file.parent} is not that case at site {site.name}: choose another folder for the cases."
+            )
+
+
 def _run(parsed: argparse.Namespace) -> None:
     load_rtk()
     if parsed.out.exists() and not parsed.out.is_dir():
         raise InputError(f"{parsed.out} is a file: choose a folder for the cases.")
     site, knees = SITES[parsed.site], chosen_cases(parsed.cases, parsed.skip, parsed.limit)
-    for folder in find_cases(parsed.out) if any(parsed.out.glob(f"[!.]*/{CASE_FILE}")) else []:
-        if load_case(folder).provenance.get("site") != site.name:
-            raise InputError(f"{folder} is not a case of site {site.name}: choose another folder for the cases.")
+    _check_kept(parsed.out, knees, site)
     make, made = site_maker(site), []
     with progress_bar(f"Exposing at site {site.name}") as progress:
         for index, knee in enumerate(knees):

@@ -11,7 +11,6 @@ run that was stopped goes on.
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -245,7 +244,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     from SSRKDCore.json_files import write_json
     from SSRKDCore.networks.model_folder import load_model
     from SSRKDCore.output_folder import check_output_folder, complete_folder
-    from SSRKDCore.training.code_version import commit, today
+    from SSRKDCore.training.code_version import command_of, made_by
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cases", required=True, help="folder of cases with two radiographs and the true bones")
@@ -301,11 +300,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     factors["reconstructed"] = max(factors.values())
     report = {
         "schema": SCHEMA,
-        "command": " ".join(
-            ["python -m SSRKDCore.geometry.calibration.pair_study", *(sys.argv[1:] if words is None else words)]
-        ),
-        "commit": commit(),
-        "date": today(),
+        **made_by(command_of("SSRKDCore.geometry.calibration.pair_study", words)),
         "model": {"name": model.name, "weights_sha256": model.card["weights"]["sha256"]},
         "belief": {"turn_sd_degrees": DEFAULT_TURN_SD, "shift_sd_mm": DEFAULT_SHIFT_SD},
         "height_limit_mm": HEIGHT_LIMIT_MM,

@@ -58,8 +58,9 @@ def _section(report: Mapping[str, Any], name: str, found: Mapping[str, Any]) -> 
     ]
     words = f"Held in {100 * found['held_share']:.0f} % of all directions and trials. "
     words += f"Refused, since outlines did not lie on edges or the images contradict or cannot confirm the pose: {found['refused']}; "
-    words += "of the others "
-    words += f"{found['accepted']} state the height to {report['height_limit_mm']:g} mm and so are written"
+    words += (
+        f"of the others {found['accepted']} state the height to {report['height_limit_mm']:g} mm and so are written"
+    )
     largest = found["largest_height_error_mm"]
     words += "." if largest is None else f", their largest height error {largest:.1f} mm."
     effect = found.get("mean_exact_assd_mm")
