@@ -13,7 +13,7 @@ CURVE_STEPS ?= 400
 VOLUME_STEPS ?= 1200
 KNEES ?= 4
 
-.PHONY: help demo test lint engine-tests module-tests screenshots bench measurements gpu real-input real-pair model ablation baselines table experiments curves two-sites degradations keep guides trust trust-other-sites calibration remedy-cost realism sample-case clean
+.PHONY: help demo test lint engine-tests module-tests screenshots bench measurements gpu real-input real-pair model ablation baselines table experiments curves two-sites degradations keep guides view-scales trust trust-other-sites calibration remedy-cost realism sample-case clean
 
 help:
 	@echo "make demo         set up, and reconstruct the bundled sample into demo/"
@@ -34,6 +34,7 @@ help:
 	@echo "make degradations worse and worse images, with and without remedies, on KNEES=$(KNEES) knees (half an hour)"
 	@echo "make keep         tables and pictures of these, written to docs/measured/experiments, where those of others stay"
 	@echo "make guides       cutting guides made on reconstructions, seated on the true bones; errors of measurements"
+	@echo "make view-scales  the network that compares the scale and height of two views, after make model (an hour)"
 	@echo "make trust        what the traffic light is judged by, and how well it judges, written to docs/measured/trust"
 	@echo "make trust-other-sites  likewise on images of a digital room and of an old mobile unit that it was not fitted to, after make model"
 	@echo "make calibration  how well the relative pose of two radiographs is found, written to docs/measured/calibration"
@@ -182,6 +183,11 @@ guides: $(VENV)/tests
 
 # Fitted on knees of another seed: on those that the network learnt from it is surer than it should be. Intervals are calibrated on people
 # left out of the shape prior one at a time, and widened on images of rooms that the training never saw.
+# Training cases to learn from, and those that trust is fitted to for what its spread is worth.
+view-scales: $(VENV)/tests
+	$(BIN)/ssrkd population --shape-model $(WORK)/shape_model.npz --cases 48 --seed 515 --voxel 0.9 --metal-share 0.08 --no-radiographs --out $(WORK)/trust-population
+	$(BIN)/python -m SSRKDCore.trust.fit_view_scales --cases $(WORK)/population --held-out $(WORK)/trust-population --work $(WORK)/view-scales --out Resources/ViewScales
+
 trust: $(VENV)/tests
 	$(BIN)/ssrkd population --shape-model $(WORK)/shape_model.npz --cases 48 --seed 515 --voxel 0.9 --metal-share 0.08 --no-radiographs --out $(WORK)/trust-population
 	$(BIN)/python -m SSRKDCore.trust.fit_reference --model Resources/Models/compact --cases $(WORK)/trust-population

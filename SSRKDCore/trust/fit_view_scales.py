@@ -1,0 +1,225 @@
+"""Train the network that compares the scale of two views: `python -m SSRKDCore.trust.fit_view_scales --cases DIR --held-out DIR`.
+
+It learns from training cases in many rooms (`view_scale_pairs`), whose geometry is misstated on purpose. How far its own spread is to be
+believed comes from other cases in the same kinds of rooms. Neither sees a site, a person or a case that trust is measured on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from SSRKDCore.console import progress_bar, say
+from SSRKDCore.errors import Cancelled, InputError
+from SSRKDCore.networks.height_matching import SCALES, SHIFTS_MM, HeightMatcher
+from SSRKDCore.training.code_version import command_of, made_by
+from SSRKDCore.training.program import exit_code_of
+from SSRKDCore.trust.training_observation import labelled_folders
+from SSRKDCore.trust.view_scale_batches import MatchBatch, stated_batch, training_batch
+from SSRKDCore.trust.view_scale_matcher import Matched, ViewScaleMatcher, match, matcher_folder, save_matcher
+from SSRKDCore.trust.view_scale_pairs import LOOKS, ViewPairs, view_pairs
+
+Array = NDArray[np.float64]
+Progress = Callable[[float, str], None]
+
+#: Percent to which a scale must be known to be checked, see `trust.flags`.
+CHECKED_PERCENT = 3.0
+_QUANTILE = 0.99
+#: The quantile of a few hundred pairs is not known well.
+_MARGIN = 1.15
+_FEWEST_HELD_OUT = 100
+# Deviation of the likelihood that is asked for: about the distance between neighbours.
+_SCALE_SD, _SHIFT_SD_MM = 0.004, 0.4
+_STATED_SCALE, _STATED_SHIFT_MM = 0.06, 4.0
+_CHECKPOINT_STEPS = 200
+
+
+@dataclass(frozen=True)
+class MatcherTraining:
+    """How it is trained: steps of `batch` pairs, the largest learning rate of one cycle, and the seed of all randomness."""
+
+    steps: int = 3600
+    batch: int = 12
+    rate: float = 3e-3
+    seed: int = 0
+
+
+def loss_of(network: HeightMatcher, batch: MatchBatch) -> Tensor:
+    """Cross entropy to a normal distribution about the true scale and shift."""
+    values = network(batch.first, batch.second)
+    scale, shift = SCALES[None] - batch.scale[:, None], SHIFTS_MM[None] - batch.shift_mm[:, None]
+    wanted = (-0.5 * (scale[:, :, None] / _SCALE_SD) ** 2 - 0.5 * (shift[:, None] / _SHIFT_SD_MM) ** 2).flatten(1)
+    return -(wanted.softmax(dim=1) * values.flatten(1).log_softmax(dim=1)).sum(dim=1).mean()
+
+
+def train(
+    pairs: ViewPairs,
+    training: MatcherTraining,
+    checkpoint: Path,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> HeightMatcher:
+    """A trained network. checkpoint: a file from which the same call goes on. Raises InputError for a checkpoint of another training."""
+    torch.manual_seed(training.seed)
+    network = HeightMatcher()
+    optimiser = torch.optim.AdamW(network.parameters(), training.rate, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, training.rate, total_steps=training.steps, pct_start=0.1)
+    parts: Mapping[str, Any] = {"network": network, "optimiser": optimiser, "schedule": schedule}
+    identity = {**vars(training), "pairs": len(pairs.looks), "first": str(pairs.cases[0])}
+    step = _resumed(checkpoint, parts, identity)
+    while step < training.steps:
+        if cancelled is not None and cancelled():
+            raise Cancelled("Training was cancelled.")
+        # Numbers of a step depend on the step alone, so that a resumed training is the same training.
+        generator = np.random.default_rng([training.seed, step])
+        chosen = generator.choice(len(pairs.looks), training.batch, replace=len(pairs.looks) < training.batch)
+        loss = loss_of(network, training_batch(pairs, chosen, generator))
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        step += 1
+        if progress is not None:
+            progress(step / training.steps, f"step {step} of {training.steps}, loss {loss.item():.2f}")
+        if step % _CHECKPOINT_STEPS == 0 or step == training.steps:
+            _keep(checkpoint, parts, identity, step)
+    return network.eval()
+
+
+def _keep(file: Path, parts: Mapping[str, Any], identity: Mapping[str, Any], step: int) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name(file.name + ".part")
+    torch.save(
+        {**{name: part.state_dict() for name, part in parts.items()}, "of": dict(identity), "step": step}, beside
+    )
+    os.replace(beside, file)
+
+
+def _resumed(file: Path, parts: Mapping[str, Any], identity: Mapping[str, Any]) -> int:
+    """The step at which a training goes on."""
+    if not file.is_file():
+        return 0
+    try:
+        kept = torch.load(file, weights_only=True)
+        if kept["of"] != dict(identity):
+            raise InputError(f"{file} is of a training with other settings or cases: give another --work.")
+        for name, part in parts.items():
+            part.load_state_dict(kept[name])
+        return int(kept["step"])
+    except InputError:
+        raise
+    except Exception as error:  # A damaged checkpoint fails in any way that reading can fail; each means the same here.
+        raise InputError(f"{file} is damaged ({type(error).__name__}): delete it and call again.") from error
+
+
+def stated_errors(network: HeightMatcher, pairs: ViewPairs, seed: int) -> tuple[Matched, Array, Array]:
+    """What is said of pairs whose second view is misstated at random, every third not at all, and the errors of scale and shift (mm)."""
+    generator = np.random.default_rng([seed, len(pairs.looks)])
+    count = len(pairs.looks)
+    scale = generator.uniform(-_STATED_SCALE, _STATED_SCALE, count)
+    shift = generator.uniform(-_STATED_SHIFT_MM, _STATED_SHIFT_MM, count)
+    scale[::3], shift[::3] = 0.0, 0.0
+    said = []
+    for start in range(0, count, 16):
+        part = np.arange(start, min(start + 16, count))
+        batch = stated_batch(pairs, part, scale[part].tolist(), shift[part].tolist())
+        said.append(match(network, batch.first, batch.second))
+    found = Matched(*(np.concatenate([getattr(one, name) for one in said]) for name in Matched.__dataclass_fields__))
+    return found, found.scale - scale, found.shift_mm - shift
+
+
+def calibrated(network: HeightMatcher, pairs: ViewPairs, seed: int) -> tuple[ViewScaleMatcher, dict[str, Any]]:
+    """The network with what its spreads are worth on pairs that it was not trained on, and by look how well it knows them, for people.
+
+    Raises InputError for too few pairs.
+    """
+    if len(pairs.looks) < _FEWEST_HELD_OUT:
+        raise InputError(
+            f"{len(pairs.looks)} held-out pairs are too few to tell how well scales are known: give {_FEWEST_HELD_OUT}."
+        )
+    found, scale, shift = stated_errors(network, pairs, seed)
+    factors = [
+        _MARGIN * float(np.quantile(np.abs(error) / spread, _QUANTILE))
+        for error, spread in ((scale, found.scale_spread), (shift, found.shift_spread_mm))
+    ]
+    matcher = ViewScaleMatcher(network, *factors)
+    looks = {}
+    for look in LOOKS:
+        here = pairs.looks == look
+        if here.any():
+            percent, known = 100 * np.abs(scale[here]), 100 * factors[0] * found.scale_spread[here]
+            checked = known <= CHECKED_PERCENT
+            looks[look] = {
+                "pairs": int(here.sum()),
+                "median_error_percent": float(np.median(percent)),
+                "error_percent_of_90_percent": float(np.quantile(percent, 0.9)),
+                "known_to_3_percent": int(checked.sum()),
+                "largest_error_percent_of_those": float(percent[checked].max()) if checked.any() else None,
+                "error_mm_of_90_percent": float(np.quantile(np.abs(shift[here]), 0.9)),
+            }
+    return matcher, looks
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description="Train the network that compares the scale of two views.")
+    parser.add_argument("--cases", type=Path, required=True, help="folder of labelled training cases with CTs")
+    parser.add_argument("--held-out", type=Path, required=True, help="folder of other such cases, to calibrate on")
+    parser.add_argument("--pairs", type=_positive, default=8, help="pairs of radiographs of each case (8)")
+    parser.add_argument("--steps", type=_positive, default=MatcherTraining.steps, help=f"of training ({MatcherTraining.steps})")
+    parser.add_argument("--seed", type=int, default=0, help="of all randomness (0)")
+    parser.add_argument("--work", type=Path, help="folder to go on from (.view-scales.unfinished)")
+    parser.add_argument("--out", type=Path, help="folder to write (the bundled one)")
+    parsed = parser.parse_args(arguments)
+    command = command_of("SSRKDCore.trust.fit_view_scales", arguments)
+    return exit_code_of("fit_view_scales", lambda: _fit(parsed, command))
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return value
+
+
+def _fit(parsed: argparse.Namespace, command: str) -> None:
+    """Make pairs, train, calibrate, write and say; see `main`."""
+    work = parsed.work or Path.cwd() / ".view-scales.unfinished"
+    folders, others = labelled_folders(parsed.cases), labelled_folders(parsed.held_out)
+    with progress_bar("Pairs to learn from") as progress:
+        pairs = view_pairs(folders, parsed.pairs, work / "pairs", parsed.seed, progress)
+    with progress_bar("Pairs to calibrate on") as progress:
+        held_out = view_pairs(others, parsed.pairs, work / "held-out", parsed.seed + 1, progress)
+    training = MatcherTraining(steps=parsed.steps, seed=parsed.seed)
+    with progress_bar("Training") as progress:
+        network = train(pairs, training, work / "last.ckpt", progress)
+    matcher, looks = calibrated(network, held_out, parsed.seed)
+    card = {
+        **made_by(command),
+        "training": {**vars(training), "cases": len(folders), "pairs": len(pairs.looks)},
+        "held_out": {"cases": len(others), "pairs": len(held_out.looks), "looks": looks},
+    }
+    out = parsed.out or matcher_folder()
+    save_matcher(out, matcher, card)
+    say(f"99 % of scales are known to {matcher.scale_factor:.2f} and of heights to {matcher.shift_factor:.2f} spreads")
+    for look, row in looks.items():
+        say(
+            f"{look:<11} {row['known_to_3_percent']} of {row['pairs']} known to {CHECKED_PERCENT:.0f} %; error "
+            f"{row['median_error_percent']:.2f} % in the middle, {row['error_percent_of_90_percent']:.2f} % at most of 90 %"
+        )
+    say(f"Written: {out}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
