@@ -1,4 +1,4 @@
-"""Where the bundled model and the sample case lie."""
+"""Where the bundled models and the sample case lie."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """A network that tells by how much two views of a knee disagree in scale and height.
 
-Both images come as rows that show the same slices (`trust.epipolar_rows`) if the views' geometry is right. One encoder, the same for both,
-describes each row; descriptions of one view, moved by a scale and a shift, are compared with the other's, which gives a likelihood of each
-scale and shift. It is matching by learnt descriptors, as of stereo pairs (J. Zbontar and Y. LeCun, "Stereo matching by training a
+Both images come as rows that show the same slices if the views' geometry is right (`geometry.epipolar_rows`). One encoder, the same for
+both, describes each row; descriptions of one view, moved by a scale and a shift, are compared with the other's, which gives a likelihood of
+each scale and shift. It is matching by learnt descriptors, as of stereo pairs (J. Zbontar and Y. LeCun, "Stereo matching by training a
 convolutional neural network to compare image patches", J. Mach. Learn. Res. 17, 2016), of whole rows instead of patches, since only the
 height of a row is common to two views.
 """
@@ -97,7 +97,7 @@ def _convolution(before: int, after: int, size: int, groups: int, stride: int, d
 
 
 def summed_along(alike: Tensor) -> Tensor:
-    """Sums (N, S, T) of a table (N, H, H), one side the first view's rows, along the line of each scale and shift, between rows linearly."""
+    """Sums (N, S, T) along the line of each scale and shift through (N, H, H), the first view's rows by the second's; linear between."""
     rows = alike.shape[1]
     height = torch.arange(rows, dtype=alike.dtype) - (rows - 1) / 2
     there = height * (1 + SCALES[:, None, None]) + SHIFTS_MM[None, :, None] + (rows - 1) / 2

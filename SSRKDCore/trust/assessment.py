@@ -122,7 +122,8 @@ def _figures(measures: CaseMeasures, reference: TrustReference | None, flags: Se
         else {
             "scale_disagreement_percent": measures.scale.percent,
             "height_disagreement_mm": measures.scale.shift_mm,
-            "correlation": measures.scale.correlation,
+            "known_to_percent": measures.scale.known_to_percent,
+            "known_to_mm": measures.scale.known_to_mm,
         },
         "stated_geometry": None if measures.contradiction is None else vars(measures.contradiction),
         "sizes_mm": measures.sizes,
@@ -141,9 +142,6 @@ def _figures(measures: CaseMeasures, reference: TrustReference | None, flags: Se
         "outline": measures.outlines["all"]["all"].mean_mm,
         "expected_error": max(expected_errors(measures, reference).values(), default=None),
     }
-    if figures["views"] is not None and measures.scale is not None:
-        precision = reference.scale_precision(measures.scale)
-        figures["views"]["known_to_percent"] = precision if np.isfinite(precision) else None
     return {
         **figures,
         "size_percent": None if relative is None else 100.0 * relative,

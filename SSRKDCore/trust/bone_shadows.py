@@ -22,9 +22,11 @@ _MOST_OF_VIEW = 1 / 3
 _STEP_MM = 0.5
 _PLATE_MM = (8.0, 34.0)
 _INNER_SHARE = 0.62
+# The bone's end and a little beside it, where its edges are; and what counts as its contrast.
+_WHOLE_SHARE, _FINE_MM = 1.09, 8.0
 _TREND_MM = 10.0
 _BLUR_MM = 0.7
-_FEWEST_COLUMNS = 20
+_FEWEST_COLUMNS = 40
 
 
 class BrightParts(NamedTuple):
@@ -67,10 +69,11 @@ def bright_parts(image: NDArray[np.floating], view: View, field_of_view: FieldOf
 def growth_plate_contrast(
     image: NDArray[np.floating], view: View, field_of_view: FieldOfView, surfaces: Mapping[str, Surface]
 ) -> float | None:
-    """How much darker a band across the end of femur or tibia is than the bone above and below it, in units of the image.
+    """How much darker a band across the end of femur or tibia is than the bone above and below it, in units of the image's contrast there.
 
-    Per column of the bone's inner part the deepest notch, 1 to 4 mm wide, between 8 and 34 mm from the joint; of the columns the median,
-    of the two bones the larger. None where neither bone is there.
+    Per column of the bone's inner part the deepest notch, 1 to 4 mm wide, between 8 and 34 mm from the joint; of the columns the median;
+    over the root mean square of what is finer than 8 mm across the whole bone's end and its edges, so that a display curve, local contrast
+    and noise, which deepen every notch, count in both. Of the two bones the larger. None where neither bone is there.
 
     Parameters
     ----------
@@ -87,27 +90,31 @@ def growth_plate_contrast(
 
 
 def _notch(image: Array, view: View, field_of_view: FieldOfView, vertices: Array, sign: float) -> float | None:
-    from scipy.ndimage import gaussian_filter1d, map_coordinates
+    from scipy.ndimage import gaussian_filter, gaussian_filter1d, map_coordinates
 
     joint = float((sign * vertices[:, 2]).min())
     heights = joint + np.arange(_PLATE_MM[0] - _TREND_MM, _PLATE_MM[1] + _TREND_MM, _STEP_MM)
     end = vertices[sign * vertices[:, 2] < joint + _PLATE_MM[1]]
     low, high = np.quantile(end[:, 0], [0.02, 0.98])
     half = _INNER_SHARE * (high - low) / 2
-    across = (low + high) / 2 + np.arange(-half, half, 2 * _STEP_MM)
+    whole = _WHOLE_SHARE * (high - low) / 2
+    across = np.arange(-whole, whole, _STEP_MM)
     depth = float(np.median(end[:, 1]))
-    x, height = np.meshgrid(across, heights, indexing="ij")
+    x, height = np.meshgrid((low + high) / 2 + across, heights, indexing="ij")
     points = np.stack([x, np.full_like(x, depth), sign * height], axis=-1)
     pixels, _ = view.project(points)
     inside = ((pixels >= 0) & (pixels <= np.array(image.shape) - 1)).all(axis=2)
     inside &= np.abs(points[..., 2] - field_of_view.center[2]) < field_of_view.size / 2
-    columns = inside.all(axis=1)
+    columns = inside.all(axis=1) & (np.abs(across) < half)
     if columns.sum() < _FEWEST_COLUMNS:
         return None
-    values = map_coordinates(image, np.moveaxis(pixels[columns], 2, 0), order=1)
-    smooth = gaussian_filter1d(values, _BLUR_MM / _STEP_MM, axis=1)
+    patch = map_coordinates(image, np.moveaxis(pixels, 2, 0), order=1, mode="nearest")
+    contrast = float(np.sqrt(np.mean((patch - gaussian_filter(patch, _FINE_MM / _STEP_MM))[inside] ** 2)))
+    if not contrast > 0:
+        return None
+    smooth = gaussian_filter1d(patch[columns], _BLUR_MM / _STEP_MM, axis=1)
     # Darker than what lies 3 to 4 mm to either side: a notch, not a slope or a step.
     shift = round(3.5 / _STEP_MM)
     sides = np.minimum(np.roll(smooth, shift, axis=1), np.roll(smooth, -shift, axis=1))
     window = slice(round(_TREND_MM / _STEP_MM), -round(_TREND_MM / _STEP_MM))
-    return float(np.median((sides - smooth)[:, window].max(axis=1)))
+    return float(np.median((sides - smooth)[:, window].max(axis=1))) / contrast

@@ -10,6 +10,7 @@ import argparse
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,10 @@ from SSRKDCore.training.program import exit_code_of
 from SSRKDCore.trust.bone_sizes import SIZE_NAMES, WIDTHS
 from SSRKDCore.trust.domain_distance import fit_domain
 from SSRKDCore.trust.error_model import COVERAGE, fit_error_model
-from SSRKDCore.trust.flags import scale_is_checked
 from SSRKDCore.trust.limits import fit_limit, quantile_limit
 from SSRKDCore.trust.reference import FILE_NAME, TrustReference, model_identity, save_reference
 from SSRKDCore.trust.training_observation import MEASURES, RESOLUTION, labelled_folders, observation
 from SSRKDCore.trust.vertex_terms import TERM_NAMES
-from SSRKDCore.trust.view_scales import ScaleDisagreement
 
 Array = NDArray[np.float64]
 Progress = Callable[[float, str], None]
@@ -39,9 +38,6 @@ Observation = Mapping[str, Any]
 FEWEST_CASES = 24
 DEFAULT_CASES = 48
 _HELD_OUT = 3
-_SCALE_QUANTILE = 0.99
-_SCALE_MARGIN = 1.25
-_FEWEST_PAIRS = 8
 
 
 def fit_reference(
@@ -102,7 +98,6 @@ def reference_from(records: Sequence[Observation], identity: str, provenance: Ma
         sizes=fit_domain(sizes),
         size_spread=float(sizes[:, widths].mean(axis=1).std(ddof=1)),
         limits={},
-        scale_factor=scale_factor_of(records),
         errors={bone: _error_model(bone, fitted, others) for bone in BONE_NAMES},
     )
     limits = {
@@ -112,8 +107,7 @@ def reference_from(records: Sequence[Observation], identity: str, provenance: Ma
         "outline": fit_limit([record["outline"] for record in others]),
         "expected_error": fit_limit([_worst(reference, record) for record in others]),
     }
-    known = {"scale_known_to_3_percent": scale_known(reference, records)}
-    return TrustReference(**{**vars(reference), "limits": limits, "provenance": {**provenance, **known}})
+    return replace(reference, limits=limits, provenance=dict(provenance))
 
 
 def _array(values: Any) -> Array:
@@ -132,28 +126,6 @@ def _error_model(bone: str, fitted: Sequence[Observation], others: Sequence[Obse
 
 def _worst(reference: TrustReference, record: Observation) -> float:
     return max(float(reference.errors[bone].expected(_array(terms)).mean()) for bone, terms in record["terms"].items())
-
-
-def scale_factor_of(records: Sequence[Observation]) -> float | None:
-    """See `TrustReference.scale_factor`; None from too few pairs. All cases count: nothing was fitted to the measure."""
-    shares = [abs(record["percent"]) / record["spread"] for record in records if record["percent"] is not None]
-    return _SCALE_MARGIN * float(np.quantile(shares, _SCALE_QUANTILE)) if len(shares) >= _FEWEST_PAIRS else None
-
-
-def scale_known(reference: TrustReference, records: Sequence[Observation]) -> dict[str, list[int]]:
-    """Of "plain" and "changed" images: of how many pairs of views the scale is known well enough to be checked, and of how many in all."""
-    found = {}
-    for name, changed in (("plain", False), ("changed", True)):
-        scales = [scale_of(record) for record in records if record["changed"] == changed]
-        found[name] = [sum(scale_is_checked(scale, reference) for scale in scales), len(scales)]
-    return found
-
-
-def scale_of(record: Observation) -> ScaleDisagreement | None:
-    """The disagreement in scale that `observation` kept."""
-    if record["percent"] is None:
-        return None
-    return ScaleDisagreement(record["percent"], record["shift_mm"], record["correlation"], record["spread"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -186,10 +158,6 @@ def _fit(parsed: argparse.Namespace) -> None:
         say(
             f"{bone:<8} weights {np.round(error_model.weights, 3).tolist()}, interval {error_model.factor:.2f} x expected"
         )
-    if reference.scale_factor is not None:
-        say(f"scale of the views known to {reference.scale_factor:.2f} x its own spread")
-    for name, (known, count) in reference.provenance["scale_known_to_3_percent"].items():
-        say(f"scale known to 3 %: {known} of {count} pairs of {name} images")
     say(f"Written: {out}")
 
 

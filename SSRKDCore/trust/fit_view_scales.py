@@ -24,6 +24,7 @@ from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.networks.height_matching import SCALES, SHIFTS_MM, HeightMatcher
 from SSRKDCore.training.code_version import command_of, made_by
 from SSRKDCore.training.program import exit_code_of
+from SSRKDCore.trust.known_spreads import fit_factors, known_to
 from SSRKDCore.trust.training_observation import labelled_folders
 from SSRKDCore.trust.view_scale_batches import MatchBatch, stated_batch, training_batch
 from SSRKDCore.trust.view_scale_matcher import Matched, ViewScaleMatcher, match, matcher_folder, save_matcher
@@ -34,10 +35,6 @@ Progress = Callable[[float, str], None]
 
 #: Percent to which a scale must be known to be checked, see `trust.flags`.
 CHECKED_PERCENT = 3.0
-_QUANTILE = 0.99
-#: The quantile of a few hundred pairs is not known well.
-_MARGIN = 1.15
-_FEWEST_HELD_OUT = 100
 # Deviation of the likelihood that is asked for: about the distance between neighbours.
 _SCALE_SD, _SHIFT_SD_MM = 0.004, 0.4
 _STATED_SCALE, _STATED_SHIFT_MM = 0.06, 4.0
@@ -144,21 +141,15 @@ def calibrated(network: HeightMatcher, pairs: ViewPairs, seed: int) -> tuple[Vie
 
     Raises InputError for too few pairs.
     """
-    if len(pairs.looks) < _FEWEST_HELD_OUT:
-        raise InputError(
-            f"{len(pairs.looks)} held-out pairs are too few to tell how well scales are known: give {_FEWEST_HELD_OUT}."
-        )
     found, scale, shift = stated_errors(network, pairs, seed)
-    factors = [
-        _MARGIN * float(np.quantile(np.abs(error) / spread, _QUANTILE))
-        for error, spread in ((scale, found.scale_spread), (shift, found.shift_spread_mm))
-    ]
-    matcher = ViewScaleMatcher(network, *factors)
+    factors = fit_factors(found.scale_spread, scale)
+    matcher = ViewScaleMatcher(network, factors, fit_factors(found.shift_spread_mm, shift))
     looks = {}
     for look in LOOKS:
         here = pairs.looks == look
         if here.any():
-            percent, known = 100 * np.abs(scale[here]), 100 * factors[0] * found.scale_spread[here]
+            percent = 100 * np.abs(scale[here])
+            known = 100 * np.array([known_to(factors, spread) for spread in found.scale_spread[here]])
             checked = known <= CHECKED_PERCENT
             looks[look] = {
                 "pairs": int(here.sum()),
@@ -177,7 +168,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cases", type=Path, required=True, help="folder of labelled training cases with CTs")
     parser.add_argument("--held-out", type=Path, required=True, help="folder of other such cases, to calibrate on")
     parser.add_argument("--pairs", type=_positive, default=8, help="pairs of radiographs of each case (8)")
-    parser.add_argument("--steps", type=_positive, default=MatcherTraining.steps, help=f"of training ({MatcherTraining.steps})")
+    parser.add_argument(
+        "--steps", type=_positive, default=MatcherTraining.steps, help=f"of training ({MatcherTraining.steps})"
+    )
     parser.add_argument("--seed", type=int, default=0, help="of all randomness (0)")
     parser.add_argument("--work", type=Path, help="folder to go on from (.view-scales.unfinished)")
     parser.add_argument("--out", type=Path, help="folder to write (the bundled one)")
@@ -200,7 +193,7 @@ def _fit(parsed: argparse.Namespace, command: str) -> None:
     with progress_bar("Pairs to learn from") as progress:
         pairs = view_pairs(folders, parsed.pairs, work / "pairs", parsed.seed, progress)
     with progress_bar("Pairs to calibrate on") as progress:
-        held_out = view_pairs(others, parsed.pairs, work / "held-out", parsed.seed + 1, progress)
+        held_out = view_pairs(others, parsed.held_out_pairs, work / "held-out", parsed.seed + 1, progress)
     training = MatcherTraining(steps=parsed.steps, seed=parsed.seed)
     with progress_bar("Training") as progress:
         network = train(pairs, training, work / "last.ckpt", progress)
@@ -212,7 +205,9 @@ def _fit(parsed: argparse.Namespace, command: str) -> None:
     }
     out = parsed.out or matcher_folder()
     save_matcher(out, matcher, card)
-    say(f"99 % of scales are known to {matcher.scale_factor:.2f} and of heights to {matcher.shift_factor:.2f} spreads")
+    for what, rows in (("scales", matcher.scale_factors), ("heights", matcher.shift_factors)):
+        words = ", ".join(f"{factor:.2f} from {start:.3g} on" for start, factor in rows)
+        say(f"99 % of {what} are known to so many spreads: {words}")
     for look, row in looks.items():
         say(
             f"{look:<11} {row['known_to_3_percent']} of {row['pairs']} known to {CHECKED_PERCENT:.0f} %; error "

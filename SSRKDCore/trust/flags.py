@@ -42,9 +42,6 @@ FLAG_NAMES = (
 _SCALE_AMBER, _SCALE_RED = 2.0, 3.0
 # Two views that disagree in height by more than this cannot both be right to the millimetre.
 _HEIGHT_MM = (1.5, 3.0)
-_LEAST_CORRELATION = 0.6
-# Without a reference a disagreement counts as known to three of its own standard deviations.
-_SPREADS_WITHOUT_REFERENCE = 3.0
 _IMPLANT_CM2 = (1.0, 5.0)
 # Twice what usual knees reach (docs/measured/trust), and what no implant covers.
 _ONE_BRIGHTNESS = (0.2, 1 / 3)
@@ -83,7 +80,7 @@ def flags_of(measures: CaseMeasures, reference: TrustReference | None) -> list[F
     measures: of the reconstruction.
     reference: of the model's training; without one, only what needs none is judged.
     """
-    flags = [*_plain(measures), *_views(measures.scale, reference)]
+    flags = [*_plain(measures), *_views(measures.scale)]
     if reference is None:
         mean = measures.outlines["all"]["all"].mean_mm
         light = _above(mean or 0.0, _OUTLINE_WITHOUT_REFERENCE)
@@ -168,24 +165,11 @@ def _metal_words(area_cm2: float, burnt_out: bool) -> str:
     return f"About {area_cm2:.0f} cm2 of metal hide the bones: the model knows screws and plates, not large implants."
 
 
-def scale_is_checked(scale: ScaleDisagreement | None, reference: TrustReference | None) -> bool:
-    """Whether the images know the scale of two views well enough to tell a wrong one of 3 %."""
-    return _precision(scale, reference) <= _SCALE_RED
-
-
-def _precision(scale: ScaleDisagreement | None, reference: TrustReference | None) -> float:
-    """Percent to which the scale is known; infinite where the images show too little alike."""
-    if scale is None or scale.correlation < _LEAST_CORRELATION:
-        return float("inf")
-    return _SPREADS_WITHOUT_REFERENCE * scale.spread_percent if reference is None else reference.scale_precision(scale)
-
-
-def _views(scale: ScaleDisagreement | None, reference: TrustReference | None) -> list[Flag]:
+def _views(scale: ScaleDisagreement | None) -> list[Flag]:
     """Whether the two views contradict one another in scale or height, and whether these images can tell."""
-    precision = _precision(scale, reference)
-    if scale is None or not np.isfinite(precision):
+    if scale is None:
         return [_unchecked(None)]
-    flags = []
+    precision, flags = scale.known_to_percent, []
     light = _above(abs(scale.percent), (max(_SCALE_AMBER, precision), max(_SCALE_RED, precision)))
     if light:
         flags.append(
@@ -198,8 +182,7 @@ def _views(scale: ScaleDisagreement | None, reference: TrustReference | None) ->
         )
     elif precision > _SCALE_RED:
         flags.append(_unchecked(precision))
-    # A height is known about as well as the scale is at the rim of the field of view.
-    light = _above(abs(scale.shift_mm), _HEIGHT_MM) if precision <= _SCALE_RED else None
+    light = _above(abs(scale.shift_mm), (max(_HEIGHT_MM[0], scale.known_to_mm), max(_HEIGHT_MM[1], scale.known_to_mm)))
     if light:
         flags.append(
             Flag(

@@ -71,7 +71,7 @@ def judged_case(
         "reasons": [flag.sentence for flag in flags],
         "widened": reference.widened(measures),
         "scale_percent": None if measures.scale is None else measures.scale.percent,
-        "scale_known_to_percent": None if measures.scale is None else reference.scale_precision(measures.scale),
+        "scale_known_to_percent": None if measures.scale is None else measures.scale.known_to_percent,
         "one_brightness": measures.one_brightness,
         "expected_mm": dict(expected_errors(measures, reference)),
     }

@@ -19,7 +19,6 @@ from SSRKDCore.trust.domain_distance import DomainDistance
 from SSRKDCore.trust.error_model import ErrorModel, noticeable
 from SSRKDCore.trust.limits import Limit
 from SSRKDCore.trust.vertex_terms import TERM_NAMES
-from SSRKDCore.trust.view_scales import ScaleDisagreement
 from SSRKDCore.trust.widening import widened
 
 if TYPE_CHECKING:
@@ -27,7 +26,8 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-SCHEMA = "ssrkd-trust/1"
+#: Number 2: the contrast of a dark band is in units of the image's own.
+SCHEMA = "ssrkd-trust/2"
 FILE_NAME = "trust.safetensors"
 #: Entry of a provenance that says on whom the intervals were calibrated, see `left_out_people`.
 LEFT_OUT_PROVENANCE = "left_out_people"
@@ -52,9 +52,6 @@ class TrustReference:
     size_spread: standard deviation, over training cases, of the mean logarithm of the six widths.
     limits: by LIMIT_NAMES, from cases held out of the distributions.
     errors: by bone.
-    scale_factor: 99 % of good pairs of views disagree in scale by less than so many of their own spreads; None in older files.
-    scale_bound: (B, 2), of older files: rows of correlation and the scale disagreement in percent that 99 % of good pairs with at least
-        that correlation stay below.
     widening: (K, 2), see `widening.fit_widening`; no rows in older files, whose intervals are for cases like the training's.
     provenance: command, cases, counts, for people.
     """
@@ -65,8 +62,6 @@ class TrustReference:
     size_spread: float
     limits: Mapping[str, Limit]
     errors: Mapping[str, ErrorModel]
-    scale_factor: float | None = None
-    scale_bound: Array = field(default_factory=lambda: np.zeros((0, 2)))
     widening: Array = field(default_factory=lambda: np.zeros((0, 2)))
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
@@ -109,13 +104,6 @@ class TrustReference:
             return None
         return float(np.mean(np.log(np.maximum(vector[chosen], 1.0)) - self.sizes.mean[chosen]))
 
-    def scale_precision(self, scale: ScaleDisagreement) -> float:
-        """Percent within which two views that agree seem to, with 99 %, on such images; infinite where nothing is known."""
-        if self.scale_factor is not None:
-            return self.scale_factor * scale.spread_percent
-        known = self.scale_bound[self.scale_bound[:, 0] <= scale.correlation]
-        return float(known[-1, 1]) if len(known) else float("inf")
-
 
 def save_reference(path: str | Path, reference: TrustReference) -> None:
     """Write a reference; it appears only when it is complete."""
@@ -123,7 +111,7 @@ def save_reference(path: str | Path, reference: TrustReference) -> None:
 
     from safetensors.numpy import save
 
-    arrays: dict[str, NDArray[Any]] = {"scale_bound": reference.scale_bound, "widening": reference.widening}
+    arrays: dict[str, NDArray[Any]] = {"widening": reference.widening}
     for name in ("images", "sizes"):
         domain: DomainDistance = getattr(reference, name)
         for key in ("mean", "scale", "directions", "variances"):
@@ -135,7 +123,6 @@ def save_reference(path: str | Path, reference: TrustReference) -> None:
         "model_sha256": reference.model_sha256,
         "rest": {"images": reference.images.rest, "sizes": reference.sizes.rest},
         "size_spread": reference.size_spread,
-        "scale_factor": reference.scale_factor,
         "limits": {name: asdict(limit) for name, limit in reference.limits.items()},
         "provenance": dict(reference.provenance),
     }
@@ -183,8 +170,6 @@ def load_reference(path: str | Path) -> TrustReference:
                 for name, array in arrays.items()
                 if name.startswith("errors/")
             },
-            None if values.get("scale_factor") is None else float(values["scale_factor"]),
-            arrays["scale_bound"].reshape(-1, 2),
             arrays.get("widening", np.zeros(0)).reshape(-1, 2),
             dict(values.get("provenance") or {}),
         )

@@ -31,7 +31,7 @@ Array = NDArray[np.float64]
 
 RESOLUTION = 128
 #: Goes up when what is kept of a case changes: records of an earlier number are not gone on from.
-MEASURES = 3
+MEASURES = 4
 _ATTEMPTS = 5
 
 
@@ -62,10 +62,6 @@ def observation(folder: Path, model: Model, seed: int, index: int, device: str =
         "metal": stated_metal(volume.case.provenance),
         "features": np.stack(features),
         "sizes": size_vector(measures.sizes),
-        "percent": None if measures.scale is None else measures.scale.percent,
-        "shift_mm": None if measures.scale is None else measures.scale.shift_mm,
-        "correlation": None if measures.scale is None else measures.scale.correlation,
-        "spread": None if measures.scale is None else measures.scale.spread_percent,
         "pieces": measures.pieces,
         "metal_cm2": measures.metal_cm2,
         "growth_plate": measures.growth_plate,

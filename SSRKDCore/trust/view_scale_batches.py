@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from SSRKDCore.trust.epipolar_rows import ACROSS_MM, HEIGHTS_MM
+from SSRKDCore.geometry.epipolar_rows import ACROSS_MM, HEIGHTS_MM
 from SSRKDCore.trust.view_scale_pairs import STORED_ACROSS_MM, STORED_HEIGHTS_MM, ViewPairs
 
 #: How far scale and shift (mm) of the second view are misstated in training.

@@ -23,6 +23,7 @@ from SSRKDCore.resource_files import resource_folder
 SCHEMA = "ssrkd-view-scales/1"
 FOLDER_NAME, WEIGHTS_NAME, CARD_NAME = "ViewScales", "weights.safetensors", "card.json"
 _DTYPE = "float16"
+_FACTORS = ("scale_factors", "shift_factors")
 _AGAIN = "get the package again, or train it again with python -m SSRKDCore.trust.fit_view_scales"
 
 
@@ -38,11 +39,11 @@ class Matched:
 
 @dataclass(frozen=True)
 class ViewScaleMatcher:
-    """A trained network, and by what its spreads are multiplied to give what 99 % of right pairs of views stay below."""
+    """A trained network, and what its spreads of scale and shift (mm) are worth, see `known_spreads`."""
 
     network: HeightMatcher
-    scale_factor: float
-    shift_factor: float
+    scale_factors: NDArray[np.float64]
+    shift_factors: NDArray[np.float64]
 
 
 def matched(log_likelihoods: Tensor) -> Matched:
@@ -59,7 +60,7 @@ def matched(log_likelihoods: Tensor) -> Matched:
 
 @torch.no_grad()
 def match(network: HeightMatcher, first: Tensor, second: Tensor) -> Matched:
-    """`matched` of rows (N, H, W), see `trust.epipolar_rows`."""
+    """`matched` of rows (N, H, W), see `geometry.epipolar_rows`."""
     return matched(network(first, second))
 
 
@@ -74,7 +75,7 @@ def save_matcher(folder: Path, matcher: ViewScaleMatcher, card: Mapping[str, Any
     beside = folder / f".{WEIGHTS_NAME}.part"
     write_weights(beside, matcher.network, _DTYPE)
     os.replace(beside, folder / WEIGHTS_NAME)
-    known = {"scale_factor": matcher.scale_factor, "shift_factor": matcher.shift_factor}
+    known = {name: getattr(matcher, name).tolist() for name in _FACTORS}
     write_json(
         folder / CARD_NAME, {"schema": SCHEMA, "weights_sha256": sha256_of(folder / WEIGHTS_NAME), **known, **card}
     )
@@ -88,12 +89,17 @@ def load_matcher(folder: Path) -> ViewScaleMatcher:
     weights = folder / WEIGHTS_NAME
     if not weights.is_file() or sha256_of(weights) != card.get("weights_sha256"):
         raise InputError(f"{weights} is missing or is not what its card says: {_AGAIN}.")
-    factors = [card.get("scale_factor"), card.get("shift_factor")]
-    if not all(isinstance(value, int | float) and 0 < value < float("inf") for value in factors):
+    try:
+        factors = [np.array(card[name], dtype=np.float64).reshape(-1, 2) for name in _FACTORS]
+    except (LookupError, TypeError, ValueError):
+        factors = []
+    if not factors or not all(
+        len(rows) and rows[0, 0] == 0 and (rows[:, 1] > 0).all() and np.isfinite(rows).all() for rows in factors
+    ):
         raise InputError(f"{folder / CARD_NAME} does not say how well scales are known: {_AGAIN}.")
     network = HeightMatcher()
     network.load_state_dict(read_weights(weights, network, _DTYPE))
-    return ViewScaleMatcher(network.eval().requires_grad_(False), float(factors[0]), float(factors[1]))  # type: ignore[arg-type]
+    return ViewScaleMatcher(network.eval().requires_grad_(False), *factors)
 
 
 @lru_cache(maxsize=1)

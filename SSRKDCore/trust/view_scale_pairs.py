@@ -1,8 +1,8 @@
 """Pairs of radiographs of training cases in many rooms, as rows that show the same slices: what `fit_view_scales` learns from.
 
-A quarter of the pairs is as the reference sees training cases, plain or after training's changes (`training_images`); the others are exposed
-by physics in the rooms of `other_rooms`, or in such a room with a maker's display curve behind it, as most images are stored. Half of the
-latter two show both views in one room, half each in its own.
+A quarter of the pairs is as the reference sees training cases, plain or after training's changes (`training_images`). Others are exposed
+by physics in the rooms of `other_rooms`, or in such a room with a maker's display curve behind it, as most images are stored; half of them
+show both views in one room, half each in its own.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import torch
 from numpy.typing import NDArray
 
 from SSRKDCore.errors import Cancelled, InputError
+from SSRKDCore.geometry.epipolar_rows import epipolar_rows
 from SSRKDCore.npz_files import read_arrays, write_arrays
 from SSRKDCore.radiographs.presentation_curve import PresentationCurve
 from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.training.augmentation import Augmentation
 from SSRKDCore.training.case_volume import CaseVolume, bone_shadow, load_case_volume
 from SSRKDCore.training.domain_randomisation import DomainRandomisation, randomise_domain
-from SSRKDCore.trust.epipolar_rows import epipolar_rows
 from SSRKDCore.trust.other_rooms import ROOMS
 from SSRKDCore.trust.training_images import FIELD_PIXELS, TrainingExposure, exposure_of_volume
 

@@ -13,9 +13,10 @@ from SSRKDCore.errors import InputError
 from SSRKDCore.geometry import Rig, preset
 from SSRKDCore.geometry.calibration import relative_pose as pose_module
 from SSRKDCore.geometry.calibration.pose_parameters import POSE_NAMES, PoseProblem, pose_between, pose_matrix
-from SSRKDCore.geometry.calibration.relative_pose import consistency, contradiction, relative_pose
+from SSRKDCore.geometry.calibration.relative_pose import Consistency, consistency, contradiction, relative_pose
 from SSRKDCore.geometry.view import View
 from SSRKDCore.radiographs import read_radiograph
+from SSRKDCore.radiographs.presentation_curve import PresentationCurve
 from SSRKDCore.surface_files import read_bone_surfaces
 
 WRONG = np.array([2.0, -1.5, 1.5, 3.0, -3.0, 6.0])
@@ -91,22 +92,36 @@ def test_a_pose_that_the_images_contradict_is_refused_whatever_the_bones_say(
         moved = lateral.transformed(pose_matrix(np.array(pose), axes_of(lateral), center))
         found = consistency(images, Rig((rig.view("ap"), moved), rig.field_of_view))
         assert "contradict" in str(contradiction(found))
-    assert found is not None and found.shift_mm == pytest.approx(-4.5, abs=0.2)
+    assert found.profiles is not None and found.profiles.shift_mm == pytest.approx(-4.5, abs=0.2)
+    assert found.rows is not None and found.rows.shift_mm == pytest.approx(-4.5, abs=found.rows.known_to_mm)
+    # Images for a screen weaken slices differently in the two views; the network sees them all the same.
+    screens = {"ap": PresentationCurve(2.2, 3.4, 0.6), "lateral": PresentationCurve(1.7, 3.0, 0.9)}
+    shown = {name: curve.applied(images[name]) for name, curve in screens.items()}
+    blind = replace(consistency(shown, Rig((rig.view("ap"), moved), rig.field_of_view)), profiles=None)
+    assert "contradict" in str(contradiction(blind))
+    assert contradiction(replace(consistency(shown, rig), profiles=None)) is None
     # What only magnifies a little is no contradiction.
     moved = lateral.transformed(pose_matrix(np.array([0.0, 0.0, 3.0, 5.0, 5.0, 0.0]), axes_of(lateral), center))
     assert contradiction(consistency(images, Rig((rig.view("ap"), moved), rig.field_of_view))) is None
 
 
-@pytest.mark.parametrize("correlation", [0.5, None])
+@pytest.mark.parametrize(("correlation", "known_to_mm"), [(0.5, None), (None, None), (None, 3.5)])
 def test_a_pose_that_the_images_cannot_confirm_needs_known_bones(
-    knee: tuple[Rig, Rig, dict[str, np.ndarray], dict], monkeypatch: pytest.MonkeyPatch, correlation: float | None
+    knee: tuple[Rig, Rig, dict[str, np.ndarray], dict],
+    monkeypatch: pytest.MonkeyPatch,
+    correlation: float | None,
+    known_to_mm: float | None,
 ) -> None:
     rig, _, images, bones = knee
     seen = consistency(images, rig)
-    assert seen is not None and seen.correlation > 0.9
+    assert seen.profiles is not None and seen.profiles.correlation > 0.9
+    assert seen.rows is not None and seen.rows.known_to_mm < 3.0
     estimate = partial(relative_pose, bones, images, rig, turn_sd=0.3, shift_sd=0.5, starts=0)
     estimate(bones_known=False)
-    hardly = None if correlation is None else replace(seen, correlation=correlation)
+    hardly = Consistency(
+        None if correlation is None else replace(seen.profiles, correlation=correlation),
+        None if known_to_mm is None else replace(seen.rows, known_to_mm=known_to_mm),
+    )
     monkeypatch.setattr(pose_module, "consistency", lambda *given: hardly)
     estimate()
     estimate(bones_known=False, last=False)

@@ -60,9 +60,11 @@ def test_nothing_speaks_against_a_usual_knee() -> None:
     ("changes", "flag", "light"),
     [
         ({"swapped": True}, "swapped_views", "red"),
-        ({"scale": ScaleDisagreement(3.4, 0.0, 0.98, 0.3)}, "magnification", "red"),
-        ({"scale": ScaleDisagreement(-2.5, 0.0, 0.98, 0.3)}, "magnification", "amber"),
-        ({"scale": ScaleDisagreement(0.0, 4.0, 0.98, 0.3)}, "view_height", "red"),
+        ({"scale": ScaleDisagreement(3.4, 0.0, 1.0, 0.5)}, "magnification", "red"),
+        ({"scale": ScaleDisagreement(-2.5, 0.0, 1.0, 0.5)}, "magnification", "amber"),
+        ({"scale": ScaleDisagreement(0.0, 4.0, 1.0, 0.5)}, "view_height", "red"),
+        ({"scale": ScaleDisagreement(0.0, 2.0, 1.0, 0.5)}, "view_height", "amber"),
+        ({"scale": ScaleDisagreement(0.0, 4.0, 1.0, 4.5)}, "view_height", "green"),
         ({"contradiction": Contradiction("ap", "magnification", -4.0)}, "stated_geometry", "red"),
         ({"contradiction": Contradiction("ap", "magnification", 1.0)}, "stated_geometry", "green"),
         ({"missing": ("femur",)}, "missing_bone", "red"),
@@ -125,9 +127,8 @@ def test_the_worst_flag_gives_the_light_and_comes_first() -> None:
     "scale",
     [
         None,
-        ScaleDisagreement(9.0, 5.0, 0.3, 0.3),
-        ScaleDisagreement(5.0, 5.0, 0.9, 2.0),
-        ScaleDisagreement(0.1, 0.0, 0.9, 2.0),
+        ScaleDisagreement(5.0, 5.0, 6.0, 6.0),
+        ScaleDisagreement(0.1, 0.0, 6.0, 0.5),
     ],
 )
 def test_a_scale_that_the_images_cannot_tell_is_amber_and_said_in_words(scale: ScaleDisagreement | None) -> None:
@@ -138,7 +139,7 @@ def test_a_scale_that_the_images_cannot_tell_is_amber_and_said_in_words(scale: S
 
 def test_a_scale_that_is_wrong_beyond_all_doubt_is_judged_on_poor_images_too() -> None:
     # Known to 6 %.
-    flags = flags_of(usual_measures(scale=ScaleDisagreement(-8.0, 0.0, 0.9, 2.0)), usual_reference())
+    flags = flags_of(usual_measures(scale=ScaleDisagreement(-8.0, 0.0, 6.0, 2.0)), usual_reference())
     assert [(flag.name, flag.light) for flag in flags] == [("magnification", "red")]
 
 
@@ -162,13 +163,6 @@ def test_a_reference_survives_its_file(tmp_path: Path) -> None:
     )
     assert again.limits == reference.limits and again.provenance == reference.provenance
     np.testing.assert_array_equal(again.errors["tibia"].weights, reference.errors["tibia"].weights)
-    assert again.scale_precision(ScaleDisagreement(0.0, 0.0, 0.9, 0.5)) == 1.5
-    # An older file, which knew the scale by the correlation of the views.
-    older = replace(reference, scale_factor=None, scale_bound=np.array([[0.6, 6.0], [0.9, 1.0]]))
-    save_reference(path, older)
-    again = load_reference(path)
-    precisions = [again.scale_precision(ScaleDisagreement(0.0, 0.0, value, 0.5)) for value in (0.95, 0.7, 0.1)]
-    assert precisions == [1.0, 6.0, float("inf")]
     assert [item.name for item in tmp_path.iterdir()] == ["trust.safetensors"]
 
 
@@ -245,10 +239,6 @@ def _records(count: int) -> list[dict[str, Any]]:
                 "case": f"case{index}",
                 "features": generator.normal(size=(3, 10)).tolist(),
                 "sizes": (np.array(USUAL_SIZES) * np.exp(generator.normal(0, 0.05, 12))).tolist(),
-                "percent": float(generator.normal(0, 0.3)),
-                "shift_mm": 0.0,
-                "correlation": 0.98,
-                "spread": 0.3,
                 "changed": index % 2 == 1,
                 "metal": "none",
                 "growth_plate": 0.03,
@@ -266,10 +256,6 @@ def test_the_fit_says_what_is_usual() -> None:
     assert set(reference.limits) == set(LIMIT_NAMES) and set(reference.errors) == set(BONE_NAMES)
     np.testing.assert_allclose(reference.errors["femur"].weights, [0.2, 0, 1, 0, 0, 0, 0], atol=0.02)
     assert reference.size_spread == pytest.approx(0.05 / np.sqrt(6), rel=0.4)
-    # 99 % of standard normal deviates are below 2.6 in size; a quarter of that is margin.
-    assert reference.scale_factor == pytest.approx(1.25 * 2.6, abs=1.2)
-    assert reference.scale_precision(ScaleDisagreement(0.0, 0.0, 0.9, 0.3)) < 1.5
-    assert reference.provenance["scale_known_to_3_percent"] == {"plain": [15, 15], "changed": [15, 15]}
 
 
 def test_the_commands_refuse_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -67,7 +67,6 @@ def usual_reference(seed: int = 0) -> TrustReference:
         0.06,
         limits,
         {bone: ErrorModel(np.array([0.5, 0.0, 0.1, 0.2, 0.0, 0.1, 0.0]), 2.5) for bone in BONE_NAMES},
-        scale_factor=3.0,
         provenance={"command": "a test"},
     )
 
@@ -79,7 +78,7 @@ def usual_measures(**changes: object) -> CaseMeasures:
         "sizes": dict(zip(SIZE_NAMES, USUAL_SIZES, strict=True)),
         "missing": (),
         "pieces": 0.01,
-        "scale": ScaleDisagreement(0.1, 0.0, 0.98, 0.3),
+        "scale": ScaleDisagreement(0.1, 0.0, 1.0, 0.5),
         "contradiction": None,
         "outlines": outlines(1.0),
         "metal_cm2": 0.0,

@@ -25,6 +25,7 @@ from SSRKDCore.geometry.calibration.epipolar_tangency import FrontierPoints, fro
 from SSRKDCore.geometry.calibration.magnification import COVERAGE_FACTOR
 from SSRKDCore.geometry.calibration.outline_edges import OutlineEdges, mesh_edge_table, outline_edges
 from SSRKDCore.geometry.calibration.pose_parameters import POSE_NAMES, PoseProblem
+from SSRKDCore.geometry.calibration.slice_profiles import ProfileMatch, profile_match
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.surface import Surface
 
@@ -45,8 +46,8 @@ _LEAST_BETTER = 0.13
 _ITERATIONS = 12
 _CONVERGED_MM = 0.02
 _ROBUST = 2.0
-# Slices through both sources that weaken the two images differently contradict the pose: by so much scale (%) or height (mm), the limits of
-# the trust light's red, where the profiles correlate well enough to say so.
+# Slices through both sources that weaken the two images differently, or look different there, contradict the pose: by so much scale (%) or
+# height (mm), the limits of the trust light's red, where profiles correlate well enough to say so, and where the network can tell.
 _CONTRADICTION_PERCENT, _CONTRADICTION_MM, _LEAST_CORRELATION = 3.0, 3.0, 0.6
 # Neighbouring contour points share their errors: about one in this many tells something new.
 _DEPENDENT_POINTS = 20.0
@@ -73,6 +74,18 @@ _FINE = (_Stage(1.5, 8.0, 1.5), _Stage(0.8, 4.0, 0.8))
 
 
 @dataclass(frozen=True)
+class Consistency:
+    """What two images say of each other's scale and height in a rig, whatever the bones are; None where they cannot tell.
+
+    profiles: of slices' line integrals, see `slice_profiles`, which turns of a view disturb too. rows: of how slices look, see
+    `trust.view_scales`, which images for a screen tell as well.
+    """
+
+    profiles: ProfileMatch | None
+    rows: ScaleDisagreement | None
+
+
+@dataclass(frozen=True)
 class RelativePose:
     """The second view's pose as estimated, against the rig's.
 
@@ -89,8 +102,7 @@ class RelativePose:
     tangency_mm: root mean square mismatch of the frontier points' heights, before and after; NaN where none was seen.
     surfaces: the bones as fitted.
     information: (P, P) inverse covariance of all parameters by the images alone, before widening. parameter_sd: (P,) of their prior.
-    consistency: what the images say of each other's scale and height with the moved view, whatever the bones are; None where they cannot
-        tell.
+    consistency: what the images say of each other's scale and height with the moved view.
     """
 
     rig: Rig
@@ -105,7 +117,7 @@ class RelativePose:
     surfaces: Mapping[str, Surface]
     information: Array
     parameter_sd: Array
-    consistency: ScaleDisagreement | None
+    consistency: Consistency
 
     @property
     def standard_uncertainty(self) -> Array:
@@ -258,32 +270,43 @@ def relative_pose(
     return result
 
 
-def consistency(images: Mapping[str, NDArray[np.floating]], rig: Rig) -> ScaleDisagreement | None:
-    """What two images say of each other's scale and height in a rig, from what slices through both sources weaken (see `view_scales`)."""
+def consistency(images: Mapping[str, NDArray[np.floating]], rig: Rig) -> Consistency:
+    """What the two images of a rig say of it. Raises InputError as `scale_disagreement`."""
     from SSRKDCore.trust.view_scales import scale_disagreement
 
-    return scale_disagreement([images[view.name] for view in rig.views], list(rig.views), rig.field_of_view)
+    given = [images[view.name] for view in rig.views], list(rig.views), rig.field_of_view
+    return Consistency(profile_match(*given), scale_disagreement(*given))
 
 
-def contradiction(found: ScaleDisagreement | None) -> str | None:
+def contradiction(found: Consistency) -> str | None:
     """The sentence that refuses a pose which the images contradict; None where they do not, or cannot tell."""
-    if found is None or found.correlation < _LEAST_CORRELATION:
-        return None
-    if abs(found.percent) <= _CONTRADICTION_PERCENT and abs(found.shift_mm) <= _CONTRADICTION_MM:
-        return None
-    return (
-        f"The two images contradict the pose that the bones' outlines led to (by {abs(found.percent):.1f} % in scale and "
-        f"{abs(found.shift_mm):.1f} mm in height), so it cannot be known from them: calibrate with a ball or an object, "
-        "or give known --bones."
-    )
+    profiles, rows = found.profiles, found.rows
+    # What is said of scale and height, and beyond what it counts.
+    said: list[tuple[float, float, float, float]] = []
+    if profiles is not None and profiles.correlation >= _LEAST_CORRELATION:
+        said.append((profiles.percent, profiles.shift_mm, _CONTRADICTION_PERCENT, _CONTRADICTION_MM))
+    if rows is not None:
+        limits = max(_CONTRADICTION_PERCENT, rows.known_to_percent), max(_CONTRADICTION_MM, rows.known_to_mm)
+        said.append((rows.percent, rows.shift_mm, *limits))
+    for percent, shift_mm, most_percent, most_mm in said:
+        if abs(percent) > most_percent or abs(shift_mm) > most_mm:
+            return (
+                f"The two images contradict the pose that the bones' outlines led to (by {abs(percent):.1f} % in scale and "
+                f"{abs(shift_mm):.1f} mm in height), so it cannot be known from them: calibrate with a ball or an object, "
+                "or give known --bones."
+            )
+    return None
 
 
-def unconfirmed(found: ScaleDisagreement | None) -> str | None:
+def unconfirmed(found: Consistency) -> str | None:
     """The sentence that refuses a pose which the images cannot confirm; None where they can, or contradict it.
 
     Only known bones hold a pose by themselves: bones that were reconstructed from the same images fit a wrong one as well.
     """
-    if found is not None and found.correlation >= _LEAST_CORRELATION:
+    profiles, rows = found.profiles, found.rows
+    if profiles is not None and profiles.correlation >= _LEAST_CORRELATION:
+        return None
+    if rows is not None and rows.known_to_percent <= _CONTRADICTION_PERCENT and rows.known_to_mm <= _CONTRADICTION_MM:
         return None
     return (
         "Slices through both sources show the two images too little alike to confirm the pose that the network's bones led to, so it is "

@@ -1,0 +1,123 @@
+"""Whether slices through both X-ray sources weaken both images alike: a check of a rig that needs neither bones nor a network.
+
+Epipolar consistency (Aichert et al., "Epipolar consistency in transmission imaging", IEEE Trans Med Imaging 34, 2015): summed along the
+line in which a plane through both sources meets a detector, line integrals of both images show the same profile over the height. Here the
+profiles' slopes are brought to the best correlation by a scale and a shift of one against the other, so that neither the unit of the images
+nor the soft tissue that a detector cuts off matters, as both change slowly with height. A view that is turned mixes slices, so turns show
+too, as a scale and a shift that are not there. Only images near to line integrals are told by this; a low correlation says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from SSRKDCore.geometry.epipolar_rows import epipolar_rows
+from SSRKDCore.geometry.field_of_view import FieldOfView
+from SSRKDCore.geometry.view import View
+
+Array = NDArray[np.float64]
+
+_STEP_MM = 0.5
+_ACROSS_MM = 1.0
+_BLUR_MM = 0.8
+_TREND_MM = 15.0
+_SCALES = np.arange(-0.14, 0.1401, 0.004)
+_SHIFT_STEP_MM = 0.25
+_REACH_MM = 8.0
+_FEWEST_HEIGHTS = 80
+_SEEN_SHARE = 0.98
+
+
+@dataclass(frozen=True)
+class ProfileMatch:
+    """Where two views' profiles agree best.
+
+    Attributes
+    ----------
+    percent: by how much the second view magnifies more than the rig says, where the first is right.
+    shift_mm: by how much the second view shows the leg higher than the rig says, in mm at the field of view's centre.
+    correlation: of the two profiles after scale and shift, at most 1.
+    """
+
+    percent: float
+    shift_mm: float
+    correlation: float
+
+
+def profile_match(
+    images: Sequence[NDArray[np.floating]], views: Sequence[View], field_of_view: FieldOfView
+) -> ProfileMatch | None:
+    """Scale and shift between two views along the height; None where the images share too few heights.
+
+    Parameters
+    ----------
+    images: of the two views, line integrals or anything that grows with them [row, column].
+    views: the two, LPS mm, the leg along z.
+    field_of_view: heights are taken at its centre, over its side.
+    """
+    heights = np.arange(-field_of_view.size / 2, field_of_view.size / 2 + _STEP_MM / 2, _STEP_MM)
+    profiles = [
+        _profile(image, view, other, heights, field_of_view)
+        for image, view, other in zip(images, views, reversed(views), strict=True)
+    ]
+    known = np.flatnonzero(np.isfinite(profiles[0]) & np.isfinite(profiles[1]))
+    if len(known) < _FEWEST_HEIGHTS or len(known) < known[-1] - known[0]:
+        return None
+    part = slice(known[0], known[-1] + 1)
+    first, second = (_slopes(profile[part]) for profile in profiles)
+    if not (first.std() > 0 and second.std() > 0):
+        return None
+    return _best(heights[part], first, second)
+
+
+def _profile(image: NDArray[np.floating], view: View, other: View, heights: Array, field_of_view: FieldOfView) -> Array:
+    """(H,) mean of the image along the epipolar line of each height; NaN where it leaves the image."""
+    half = 0.75 * field_of_view.size
+    across = np.arange(-half, half + _ACROSS_MM / 2, _ACROSS_MM)
+    rows = epipolar_rows(image, view, other, np.array(field_of_view.center), heights, across).astype(np.float64)
+    # The same columns for every height: a rim that only some heights reach would be a step.
+    columns = np.isfinite(rows).mean(axis=0) > _SEEN_SHARE
+    if not columns.any():
+        return np.full(len(heights), np.nan)
+    seen = rows[:, columns]
+    whole = np.isfinite(seen).mean(axis=1) > _SEEN_SHARE
+    profile = np.full(len(heights), np.nan)
+    profile[whole] = np.nanmean(seen[whole], axis=1)
+    return profile
+
+
+def _slopes(profile: Array) -> Array:
+    """Slope over the height, without what changes slowly."""
+    from scipy.ndimage import gaussian_filter1d
+
+    slope = gaussian_filter1d(profile, _BLUR_MM / _STEP_MM, order=1)
+    return np.asarray(slope - gaussian_filter1d(slope, _TREND_MM / _STEP_MM))
+
+
+def _best(heights: Array, first: Array, second: Array) -> ProfileMatch:
+    shifts = np.arange(-_REACH_MM, _REACH_MM + 0.1, _SHIFT_STEP_MM)
+    inner = np.abs(heights) < np.abs(heights).max() * 0.85
+    reference = first[inner] - first[inner].mean()
+    reference /= np.linalg.norm(reference)
+    table = np.empty((len(_SCALES), len(shifts)))
+    for index, share in enumerate(_SCALES):
+        moved = np.interp(heights[inner][None, :] * (1 + share) + shifts[:, None], heights, second)
+        moved -= moved.mean(axis=1, keepdims=True)
+        table[index] = moved @ reference / np.maximum(np.linalg.norm(moved, axis=1), 1e-12)
+    row, column = (int(index) for index in np.unravel_index(table.argmax(), table.shape))
+    scale = _SCALES[row] + _vertex(table[:, column], row) * (_SCALES[1] - _SCALES[0])
+    shift = shifts[column] + _vertex(table[row], column) * _SHIFT_STEP_MM
+    return ProfileMatch(100.0 * float(scale), float(shift), float(table[row, column]))
+
+
+def _vertex(values: Array, index: int) -> float:
+    """Where between samples the parabola through the largest one and its neighbours is highest, -0.5 to 0.5."""
+    if not 0 < index < len(values) - 1:
+        return 0.0
+    before, here, after = values[index - 1 : index + 2]
+    bend = before - 2 * here + after
+    return float(np.clip((before - after) / (2 * bend), -0.5, 0.5)) if bend < 0 else 0.0
