@@ -53,15 +53,15 @@ def epipolar_rows(
 
 def _points(view: View, other: View, center: Array, heights: Array, across: Array) -> Array:
     """(H, W, 3) points of the plane through the centre and across the beam, each row in the plane through both sources and its height."""
-    source = np.array(view.source)
-    sideways = np.cross(view.normal, [0.0, 0.0, 1.0])
-    sideways /= np.linalg.norm(sideways)
-    up = np.array([0.0, 0.0, 1.0])
+    source, up = np.array(view.source), np.array([0.0, 0.0, 1.0])
     on_axis = center + heights[:, None] * up
-    normals = np.cross(on_axis - source, np.array(other.source) - source)
+    # A view along the leg, or sources above one another, have no such rows: nothing of their image is shown.
     with np.errstate(divide="ignore", invalid="ignore"):
+        sideways = np.cross(view.normal, up)
+        sideways /= np.linalg.norm(sideways)
+        normals = np.cross(on_axis - source, np.array(other.source) - source)
         rise = -(normals @ sideways) / normals[:, 2]
-    return np.asarray(on_axis[:, None] + across[None, :, None] * (sideways + rise[:, None, None] * up))
+        return np.asarray(on_axis[:, None] + across[None, :, None] * (sideways + rise[:, None, None] * up))
 
 
 def _reduction(view: View, center: Array) -> int:

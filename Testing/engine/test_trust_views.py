@@ -125,6 +125,17 @@ def test_fine_pixels_are_averaged_and_the_far_side_is_not_shown() -> None:
     assert np.isnan(narrow).mean() > np.isnan(coarse).mean()
 
 
+def test_a_view_along_the_leg_shows_no_rows() -> None:
+    rig = room("right")
+    center, image = np.array(rig.field_of_view.center), np.ones((300, 300), np.float32)
+    turn = np.eye(4)
+    turn[:3, :3] = [[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]]
+    turn[:3, 3] = center - turn[:3, :3] @ center
+    axial = rig.view("ap").transformed(turn)
+    assert np.isnan(epipolar_rows(image, axial, rig.view("lateral"), center)).all()
+    assert scale_disagreement([image, image], [axial, rig.view("lateral")], rig.field_of_view) is None
+
+
 def test_blank_images_say_nothing() -> None:
     rig = room("right")
     assert scale_disagreement([np.ones((300, 300))] * 2, rig.views, rig.field_of_view) is None
