@@ -168,6 +168,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cases", type=Path, required=True, help="folder of labelled training cases with CTs")
     parser.add_argument("--held-out", type=Path, required=True, help="folder of other such cases, to calibrate on")
     parser.add_argument("--pairs", type=_positive, default=8, help="pairs of radiographs of each case (8)")
+    parser.add_argument("--held-out-pairs", type=_positive, default=24, help="likewise of the others (24)")
     parser.add_argument(
         "--steps", type=_positive, default=MatcherTraining.steps, help=f"of training ({MatcherTraining.steps})"
     )
