@@ -21,13 +21,15 @@ from torch import Tensor, nn
 
 from SSRKDCore.console import progress_bar, say
 from SSRKDCore.errors import Cancelled, InputError
+from SSRKDCore.geometry.calibration.slice_profiles import match_of_rows
+from SSRKDCore.geometry.epipolar_rows import HEIGHTS_MM
 from SSRKDCore.networks.height_matching import SCALES, SHIFTS_MM, HeightMatcher
 from SSRKDCore.training.code_version import command_of, made_by
 from SSRKDCore.training.program import exit_code_of
 from SSRKDCore.trust.known_spreads import fit_factors, known_to
 from SSRKDCore.trust.training_observation import labelled_folders
 from SSRKDCore.trust.view_scale_batches import MatchBatch, stated_batch, training_batch
-from SSRKDCore.trust.view_scale_matcher import Matched, ViewScaleMatcher, match, matcher_folder, save_matcher
+from SSRKDCore.trust.view_scale_matcher import ViewScaleMatcher, match, matcher_folder, profile_spread, save_matcher
 from SSRKDCore.trust.view_scale_pairs import LOOKS, ViewPairs, view_pairs
 
 Array = NDArray[np.float64]
@@ -120,44 +122,80 @@ def _resumed(file: Path, parts: Mapping[str, Any], identity: Mapping[str, Any]) 
         raise InputError(f"{file} is damaged ({type(error).__name__}): delete it and call again.") from error
 
 
-def stated_errors(network: HeightMatcher, pairs: ViewPairs, seed: int) -> tuple[Matched, Array, Array]:
-    """What is said of pairs whose second view is misstated at random, every third not at all, and the errors of scale and shift (mm)."""
+@dataclass(frozen=True)
+class StatedErrors:
+    """Of pairs that are misstated at random, by network and by profiles: spreads and errors (N,), scales as shares, shifts in mm.
+
+    Errors and spreads of profiles are infinite where they say nothing.
+    """
+
+    scale_spread: Array
+    scale_error: Array
+    shift_spread: Array
+    shift_error: Array
+    profile_spread: Array
+    profile_scale_error: Array
+    profile_shift_error: Array
+
+
+def stated_errors(network: HeightMatcher, pairs: ViewPairs, seed: int) -> StatedErrors:
+    """What is said of pairs whose second view is misstated at random, every third not at all."""
     generator = np.random.default_rng([seed, len(pairs.looks)])
     count = len(pairs.looks)
     scale = generator.uniform(-_STATED_SCALE, _STATED_SCALE, count)
     shift = generator.uniform(-_STATED_SHIFT_MM, _STATED_SHIFT_MM, count)
     scale[::3], shift[::3] = 0.0, 0.0
-    said = []
+    rows: list[list[float]] = []
     for start in range(0, count, 16):
         part = np.arange(start, min(start + 16, count))
         batch = stated_batch(pairs, part, scale[part].tolist(), shift[part].tolist())
-        said.append(match(network, batch.first, batch.second))
-    found = Matched(*(np.concatenate([getattr(one, name) for one in said]) for name in Matched.__dataclass_fields__))
-    return found, found.scale - scale, found.shift_mm - shift
+        found = match(network, batch.first, batch.second)
+        for index, first, second in zip(part, batch.first.numpy(), batch.second.numpy(), strict=True):
+            here = index - start
+            row = [found.scale_spread[here], found.scale[here] - scale[index]]
+            row += [found.shift_spread_mm[here], found.shift_mm[here] - shift[index]]
+            seen = match_of_rows([first, second], HEIGHTS_MM)
+            if seen is None:
+                row += [np.inf] * 3
+            else:
+                spread = profile_spread(seen.correlation)
+                row += [spread, seen.percent / 100.0 - scale[index], seen.shift_mm - shift[index]]
+            rows.append(row)
+    return StatedErrors(*np.array(rows, dtype=np.float64).T)
 
 
 def calibrated(network: HeightMatcher, pairs: ViewPairs, seed: int) -> tuple[ViewScaleMatcher, dict[str, Any]]:
-    """The network with what its spreads are worth on pairs that it was not trained on, and by look how well it knows them, for people.
+    """The network with what is known by it and by profiles on pairs that it was not trained on, and by look how well, for people.
 
     Raises InputError for too few pairs.
     """
-    found, scale, shift = stated_errors(network, pairs, seed)
-    factors = fit_factors(found.scale_spread, scale)
-    matcher = ViewScaleMatcher(network, factors, fit_factors(found.shift_spread_mm, shift))
+    found = stated_errors(network, pairs, seed)
+    seen = np.isfinite(found.profile_spread)
+    matcher = ViewScaleMatcher(
+        network,
+        fit_factors(found.scale_spread, found.scale_error),
+        fit_factors(found.shift_spread, found.shift_error),
+        fit_factors(found.profile_spread[seen], found.profile_scale_error[seen]),
+        fit_factors(found.profile_spread[seen], found.profile_shift_error[seen]),
+    )
+    of_network = np.array([known_to(matcher.scale_factors, spread) for spread in found.scale_spread])
+    of_profiles = np.array([known_to(matcher.profile_scale_factors, spread) for spread in found.profile_spread])
+    better = of_profiles < of_network
+    error = 100 * np.abs(np.where(better, found.profile_scale_error, found.scale_error))
+    known = 100 * np.minimum(of_network, of_profiles)
     looks = {}
     for look in LOOKS:
         here = pairs.looks == look
         if here.any():
-            percent = 100 * np.abs(scale[here])
-            known = 100 * np.array([known_to(factors, spread) for spread in found.scale_spread[here]])
-            checked = known <= CHECKED_PERCENT
+            checked = here & (known <= CHECKED_PERCENT)
             looks[look] = {
                 "pairs": int(here.sum()),
-                "median_error_percent": float(np.median(percent)),
-                "error_percent_of_90_percent": float(np.quantile(percent, 0.9)),
                 "known_to_3_percent": int(checked.sum()),
-                "largest_error_percent_of_those": float(percent[checked].max()) if checked.any() else None,
-                "error_mm_of_90_percent": float(np.quantile(np.abs(shift[here]), 0.9)),
+                "of_those_by_profiles": int((checked & better).sum()),
+                "largest_error_percent_of_those": float(error[checked].max()) if checked.any() else None,
+                "median_error_percent": float(np.median(error[here])),
+                "error_percent_of_90_percent": float(np.quantile(error[here], 0.9)),
+                "error_mm_of_90_percent_by_network": float(np.quantile(np.abs(found.shift_error[here]), 0.9)),
             }
     return matcher, looks
 
@@ -206,9 +244,10 @@ def _fit(parsed: argparse.Namespace, command: str) -> None:
     }
     out = parsed.out or matcher_folder()
     save_matcher(out, matcher, card)
-    for what, rows in (("scales", matcher.scale_factors), ("heights", matcher.shift_factors)):
-        words = ", ".join(f"{factor:.2f} from {start:.3g} on" for start, factor in rows)
-        say(f"99 % of {what} are known to so many spreads: {words}")
+    for what, name in (("scales", "scale_factors"), ("heights", "shift_factors")):
+        for whom, rows in (("network", getattr(matcher, name)), ("profiles", getattr(matcher, f"profile_{name}"))):
+            words = ", ".join(f"{factor:.3g} from {start:.3g} on" for start, factor in rows)
+            say(f"99 % of {what} are known by the {whom} to so many spreads: {words}")
     for look, row in looks.items():
         say(
             f"{look:<11} {row['known_to_3_percent']} of {row['pairs']} known to {CHECKED_PERCENT:.0f} %; error "

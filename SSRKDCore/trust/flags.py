@@ -180,8 +180,8 @@ def _views(scale: ScaleDisagreement | None) -> list[Flag]:
                 "magnification of one is wrong, so calibrate, or correct its distances or pixel spacing.",
             )
         )
-    elif precision > _SCALE_RED:
-        flags.append(_unchecked(precision))
+    elif abs(scale.percent) + precision > _SCALE_RED:
+        flags.append(_unchecked(scale))
     light = _above(abs(scale.shift_mm), (max(_HEIGHT_MM[0], scale.known_to_mm), max(_HEIGHT_MM[1], scale.known_to_mm)))
     if light:
         flags.append(
@@ -195,13 +195,15 @@ def _views(scale: ScaleDisagreement | None) -> list[Flag]:
     return flags
 
 
-def _unchecked(precision: float | None) -> Flag:
-    known = "they show too little alike" if precision is None else f"here it is known to {precision:.1f} % only"
+def _unchecked(scale: ScaleDisagreement | None) -> Flag:
+    allowed = "they show too little alike"
+    if scale is not None:
+        allowed = f"they allow for {abs(scale.percent) + scale.known_to_percent:.1f} %"
     return Flag(
         UNCHECKED_SCALE,
         "amber",
-        f"The scale and height of the two views could not be checked against one another to {_SCALE_RED:.0f} % ({known}): make "
-        "sure of both magnifications, or calibrate.",
+        f"The images cannot exclude that the scale of one view is wrong by {_SCALE_RED:.0f} % ({allowed}), so it could not be checked: "
+        "make sure of both magnifications, or calibrate.",
     )
 
 

@@ -23,7 +23,7 @@ from SSRKDCore.resource_files import resource_folder
 SCHEMA = "ssrkd-view-scales/1"
 FOLDER_NAME, WEIGHTS_NAME, CARD_NAME = "ViewScales", "weights.safetensors", "card.json"
 _DTYPE = "float16"
-_FACTORS = ("scale_factors", "shift_factors")
+_FACTORS = ("scale_factors", "shift_factors", "profile_scale_factors", "profile_shift_factors")
 _AGAIN = "get the package again, or train it again with python -m SSRKDCore.trust.fit_view_scales"
 
 
@@ -39,11 +39,19 @@ class Matched:
 
 @dataclass(frozen=True)
 class ViewScaleMatcher:
-    """A trained network, and what its spreads of scale and shift (mm) are worth, see `known_spreads`."""
+    """A trained network, and what is known by it and by profiles of line integrals, see `known_spreads`.
+
+    Attributes
+    ----------
+    network. scale_factors, shift_factors: what its spreads of scale (shares) and shift (mm) are worth.
+    profile_scale_factors, profile_shift_factors: likewise of `slice_profiles`, whose spread is `profile_spread`.
+    """
 
     network: HeightMatcher
     scale_factors: NDArray[np.float64]
     shift_factors: NDArray[np.float64]
+    profile_scale_factors: NDArray[np.float64]
+    profile_shift_factors: NDArray[np.float64]
 
 
 def matched(log_likelihoods: Tensor) -> Matched:
@@ -62,6 +70,11 @@ def matched(log_likelihoods: Tensor) -> Matched:
 def match(network: HeightMatcher, first: Tensor, second: Tensor) -> Matched:
     """`matched` of rows (N, H, W), see `geometry.epipolar_rows`."""
     return matched(network(first, second))
+
+
+def profile_spread(correlation: float) -> float:
+    """What profiles that correlate so well do not share, as a share of their slopes' deviation; errors grow about with it."""
+    return float(np.sqrt(max(1.0 - max(correlation, 0.0) ** 2, 0.0)))
 
 
 def matcher_folder() -> Path:

@@ -1,8 +1,10 @@
 """Whether two views agree in scale and height: a wrong magnification of one of them.
 
-What lies in one slice of the leg shows in one row of each image, if the views' geometry is right (`epipolar_rows`). A network that was
-trained on knees in many rooms (`networks/height_matching.py`, `fit_view_scales.py`) says which scales and shifts of one view's rows
-against the other's the images allow for. The images alone are asked: a reconstruction adapts to what it is given.
+What lies in one slice of the leg shows in one row of each image, if the views' geometry is right (`epipolar_rows`). Two measures say by
+which scale and shift one view's rows lie off the other's. Line integrals of a slice are the same in both (`slice_profiles`): exact,
+and true of few images as they are stored. A network that was trained on knees in many rooms (`networks/height_matching.py`,
+`fit_view_scales.py`) knows slices by how they look. Whichever knows better on these images is believed. The images alone are asked: a
+reconstruction adapts to what it is given.
 
 A common scale of both views is in principle not seen here: it is the same pair of pictures as of a larger person.
 """
@@ -16,7 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from SSRKDCore.geometry.epipolar_rows import epipolar_rows
+from SSRKDCore.geometry.calibration.slice_profiles import match_of_rows
+from SSRKDCore.geometry.epipolar_rows import HEIGHTS_MM, epipolar_rows
 from SSRKDCore.geometry.field_of_view import FieldOfView
 from SSRKDCore.geometry.view import View
 from SSRKDCore.trust.known_spreads import known_to
@@ -34,8 +37,8 @@ class ScaleDisagreement:
     ----------
     percent: by how much the second view magnifies more than the rig says, where the first is right.
     shift_mm: by how much the second view shows the leg higher than the rig says, in mm at the field of view's centre.
-    known_to_percent, known_to_mm: what either stays below for 99 % of right pairs of views that look like these: spreads of what the images
-        allow for, times what was found on knees that the network was not trained on.
+    known_to_percent, known_to_mm: what the errors of either stay below for 99 % of pairs of views that are as unsure, found on knees that
+        the network was not trained on.
     """
 
     percent: float
@@ -57,7 +60,7 @@ def scale_disagreement(
 
     Raises InputError where the package lacks the network.
     """
-    from SSRKDCore.trust.view_scale_matcher import bundled_matcher, match
+    from SSRKDCore.trust.view_scale_matcher import bundled_matcher, match, profile_spread
 
     center = np.array(field_of_view.center)
     rows = [
@@ -69,9 +72,12 @@ def scale_disagreement(
         return None
     matcher = bundled_matcher()
     found = match(matcher.network, *(torch.from_numpy(part)[None] for part in rows))
-    return ScaleDisagreement(
-        100.0 * float(found.scale[0]),
-        float(found.shift_mm[0]),
-        100.0 * known_to(matcher.scale_factors, float(found.scale_spread[0])),
-        known_to(matcher.shift_factors, float(found.shift_spread_mm[0])),
-    )
+    scale = [(100.0 * known_to(matcher.scale_factors, float(found.scale_spread[0])), 100.0 * float(found.scale[0]))]
+    shift = [(known_to(matcher.shift_factors, float(found.shift_spread_mm[0])), float(found.shift_mm[0]))]
+    profiles = match_of_rows(rows, HEIGHTS_MM)
+    if profiles is not None:
+        spread = profile_spread(profiles.correlation)
+        scale.append((100.0 * known_to(matcher.profile_scale_factors, spread), profiles.percent))
+        shift.append((known_to(matcher.profile_shift_factors, spread), profiles.shift_mm))
+    (known_to_percent, percent), (known_to_mm, shift_mm) = min(scale), min(shift)
+    return ScaleDisagreement(percent, shift_mm, known_to_percent, known_to_mm)

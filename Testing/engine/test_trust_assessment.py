@@ -62,6 +62,7 @@ def test_nothing_speaks_against_a_usual_knee() -> None:
         ({"swapped": True}, "swapped_views", "red"),
         ({"scale": ScaleDisagreement(3.4, 0.0, 1.0, 0.5)}, "magnification", "red"),
         ({"scale": ScaleDisagreement(-2.5, 0.0, 1.0, 0.5)}, "magnification", "amber"),
+        ({"scale": ScaleDisagreement(1.8, 0.0, 1.0, 0.5)}, "magnification", "green"),
         ({"scale": ScaleDisagreement(0.0, 4.0, 1.0, 0.5)}, "view_height", "red"),
         ({"scale": ScaleDisagreement(0.0, 2.0, 1.0, 0.5)}, "view_height", "amber"),
         ({"scale": ScaleDisagreement(0.0, 4.0, 1.0, 4.5)}, "view_height", "green"),
@@ -129,6 +130,7 @@ def test_the_worst_flag_gives_the_light_and_comes_first() -> None:
         None,
         ScaleDisagreement(5.0, 5.0, 6.0, 6.0),
         ScaleDisagreement(0.1, 0.0, 6.0, 0.5),
+        ScaleDisagreement(1.8, 0.0, 1.5, 0.5),
     ],
 )
 def test_a_scale_that_the_images_cannot_tell_is_amber_and_said_in_words(scale: ScaleDisagreement | None) -> None:

@@ -159,9 +159,15 @@ def test_what_a_spread_is_worth_holds_for_new_cases_and_rises() -> None:
 def test_a_network_is_calibrated_on_given_pairs() -> None:
     pairs = _pairs(150)
     matcher, looks = calibrated(bundled_matcher().network, pairs, 0)
-    found, scale, _ = fit_view_scales.stated_errors(matcher.network, pairs, 0)
-    known = np.array([known_to(matcher.scale_factors, spread) for spread in found.scale_spread])
-    assert (np.abs(scale) <= known).mean() >= 0.99
+    found = fit_view_scales.stated_errors(matcher.network, pairs, 0)
+    for factors, spreads, errors in (
+        (matcher.scale_factors, found.scale_spread, found.scale_error),
+        (matcher.shift_factors, found.shift_spread, found.shift_error),
+        (matcher.profile_scale_factors, found.profile_spread, found.profile_scale_error),
+        (matcher.profile_shift_factors, found.profile_spread, found.profile_shift_error),
+    ):
+        known = np.array([known_to(factors, spread) for spread in spreads])
+        assert np.isfinite(spreads).all() and (np.abs(errors) <= known).mean() >= 0.99
     assert {look: row["pairs"] for look, row in looks.items()} == {"plain": 75, "display": 75}
 
 
@@ -169,8 +175,8 @@ def test_a_matcher_survives_its_files_and_others_are_refused(tmp_path: Path) -> 
     matcher = bundled_matcher()
     save_matcher(tmp_path / "kept", matcher, {"held_out": {"pairs": 3}})
     again = load_matcher(tmp_path / "kept")
-    np.testing.assert_allclose(again.scale_factors, matcher.scale_factors)
-    np.testing.assert_allclose(again.shift_factors, matcher.shift_factors)
+    for name in ("scale_factors", "shift_factors", "profile_scale_factors", "profile_shift_factors"):
+        np.testing.assert_allclose(getattr(again, name), getattr(matcher, name))
     for one, other in zip(matcher.network.parameters(), again.network.parameters(), strict=True):
         torch.testing.assert_close(one, other)
     assert sorted(file.name for file in (tmp_path / "kept").iterdir()) == ["card.json", "weights.safetensors"]

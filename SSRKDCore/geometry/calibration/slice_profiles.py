@@ -28,7 +28,7 @@ _TREND_MM = 15.0
 _SCALES = np.arange(-0.14, 0.1401, 0.004)
 _SHIFT_STEP_MM = 0.25
 _REACH_MM = 8.0
-_FEWEST_HEIGHTS = 80
+_FEWEST_MM = 40.0
 _SEEN_SHARE = 0.98
 
 
@@ -59,34 +59,40 @@ def profile_match(
     views: the two, LPS mm, the leg along z.
     field_of_view: heights are taken at its centre, over its side.
     """
-    heights = np.arange(-field_of_view.size / 2, field_of_view.size / 2 + _STEP_MM / 2, _STEP_MM)
-    profiles = [
-        _profile(image, view, other, heights, field_of_view)
+    half = field_of_view.size / 2
+    heights = np.arange(-half, half + _STEP_MM / 2, _STEP_MM)
+    across = np.arange(-1.5 * half, 1.5 * half + _ACROSS_MM / 2, _ACROSS_MM)
+    center = np.array(field_of_view.center)
+    rows = [
+        epipolar_rows(image, view, other, center, heights, across)
         for image, view, other in zip(images, views, reversed(views), strict=True)
     ]
+    return match_of_rows(rows, heights)
+
+
+def match_of_rows(rows: Sequence[NDArray[np.floating]], heights: Array) -> ProfileMatch | None:
+    """`profile_match` of the two images as rows (H, W) of the same slices, NaN outside, at heights (H,) in mm; see `epipolar_rows`."""
+    profiles = [_profile(part) for part in rows]
     known = np.flatnonzero(np.isfinite(profiles[0]) & np.isfinite(profiles[1]))
-    if len(known) < _FEWEST_HEIGHTS or len(known) < known[-1] - known[0]:
+    if not len(known) or np.ptp(heights[known]) < _FEWEST_MM or len(known) < known[-1] - known[0]:
         return None
-    part = slice(known[0], known[-1] + 1)
-    first, second = (_slopes(profile[part]) for profile in profiles)
+    fine = np.arange(heights[known[0]], heights[known[-1]] + _STEP_MM / 2, _STEP_MM)
+    first, second = (_slopes(np.interp(fine, heights[known], profile[known])) for profile in profiles)
     if not (first.std() > 0 and second.std() > 0):
         return None
-    return _best(heights[part], first, second)
+    return _best(fine, first, second)
 
 
-def _profile(image: NDArray[np.floating], view: View, other: View, heights: Array, field_of_view: FieldOfView) -> Array:
-    """(H,) mean of the image along the epipolar line of each height; NaN where it leaves the image."""
-    half = 0.75 * field_of_view.size
-    across = np.arange(-half, half + _ACROSS_MM / 2, _ACROSS_MM)
-    rows = epipolar_rows(image, view, other, np.array(field_of_view.center), heights, across).astype(np.float64)
+def _profile(rows: NDArray[np.floating]) -> Array:
+    """(H,) mean of each row; NaN where the image does not show it."""
+    shown = np.isfinite(rows)
     # The same columns for every height: a rim that only some heights reach would be a step.
-    columns = np.isfinite(rows).mean(axis=0) > _SEEN_SHARE
-    if not columns.any():
-        return np.full(len(heights), np.nan)
-    seen = rows[:, columns]
-    whole = np.isfinite(seen).mean(axis=1) > _SEEN_SHARE
-    profile = np.full(len(heights), np.nan)
-    profile[whole] = np.nanmean(seen[whole], axis=1)
+    columns = shown.mean(axis=0) > _SEEN_SHARE * shown.mean(axis=0).max()
+    profile = np.full(len(rows), np.nan)
+    if columns.any():
+        seen = rows[:, columns].astype(np.float64)
+        whole = shown[:, columns].mean(axis=1) > _SEEN_SHARE
+        profile[whole] = np.nanmean(seen[whole], axis=1)
     return profile
 
 
