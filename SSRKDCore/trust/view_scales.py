@@ -56,7 +56,7 @@ def scale_disagreement(
     ----------
     images: of the two views, line integrals or anything that grows with them [row, column].
     views: the two, LPS mm, the leg along z.
-    field_of_view: heights are taken from its centre.
+    field_of_view: heights are taken from its centre, over its side.
 
     Raises InputError where the package lacks the network.
     """
@@ -67,6 +67,9 @@ def scale_disagreement(
         epipolar_rows(image, view, other, center)
         for image, view, other in zip(images, views, reversed(views), strict=True)
     ]
+    # Beyond it a detector's edge, or the end of a scan, cuts slices at other places in either view.
+    for part in rows:
+        part[np.abs(HEIGHTS_MM) > field_of_view.size / 2] = np.nan
     shown = np.logical_and(*(np.isfinite(part).sum(axis=1) >= _FEWEST_COLUMNS for part in rows))
     if shown.sum() < _FEWEST_ROWS or not all(np.nanstd(part) > 0 for part in rows):
         return None
