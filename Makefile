@@ -199,8 +199,8 @@ trust: $(VENV)/tests
 trust-other-sites: $(VENV)/tests
 	$(BIN)/python -m SSRKDCore.evaluation.experiments.cases_at_site --cases $(SYNTHETIC) --skip 8 --site B --out $(WORK)/test-cases/site-b
 	$(BIN)/python -m SSRKDCore.evaluation.experiments.cases_at_site --cases $(SYNTHETIC) --skip 8 --site C --out $(WORK)/test-cases/site-c
-	$(BIN)/python -m SSRKDCore.trust.measure --model Resources/Models/compact --cases $(WORK)/test-cases/site-b --stand-ins 0 --spoiled 0 --out docs/measured/trust_digital_room --overwrite
-	$(BIN)/python -m SSRKDCore.trust.measure --model Resources/Models/compact --cases $(WORK)/test-cases/site-c --stand-ins 0 --spoiled 0 --out docs/measured/trust_mobile_unit --overwrite
+	$(BIN)/python -m SSRKDCore.trust.measure --model Resources/Models/compact --cases $(WORK)/test-cases/site-b --stand-ins 0 --spoiled 4 --out docs/measured/trust_digital_room --overwrite
+	$(BIN)/python -m SSRKDCore.trust.measure --model Resources/Models/compact --cases $(WORK)/test-cases/site-c --stand-ins 0 --spoiled 4 --out docs/measured/trust_mobile_unit --overwrite
 
 calibration: $(VENV)/tests
 	$(BIN)/python -m SSRKDCore.geometry.calibration.pair_study --cases $(SYNTHETIC) --other $(WORK)/test-cases/unseen-room --reconstructed 10 --work $(WORK)/pair-study --overwrite --out docs/measured/calibration
