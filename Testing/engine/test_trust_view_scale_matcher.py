@@ -16,12 +16,13 @@ from training_cases import write_knee_case
 from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.geometry.epipolar_rows import ACROSS_MM, HEIGHTS_MM
 from SSRKDCore.networks.height_matching import SCALES, SHIFTS_MM, HeightMatcher, seen_channels, summed_along
-from SSRKDCore.trust import fit_view_scales, view_scale_pairs
-from SSRKDCore.trust.fit_view_scales import MatcherTraining, calibrated, train
+from SSRKDCore.trust import fit_view_scales, view_scale_pairs, view_scale_training
 from SSRKDCore.trust.known_spreads import fit_factors, known_to
 from SSRKDCore.trust.view_scale_batches import LARGEST_SCALE, LARGEST_SHIFT_MM, stated_batch, training_batch
+from SSRKDCore.trust.view_scale_calibration import calibrated, stated_errors
 from SSRKDCore.trust.view_scale_matcher import bundled_matcher, load_matcher, matched, matcher_folder, save_matcher
 from SSRKDCore.trust.view_scale_pairs import STORED_ACROSS_MM, STORED_HEIGHTS_MM, ViewPairs, view_pairs
+from SSRKDCore.trust.view_scale_training import MatcherTraining, loss_of, train
 
 
 def _pairs(count: int, seed: int = 0) -> ViewPairs:
@@ -49,17 +50,6 @@ def test_the_sum_along_a_line_finds_the_scale_and_the_shift() -> None:
         row, column = np.unravel_index(table.argmax(), table.shape)
         assert float(SCALES[row]) == pytest.approx(scale, abs=1e-6)
         assert float(SHIFTS_MM[column]) == pytest.approx(shift, abs=1e-6)
-
-
-def test_exchanged_views_disagree_the_other_way() -> None:
-    """Rows at h in one view are at h (1 + scale) in the other: seen from there, at h / (1 + scale)."""
-    network = bundled_matcher().network
-    batch = stated_batch(_pairs(2), np.arange(2), [0.05, -0.05], [0.0, 0.0])
-    with torch.no_grad():
-        one, other = network(batch.first, batch.second), network(batch.second, batch.first)
-    assert one.shape == (2, len(SCALES), len(SHIFTS_MM))
-    agree = matched(one).scale * matched(other).scale
-    assert (agree < 0).all()
 
 
 def test_what_is_outside_and_the_unit_are_not_seen() -> None:
@@ -100,7 +90,7 @@ def test_batches_are_misstated_by_what_they_say() -> None:
 
 
 def test_a_stopped_training_goes_on_to_the_same_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit_view_scales, "_CHECKPOINT_STEPS", 2)
+    monkeypatch.setattr(view_scale_training, "_CHECKPOINT_STEPS", 2)
     pairs, training = _pairs(4), MatcherTraining(steps=4, batch=2)
     whole = train(pairs, training, tmp_path / "whole.ckpt")
     asked = iter([False, False, False, True])
@@ -125,7 +115,7 @@ def test_training_steps_learn() -> None:
     optimiser = torch.optim.AdamW(network.parameters(), 3e-3)
     losses = []
     for _ in range(12):
-        loss = fit_view_scales.loss_of(network, batch)
+        loss = loss_of(network, batch)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -159,7 +149,7 @@ def test_what_a_spread_is_worth_holds_for_new_cases_and_rises() -> None:
 def test_a_network_is_calibrated_on_given_pairs() -> None:
     pairs = _pairs(150)
     matcher, looks = calibrated(bundled_matcher().network, pairs, 0)
-    found = fit_view_scales.stated_errors(matcher.network, pairs, 0)
+    found = stated_errors(matcher.network, pairs, 0)
     for factors, spreads, errors in (
         (matcher.scale_factors, found.scale_spread, found.scale_error),
         (matcher.shift_factors, found.shift_spread, found.shift_error),
@@ -220,7 +210,17 @@ def test_pairs_are_of_all_looks_and_kept(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_the_command_refuses_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--cases", str(tmp_path), "--held-out", str(tmp_path), "--work", str(tmp_path / "w"), "--out"]
-    assert fit_view_scales.main([*words, str(tmp_path / "out")]) == 2
-    assert "holds no case" in capsys.readouterr().err
+    cases, others = tmp_path / "cases", tmp_path / "others"
+    write_knee_case(cases / "right-knee")
+    others.mkdir()
+    end = ["--work", str(tmp_path / "w"), "--out", str(tmp_path / "out")]
+
+    def refusal(held_out: Path) -> str:
+        assert fit_view_scales.main(["--cases", str(cases), "--held-out", str(held_out), *end]) == 2
+        return capsys.readouterr().err
+
+    assert "holds no case" in refusal(others)
+    assert "learns from" in refusal(cases)
+    write_knee_case(others / "right-knee")
+    assert "too few to tell how well" in refusal(others)
     assert not (tmp_path / "w").exists() and not (tmp_path / "out").exists()

@@ -59,6 +59,14 @@ def test_a_misstated_magnification_of_one_view_is_measured(
         assert found.percent == pytest.approx(sign * percent, abs=found.known_to_percent)
 
 
+def test_the_same_views_in_the_other_order_disagree_the_other_way(knee: tuple[list[NDArray[np.float32]], Rig]) -> None:
+    images, rig = knee
+    stated = with_magnification(rig, ("lateral",), 5.0)
+    found = scale_disagreement(images[::-1], stated.views[::-1], stated.field_of_view)
+    assert found is not None
+    assert found.percent == pytest.approx(-5.0, abs=found.known_to_percent) and found.known_to_percent < 3.0
+
+
 def test_a_common_scale_of_both_views_cannot_be_seen(knee: tuple[list[NDArray[np.float32]], Rig]) -> None:
     images, rig = knee
     found = _found(images, with_magnification(rig, ("ap", "lateral"), 8.0))
