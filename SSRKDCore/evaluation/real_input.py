@@ -18,10 +18,14 @@ from SSRKDCore.drr.volume_reader import read_ct
 from SSRKDCore.errors import InputError
 from SSRKDCore.evaluation.exact_distances import DistanceToSurface
 from SSRKDCore.evaluation.label_surfaces import label_surface
+from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.grid import Grid
 from SSRKDCore.json_files import read_json, write_json
+from SSRKDCore.radiographs.reader import read_radiograph
 from SSRKDCore.surface_files import read_bone_surfaces
 from SSRKDCore.training.code_version import made_by
+from SSRKDCore.trust.stand_ins import with_magnification
+from SSRKDCore.trust.view_scales import scale_disagreement
 
 BONE_HOUNSFIELD = 200.0
 CT_CENTER = (182.0, 268.0, 440.0)
@@ -30,6 +34,9 @@ CT_CROP_MM = 130.0
 PAIR_WORLD_TO_LPS = "0 1 0 0\n-1 0 0 0\n0 0 1 0\n0 0 0 1\n"
 PAIR_CENTER = (95.0, -130.0, 50.0)
 PAIR_CUBE_MM = 170.0
+PAIR_FRAMES = ("0138", "0180")
+#: By how much the second view's magnification is misstated to see whether trust tells.
+STATED_PERCENT = (0.0, -5.0, -3.0, 3.0, 5.0)
 
 
 def filled_bone(hounsfield: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -48,7 +55,8 @@ def _call(*words: str) -> None:
 
 def _summary(folder: Path) -> dict[str, Any]:
     report = read_json(folder / "report.json", "a reconstruction report")
-    return {key: report[key] for key in ("bones", "side", "warnings") if key in report}
+    summary: dict[str, Any] = {key: report[key] for key in ("bones", "side", "warnings") if key in report}
+    return {**summary, "light": report["trust"]["light"], "flags": report["trust"]["flags"]}
 
 
 def reconstruct_ct(ct: Path, out: Path) -> dict[str, Any]:
@@ -96,7 +104,20 @@ def reconstruct_pair(folder: Path, out: Path, frame: str = "0180") -> dict[str, 
           "--size", f"{PAIR_CUBE_MM:g}", "--out", str(out / "pair-rig.json"), "--overwrite")  # fmt: skip
     _call("reconstruct", "--ap", images[0], "--lateral", images[1], "--rig", str(out / "pair-rig.json"), "--intensity", "raw",
           "--side", "left", "--out", str(out / "pair-bones"), "--overwrite")  # fmt: skip
-    return {"input": f"{folder.name}, frame {frame}", **_summary(out / "pair-bones")}
+    checks = {seen: scale_checks(folder, Rig.load(out / "pair-rig.json"), seen) for seen in PAIR_FRAMES}
+    return {"input": f"{folder.name}, frame {frame}", **_summary(out / "pair-bones"), "scale_of_views_by_frame": checks}
+
+
+def scale_checks(folder: Path, rig: Rig, frame: str) -> list[dict[str, Any]]:
+    """What trust says of the scale of a frame's two views with the calibrated rig, and with the second view's magnification misstated."""
+    files = [folder / f"L_Hop_Cam{number}_001_UND.{frame}.tif" for number in (1, 2)]
+    images = [read_radiograph(file, None, "raw", prepare=True).pixels for file in files]
+    found = []
+    for percent in STATED_PERCENT:
+        stated = with_magnification(rig, (rig.views[1].name,), percent) if percent else rig
+        said = scale_disagreement(images, stated.views, stated.field_of_view)
+        found.append({"misstated_by_percent": percent, "said": None if said is None else vars(said)})
+    return found
 
 
 def main() -> None:
