@@ -43,12 +43,13 @@ def epipolar_rows(
         pixels, _ = view.project(points)
     factor = _reduction(view, center)
     values = _reduced(image, factor)
-    pixels = (pixels - (factor - 1) / 2) / factor
-    limits = np.array(values.shape) - 1
-    inside = np.asarray(((pixels >= 0) & (pixels <= limits)).all(axis=2))
-    places = np.moveaxis(np.clip(np.nan_to_num(pixels), 0, limits), 2, 0)
-    sampled = map_coordinates(values, places, output=np.float32, order=1)
-    return np.where(inside, sampled, np.float32(np.nan))
+    row, column = np.moveaxis((pixels - (factor - 1) / 2) / factor, 2, 0)
+    last_row, last_column = (size - 1 for size in values.shape)
+    outside = ~((row >= 0) & (row <= last_row) & (column >= 0) & (column <= last_column))
+    row[outside] = column[outside] = 0.0
+    sampled: NDArray[np.float32] = map_coordinates(values, [row, column], output=np.float32, order=1)
+    sampled[outside] = np.nan
+    return sampled
 
 
 def _points(view: View, other: View, center: Array, heights: Array, across: Array) -> Array:
@@ -79,5 +80,9 @@ def _reduced(image: NDArray[np.floating], factor: int) -> NDArray[np.float32]:
     rows, columns = (size // factor for size in values.shape)
     if not rows or not columns:
         return values[:1, :1]
-    blocks = values[: rows * factor, : columns * factor].reshape(rows, factor, columns, factor)
-    return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float32))
+    total = np.zeros((rows, columns), dtype=np.float32)
+    # One addition a pixel of the block: quicker than a mean over two short axes.
+    for place in np.ndindex(factor, factor):
+        total += values[place[0] : rows * factor : factor, place[1] : columns * factor : factor]
+    total /= factor**2
+    return total

@@ -132,21 +132,21 @@ def case_measures(
         if home != place:
             network.to(home)
 
-    def scales_and_plate() -> tuple[ScaleDisagreement | None, float | None]:
-        plate = growth_plate_contrast(plain[0], encoded.given.views[0], box, surfaces)
+    def scales() -> ScaleDisagreement | None:
         if len(rig.views) < 2:
-            return None, plate
+            return None
         first, second = widest_pair(rig)
-        return scale_disagreement([images[first], images[second]], [rig.view(first), rig.view(second)], box), plate
+        return scale_disagreement([images[first], images[second]], [rig.view(first), rig.view(second)], box)
 
-    def features_brightness_and_sizes() -> tuple[Array, list[BrightParts], dict[str, float]]:
+    def features_brightness_sizes_and_plate() -> tuple[Array, list[BrightParts], dict[str, float], float | None]:
+        plate = growth_plate_contrast(plain[0], encoded.given.views[0], box, surfaces)
         bright = [bright_parts(image, view, box) for image, view in zip(plain, encoded.given.views, strict=True)]
         seen = (result.network_surfaces or surfaces) if result.overruled else surfaces
-        return image_features(encoded.given.images, encoded.features), bright, bone_sizes(seen)
+        return image_features(encoded.given.images, encoded.features), bright, bone_sizes(seen), plate
 
-    # Neither keeps more than one core busy, and both take about as long.
-    both: list[Callable[[], Any]] = [scales_and_plate, features_brightness_and_sizes]
-    (scale, plate), (features, bright, sizes) = side_by_side(both, threads)
+    # Neither keeps more than one core busy.
+    both: list[Callable[[], Any]] = [scales, features_brightness_sizes_and_plate]
+    scale, (features, bright, sizes, plate) = side_by_side(both, threads)
     return CaseMeasures(
         features=features,
         sizes=sizes,
