@@ -107,22 +107,15 @@ def _best(heights: Array, first: Array, second: Array) -> ProfileMatch:
     inner = np.abs(heights) < np.abs(heights).max() * 0.85
     reference = first[inner] - first[inner].mean()
     reference /= np.linalg.norm(reference)
-
-    def correlations(scales: Array, shifts: Array) -> Array:
-        places = heights[inner] * (1 + scales[:, None, None]) + shifts[None, :, None]
-        moved = np.interp(places, heights, second)
-        moved -= moved.mean(axis=2, keepdims=True)
-        return np.asarray(moved @ reference / np.maximum(np.linalg.norm(moved, axis=2), 1e-12))
-
-    # Slopes are smooth over the doubled steps: the best place lies beside the best of every second one.
-    scales, shifts = _SCALES[::2], _SHIFTS_MM[::2]
-    table = correlations(scales, shifts)
-    row, column = (2 * int(index) for index in np.unravel_index(table.argmax(), table.shape))
-    scales, shifts = (grid[max(place - 2, 0) : place + 3] for grid, place in ((_SCALES, row), (_SHIFTS_MM, column)))
-    table = correlations(scales, shifts)
+    # All of them: a peak can be narrower than two steps.
+    table = np.empty((len(_SCALES), len(_SHIFTS_MM)))
+    for index, share in enumerate(_SCALES):
+        moved = np.interp(heights[inner][None, :] * (1 + share) + _SHIFTS_MM[:, None], heights, second)
+        moved -= moved.mean(axis=1, keepdims=True)
+        table[index] = moved @ reference / np.maximum(np.linalg.norm(moved, axis=1), 1e-12)
     row, column = (int(index) for index in np.unravel_index(table.argmax(), table.shape))
-    scale = scales[row] + _vertex(table[:, column], row) * (scales[1] - scales[0])
-    shift = shifts[column] + _vertex(table[row], column) * (shifts[1] - shifts[0])
+    scale = _SCALES[row] + _vertex(table[:, column], row) * (_SCALES[1] - _SCALES[0])
+    shift = _SHIFTS_MM[column] + _vertex(table[row], column) * (_SHIFTS_MM[1] - _SHIFTS_MM[0])
     return ProfileMatch(100.0 * float(scale), float(shift), float(table[row, column]))
 
 
