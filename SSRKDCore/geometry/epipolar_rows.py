@@ -7,6 +7,8 @@ other at that height, whatever the body is: a wrong scale or height of one view 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -50,6 +52,20 @@ def epipolar_rows(
     sampled: NDArray[np.float32] = map_coordinates(values, [row, column], output=np.float32, order=1)
     sampled[outside] = np.nan
     return sampled
+
+
+def rows_of_both(
+    images: Sequence[NDArray[np.floating]],
+    views: Sequence[View],
+    center: Array,
+    heights: Array = HEIGHTS_MM,
+    across: Array = ACROSS_MM,
+) -> list[NDArray[np.float32]]:
+    """`epipolar_rows` of the images of two views."""
+    return [
+        epipolar_rows(image, view, other, center, heights, across)
+        for image, view, other in zip(images, views, reversed(views), strict=True)
+    ]
 
 
 def _points(view: View, other: View, center: Array, heights: Array, across: Array) -> Array:

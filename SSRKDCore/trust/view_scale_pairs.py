@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from SSRKDCore.errors import Cancelled, InputError
-from SSRKDCore.geometry.epipolar_rows import epipolar_rows
+from SSRKDCore.geometry.epipolar_rows import rows_of_both
 from SSRKDCore.npz_files import read_arrays, write_arrays
 from SSRKDCore.radiographs.presentation_curve import PresentationCurve
 from SSRKDCore.radiographs.radiograph import Radiograph
@@ -103,8 +103,8 @@ def _pair(volume: CaseVolume, look: str, generator: np.random.Generator) -> NDAr
         exposure = _in_a_room(exposure, volume, look, generator)
     views, center = exposure.rig.views, np.array(exposure.rig.field_of_view.center)
     both = []
-    for image, view, other in zip(exposure.radiographs, views, reversed(views), strict=True):
-        rows = epipolar_rows(image.pixels, view, other, center, STORED_HEIGHTS_MM, STORED_ACROSS_MM)
+    images = [radiograph.pixels for radiograph in exposure.radiographs]
+    for rows in rows_of_both(images, views, center, STORED_HEIGHTS_MM, STORED_ACROSS_MM):
         spread = float(np.nanstd(rows))
         both.append((rows - np.nanmean(rows)) / (spread if spread > 0 else 1.0))
     return np.stack(both).astype(np.float16)

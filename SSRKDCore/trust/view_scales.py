@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from SSRKDCore.geometry.calibration.slice_profiles import match_of_rows
-from SSRKDCore.geometry.epipolar_rows import HEIGHTS_MM, epipolar_rows
+from SSRKDCore.geometry.epipolar_rows import HEIGHTS_MM, rows_of_both
 from SSRKDCore.geometry.field_of_view import FieldOfView
 from SSRKDCore.geometry.view import View
 from SSRKDCore.trust.known_spreads import known_to
@@ -62,11 +62,7 @@ def scale_disagreement(
     """
     from SSRKDCore.trust.view_scale_matcher import bundled_matcher, match, profile_spread
 
-    center = np.array(field_of_view.center)
-    rows = [
-        epipolar_rows(image, view, other, center)
-        for image, view, other in zip(images, views, reversed(views), strict=True)
-    ]
+    rows = rows_of_both(images, views, np.array(field_of_view.center))
     # Beyond it a detector's edge, or the end of a scan, cuts slices at other places in either view.
     for part in rows:
         part[np.abs(HEIGHTS_MM) > field_of_view.size / 2] = np.nan

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from SSRKDCore.geometry.epipolar_rows import epipolar_rows
+from SSRKDCore.geometry.epipolar_rows import rows_of_both
 from SSRKDCore.geometry.field_of_view import FieldOfView
 from SSRKDCore.geometry.view import View
 
@@ -62,11 +62,7 @@ def profile_match(
     heights = np.arange(-half, half + _STEP_MM / 2, _STEP_MM)
     across = np.arange(-1.5 * half, 1.5 * half + _ACROSS_MM / 2, _ACROSS_MM)
     center = np.array(field_of_view.center)
-    rows = [
-        epipolar_rows(image, view, other, center, heights, across)
-        for image, view, other in zip(images, views, reversed(views), strict=True)
-    ]
-    return match_of_rows(rows, heights)
+    return match_of_rows(rows_of_both(images, views, center, heights, across), heights)
 
 
 def match_of_rows(rows: Sequence[NDArray[np.floating]], heights: Array) -> ProfileMatch | None:
