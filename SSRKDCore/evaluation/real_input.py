@@ -94,11 +94,15 @@ def reconstruct_ct(ct: Path, out: Path) -> dict[str, Any]:
     return result
 
 
+def _pair_files(folder: Path, frame: str) -> list[Path]:
+    return [folder / f"L_Hop_Cam{number}_001_UND.{frame}.tif" for number in (1, 2)]
+
+
 def reconstruct_pair(folder: Path, out: Path, frame: str = "0180") -> dict[str, Any]:
     """The calibrated biplane pair: XMALab files to a rig, then a reconstruction. There is no truth to measure against."""
     (out / "world_to_lps.txt").write_text(PAIR_WORLD_TO_LPS)
     cameras = [str(folder / f"xr_calib_left_knee_cam0{number}.txt") for number in (1, 2)]
-    images = [str(folder / f"L_Hop_Cam{number}_001_UND.{frame}.tif") for number in (1, 2)]
+    images = [str(file) for file in _pair_files(folder, frame)]
     center = [f"{value:g}" for value in PAIR_CENTER]
     _call("rig", "xmalab", *cameras, "--transform", str(out / "world_to_lps.txt"), "--center", *center,
           "--size", f"{PAIR_CUBE_MM:g}", "--out", str(out / "pair-rig.json"), "--overwrite")  # fmt: skip
@@ -110,8 +114,7 @@ def reconstruct_pair(folder: Path, out: Path, frame: str = "0180") -> dict[str, 
 
 def scale_checks(folder: Path, rig: Rig, frame: str) -> list[dict[str, Any]]:
     """What trust says of the scale of a frame's two views with the calibrated rig, and with the second view's magnification misstated."""
-    files = [folder / f"L_Hop_Cam{number}_001_UND.{frame}.tif" for number in (1, 2)]
-    images = [read_radiograph(file, None, "raw", prepare=True).pixels for file in files]
+    images = [read_radiograph(file, None, "raw", prepare=True).pixels for file in _pair_files(folder, frame)]
     found = []
     for percent in STATED_PERCENT:
         stated = with_magnification(rig, (rig.views[1].name,), percent) if percent else rig

@@ -61,7 +61,7 @@ def rows_of_both(
     heights: Array = HEIGHTS_MM,
     across: Array = ACROSS_MM,
 ) -> list[NDArray[np.float32]]:
-    """`epipolar_rows` of the images of two views."""
+    """`epipolar_rows` (H, W) of the images [row, column] of two views, each with the other; parameters as there."""
     return [
         epipolar_rows(image, view, other, center, heights, across)
         for image, view, other in zip(images, views, reversed(views), strict=True)

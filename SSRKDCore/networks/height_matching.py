@@ -9,8 +9,6 @@ height of a row is common to two views.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -25,18 +23,11 @@ _LEAST_CONTRAST = 0.1
 _WIDEST = 4.0
 # A wide blur needs no fine copy: of so many pixels one along each side.
 _COARSER = 4
-_HEAD_CHANNELS = 16
-
-
-@dataclass(frozen=True)
-class HeightMatcherConfig:
-    """widths: channels of the convolutions. heads: weighted means over a row. hidden, described: channels along the height."""
-
-    widths: tuple[int, int, int] = (12, 20, 32)
-    heads: int = 4
-    hidden: int = 64
-    described: int = 24
-    norm_groups: int = 4
+# Channels of the convolutions over the image; weighted means over a row and their channels; channels along the height, of a description.
+_WIDTHS = (12, 20, 32)
+_HEADS, _HEAD_CHANNELS = 4, 16
+_HIDDEN, _DESCRIBED = 64, 24
+_NORM_GROUPS = 4
 
 
 class HeightMatcher(nn.Module):
@@ -45,26 +36,24 @@ class HeightMatcher(nn.Module):
     Of the scales SCALES and shifts SHIFTS_MM by which the second view's rows lie at h (1 + scale) + shift where the first view's lie at h.
     """
 
-    def __init__(self, config: HeightMatcherConfig | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        config = config or HeightMatcherConfig()
-        first, second, third = config.widths
-        groups = config.norm_groups
+        first, second, third = _WIDTHS
         self.image = nn.Sequential(
-            _convolution(3, first, 5, groups, 2),
-            _convolution(first, second, 3, groups, 2),
-            _convolution(second, third, 3, groups, 2),
-            _convolution(third, third, 3, groups, 1, 2),
-            _convolution(third, third, 3, groups, 1, 4),
+            _convolution(3, first, 5, 2),
+            _convolution(first, second, 3, 2),
+            _convolution(second, third, 3, 2),
+            _convolution(third, third, 3, 1, 2),
+            _convolution(third, third, 3, 1, 4),
         )
-        self.attention = nn.Conv2d(third, config.heads, 1)
-        self.values = nn.Conv2d(third, config.heads * _HEAD_CHANNELS, 1)
+        self.attention = nn.Conv2d(third, _HEADS, 1)
+        self.values = nn.Conv2d(third, _HEADS * _HEAD_CHANNELS, 1)
         self.heights = nn.Sequential(
-            nn.Conv1d(config.heads * _HEAD_CHANNELS + third, config.hidden, 5, padding=2),
+            nn.Conv1d(_HEADS * _HEAD_CHANNELS + third, _HIDDEN, 5, padding=2),
             nn.ReLU(),
-            nn.Conv1d(config.hidden, config.hidden, 5, padding=4, dilation=2),
+            nn.Conv1d(_HIDDEN, _HIDDEN, 5, padding=4, dilation=2),
             nn.ReLU(),
-            nn.Conv1d(config.hidden, config.described, 3, padding=1),
+            nn.Conv1d(_HIDDEN, _DESCRIBED, 3, padding=1),
         )
         self.log_gain = nn.Parameter(torch.zeros(()))
 
@@ -85,13 +74,13 @@ class HeightMatcher(nn.Module):
         return torch.exp(self.log_gain) / 10.0 * summed_along(alike)
 
 
-def _convolution(before: int, after: int, size: int, groups: int, stride: int, dilation: int = 1) -> nn.Sequential:
+def _convolution(before: int, after: int, size: int, stride: int, dilation: int = 1) -> nn.Sequential:
     """Convolution, normalisation, ReLU; stride across the rows only, dilation along the height only."""
     return nn.Sequential(
         nn.Conv2d(
             before, after, size, stride=(1, stride), dilation=(dilation, 1), padding=(size // 2 * dilation, size // 2)
         ),
-        nn.GroupNorm(groups, after),
+        nn.GroupNorm(_NORM_GROUPS, after),
         nn.ReLU(),
     )
 

@@ -50,6 +50,9 @@ def _positive(text: str) -> int:
 
 def _fit(parsed: argparse.Namespace, command: str) -> None:
     """Make pairs, train, calibrate, write and say; see `main`."""
+    out = parsed.out or matcher_folder()
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file: choose a folder for the network.")
     work = parsed.work or Path.cwd() / ".view-scales.unfinished"
     if parsed.cases.resolve() == parsed.held_out.resolve():
         raise InputError(f"{parsed.held_out} is what the network learns from: give other cases as --held-out.")
@@ -72,7 +75,6 @@ def _fit(parsed: argparse.Namespace, command: str) -> None:
         "training": {**vars(training), "cases": len(folders), "pairs": len(pairs.looks)},
         "held_out": {"cases": len(others), "pairs": len(held_out.looks), "looks": looks},
     }
-    out = parsed.out or matcher_folder()
     save_matcher(out, matcher, card)
     for what, name in (("scales", "scale_factors"), ("heights", "shift_factors")):
         for whom, rows in (("network", getattr(matcher, name)), ("profiles", getattr(matcher, f"profile_{name}"))):

@@ -38,8 +38,9 @@ FLAG_NAMES = (
     "outline",
     "expected_error",
 )
-# A scale that is wrong by 3 % makes an 80 mm femur wrong by 2.4 mm. Amber begins where the measure is still sure.
-_SCALE_AMBER, _SCALE_RED = 2.0, 3.0
+#: Percent by which a scale may be wrong until the light is amber, red. 3 % make an 80 mm femur wrong by 2.4 mm; amber begins where the
+#: measure is still sure.
+SCALE_PERCENT = (2.0, 3.0)
 # Two views that disagree in height by more than this cannot both be right to the millimetre.
 _HEIGHT_MM = (1.5, 3.0)
 _IMPLANT_CM2 = (1.0, 5.0)
@@ -102,7 +103,7 @@ def _plain(measures: CaseMeasures) -> list[Flag]:
             Flag("other_side", "amber", "The bones are those of the other side: check the side, or a mirrored image.")
         )
     found = measures.contradiction
-    light = None if found is None else _above(abs(found.percent), (_SCALE_AMBER, _SCALE_RED))
+    light = None if found is None else _above(abs(found.percent), (SCALE_PERCENT[0], SCALE_PERCENT[1]))
     if found is not None and light:
         flags.append(
             Flag(
@@ -170,7 +171,7 @@ def _views(scale: ScaleDisagreement | None) -> list[Flag]:
     if scale is None:
         return [_unchecked(None)]
     precision, flags = scale.known_to_percent, []
-    light = _above(abs(scale.percent), (max(_SCALE_AMBER, precision), max(_SCALE_RED, precision)))
+    light = _above(abs(scale.percent), (max(SCALE_PERCENT[0], precision), max(SCALE_PERCENT[1], precision)))
     if light:
         flags.append(
             Flag(
@@ -180,7 +181,7 @@ def _views(scale: ScaleDisagreement | None) -> list[Flag]:
                 "magnification of one is wrong, so calibrate, or correct its distances or pixel spacing.",
             )
         )
-    elif abs(scale.percent) + precision > _SCALE_RED:
+    elif abs(scale.percent) + precision > SCALE_PERCENT[1]:
         flags.append(_unchecked(scale))
     light = _above(abs(scale.shift_mm), (max(_HEIGHT_MM[0], scale.known_to_mm), max(_HEIGHT_MM[1], scale.known_to_mm)))
     if light:
@@ -202,8 +203,8 @@ def _unchecked(scale: ScaleDisagreement | None) -> Flag:
     return Flag(
         UNCHECKED_SCALE,
         "amber",
-        f"The images cannot exclude that the scale of one view is wrong by {_SCALE_RED:.0f} % ({allowed}), so it could not be checked: "
-        "make sure of both magnifications, or calibrate.",
+        f"The images cannot exclude that the scale of one view is wrong by {SCALE_PERCENT[1]:.0f} % ({allowed}), so it could not be "
+        "checked: make sure of both magnifications, or calibrate.",
     )
 
 

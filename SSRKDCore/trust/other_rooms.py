@@ -7,6 +7,7 @@ network that was trained in many rooms errs less in these, and that is what is m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,14 +56,25 @@ def exposure_in_another_room(volume: CaseVolume, seed: int, index: int, room: in
     volume: the case in memory. seed, index, room: of all randomness: of the fit, of the case, of its rooms.
     """
     exposure = exposure_of_volume(volume, np.random.default_rng([seed, index, room]), changed=False)
+    state = int(np.random.SeedSequence([seed, index, room]).generate_state(1)[0])
+    # The same numbers for both views: one room.
+    return exposed_in_rooms(exposure, volume, ROOMS[room % len(ROOMS)], (state, state))
+
+
+def exposed_in_rooms(
+    exposure: TrainingExposure, volume: CaseVolume, ranges: DomainRandomisation, seeds: Sequence[int]
+) -> TrainingExposure:
+    """A plain exposure of a training case as rooms would have shown it, drawn from `ranges` by one seed a view.
+
+    exposure: line integrals, of `volume`.
+    """
     images = []
-    for radiograph, view in zip(exposure.radiographs, exposure.rig.views, strict=True):
-        # The same numbers for both views: one room.
-        generator = torch.Generator().manual_seed(int(np.random.SeedSequence([seed, index, room]).generate_state(1)[0]))
+    for radiograph, view, seed in zip(exposure.radiographs, exposure.rig.views, seeds, strict=True):
+        generator = torch.Generator().manual_seed(seed)
         pixels = torch.from_numpy(radiograph.pixels)[None]
         mask = torch.from_numpy(bone_shadow(exposure.bones, volume.scanned_box(), view))[None]
         pixel_mm = exposure.rig.field_of_view.size / FIELD_PIXELS
-        changed, _ = randomise_domain(pixels, generator, pixel_mm, mask, ROOMS[room % len(ROOMS)])
+        changed, _ = randomise_domain(pixels, generator, pixel_mm, mask, ranges)
         images.append(replace(radiograph, pixels=changed[0].numpy()))
     return replace(exposure, radiographs=tuple(images), changed=True)
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from SSRKDCore.geometry.calibration.slice_profiles import match_of_rows
 from SSRKDCore.geometry.epipolar_rows import HEIGHTS_MM
 from SSRKDCore.networks.height_matching import HeightMatcher
+from SSRKDCore.trust.flags import SCALE_PERCENT
 from SSRKDCore.trust.known_spreads import fit_factors, known_to
 from SSRKDCore.trust.view_scale_batches import stated_batch
 from SSRKDCore.trust.view_scale_matcher import ViewScaleMatcher, match, profile_spread
@@ -18,8 +19,8 @@ from SSRKDCore.trust.view_scale_pairs import LOOKS, ViewPairs
 
 Array = NDArray[np.float64]
 
-#: Percent to which a scale must be known to be checked, see `trust.flags`.
-CHECKED_PERCENT = 3.0
+#: Percent to which a scale must be known to be checked.
+CHECKED_PERCENT = SCALE_PERCENT[1]
 # How far scales and shifts are misstated.
 _STATED_SCALE, _STATED_SHIFT_MM = 0.06, 4.0
 _AT_A_TIME = 16
@@ -95,6 +96,7 @@ def calibrated(network: HeightMatcher, pairs: ViewPairs, seed: int) -> tuple[Vie
                 "pairs": int(here.sum()),
                 "known_to_3_percent": int(checked.sum()),
                 "of_those_by_profiles": int((checked & better).sum()),
+                "within_what_is_known": int((here & (error <= known)).sum()),
                 "largest_error_percent_of_those": float(error[checked].max()) if checked.any() else None,
                 "median_error_percent": float(np.median(error[here])),
                 "error_percent_of_90_percent": float(np.quantile(error[here], 0.9)),

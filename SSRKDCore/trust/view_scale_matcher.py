@@ -84,10 +84,13 @@ def matcher_folder() -> Path:
 
 def save_matcher(folder: Path, matcher: ViewScaleMatcher, card: Mapping[str, Any]) -> None:
     """Write weights and card; each file appears only when it is complete, the card last. Raises InputError."""
-    folder.mkdir(parents=True, exist_ok=True)
-    beside = folder / f".{WEIGHTS_NAME}.part"
-    write_weights(beside, matcher.network, _DTYPE)
-    os.replace(beside, folder / WEIGHTS_NAME)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        beside = folder / f".{WEIGHTS_NAME}.part"
+        write_weights(beside, matcher.network, _DTYPE)
+        os.replace(beside, folder / WEIGHTS_NAME)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written ({error.strerror or error}): choose another folder.") from error
     known = {name: getattr(matcher, name).tolist() for name in _FACTORS}
     write_json(
         folder / CARD_NAME, {"schema": SCHEMA, "weights_sha256": sha256_of(folder / WEIGHTS_NAME), **known, **card}
@@ -97,7 +100,7 @@ def save_matcher(folder: Path, matcher: ViewScaleMatcher, card: Mapping[str, Any
 def load_matcher(folder: Path) -> ViewScaleMatcher:
     """Read what `save_matcher` wrote. Raises InputError when something is missing, damaged, or does not fit together."""
     card = read_json(folder / CARD_NAME, "the card of the view scales")
-    if not isinstance(card, dict) or card.get("schema") != SCHEMA:
+    if card.get("schema") != SCHEMA:
         raise InputError(f"{folder / CARD_NAME} is not of schema {SCHEMA!r}: {_AGAIN}.")
     weights = folder / WEIGHTS_NAME
     if not weights.is_file() or sha256_of(weights) != card.get("weights_sha256"):

@@ -12,19 +12,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.geometry.epipolar_rows import rows_of_both
 from SSRKDCore.npz_files import read_arrays, write_arrays
 from SSRKDCore.radiographs.presentation_curve import PresentationCurve
-from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.training.augmentation import Augmentation
-from SSRKDCore.training.case_volume import CaseVolume, bone_shadow, load_case_volume
-from SSRKDCore.training.domain_randomisation import DomainRandomisation, randomise_domain
-from SSRKDCore.trust.other_rooms import ROOMS
-from SSRKDCore.trust.training_images import FIELD_PIXELS, TrainingExposure, exposure_of_volume
+from SSRKDCore.training.case_volume import CaseVolume, load_case_volume
+from SSRKDCore.training.domain_randomisation import DomainRandomisation
+from SSRKDCore.trust.other_rooms import ROOMS, exposed_in_rooms
+from SSRKDCore.trust.training_images import TrainingExposure, exposure_of_volume
 
 Progress = Callable[[float, str], None]
 
@@ -47,8 +45,11 @@ _LARGEST_FILE = 256 * 1024 * 1024
 
 @dataclass(frozen=True)
 class ViewPairs:
-    """rows: (N, 2, H, W) float16 at STORED_HEIGHTS_MM and STORED_ACROSS_MM, mean 0 and deviation 1, NaN outside the images. looks: (N,)
-    of LOOKS. cases: (N,) names."""
+    """Pairs in memory.
+
+    rows: (N, 2, H, W) float16 at STORED_HEIGHTS_MM and STORED_ACROSS_MM, mean 0 and deviation 1, NaN outside the images. looks: (N,) of
+    LOOKS. cases: (N,) names.
+    """
 
     rows: NDArray[np.float16]
     looks: NDArray[np.str_]
@@ -113,6 +114,7 @@ def _pair(volume: CaseVolume, look: str, generator: np.random.Generator) -> NDAr
 def _in_a_room(
     exposure: TrainingExposure, volume: CaseVolume, look: str, generator: np.random.Generator
 ) -> TrainingExposure:
+    """The exposure in a room of that look, or in one for each view."""
     rooms = {"usual room": ROOMS[0], "bad room": ROOMS[1], "display": _DISPLAYED_ROOM}
     seeds = generator.integers(2**31, size=2)
     if generator.random() < _ONE_ROOM_SHARE:
@@ -122,11 +124,8 @@ def _in_a_room(
         width=generator.uniform(1.8, 5.0),
         local_contrast=generator.uniform(0.0, 1.2) if generator.random() < 0.8 else 0.0,
     )
-    images: list[Radiograph] = []
-    for radiograph, view, seed in zip(exposure.radiographs, exposure.rig.views, seeds, strict=True):
-        mask = torch.from_numpy(bone_shadow(exposure.bones, volume.scanned_box(), view))[None]
-        plain, random = torch.from_numpy(radiograph.pixels)[None], torch.Generator().manual_seed(int(seed))
-        shown, _ = randomise_domain(plain, random, exposure.rig.field_of_view.size / FIELD_PIXELS, mask, rooms[look])
-        pixels = shown[0].numpy()
-        images.append(replace(radiograph, pixels=curve.applied(pixels) if look == "display" else pixels))
-    return replace(exposure, radiographs=(images[0], images[1]), changed=True)
+    shown = exposed_in_rooms(exposure, volume, rooms[look], [int(seed) for seed in seeds])
+    if look != "display":
+        return shown
+    first, second = (replace(image, pixels=curve.applied(image.pixels)) for image in shown.radiographs)
+    return replace(shown, radiographs=(first, second))

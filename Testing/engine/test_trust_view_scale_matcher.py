@@ -159,6 +159,8 @@ def test_a_network_is_calibrated_on_given_pairs() -> None:
         known = np.array([known_to(factors, spread) for spread in spreads])
         assert np.isfinite(spreads).all() and (np.abs(errors) <= known).mean() >= 0.99
     assert {look: row["pairs"] for look, row in looks.items()} == {"plain": 75, "display": 75}
+    # The surer of two measures is believed, each of which holds for 99 %.
+    assert sum(row["within_what_is_known"] for row in looks.values()) >= 0.98 * len(pairs.looks)
 
 
 def test_a_matcher_survives_its_files_and_others_are_refused(tmp_path: Path) -> None:
@@ -224,3 +226,11 @@ def test_the_command_refuses_in_one_sentence(tmp_path: Path, capsys: pytest.Capt
     write_knee_case(others / "right-knee")
     assert "too few to tell how well" in refusal(others)
     assert not (tmp_path / "w").exists() and not (tmp_path / "out").exists()
+    (tmp_path / "out").write_text("a file")
+    assert (
+        fit_view_scales.main(["--cases", str(cases), "--held-out", str(others), "--held-out-pairs", "150", *end]) == 2
+    )
+    assert "is a file" in capsys.readouterr().err
+    with pytest.raises(InputError, match="cannot be written"):
+        save_matcher(tmp_path / "out", bundled_matcher(), {})
+    assert not (tmp_path / "w").exists() and (tmp_path / "out").read_text() == "a file"
