@@ -93,7 +93,7 @@ def load_method(
 
 def _model(path: str | None, resolution: int, device: str, cancelled: Cancelled, refine: bool) -> Method:
     from SSRKDCore.evaluation.case_evaluation import case_reconstruction
-    from SSRKDCore.networks.model_folder import load_model
+    from SSRKDCore.networks.model_folder import SURFACE_CORRECTION_ENTRY, load_model
 
     model = load_model(path)
     weights = model.card.get("weights")
@@ -101,6 +101,8 @@ def _model(path: str | None, resolution: int, device: str, cancelled: Cancelled,
     # What is not refined has the settings that it always had, so that its unfinished results still count.
     if refine and model.card.get("shape_prior"):
         settings["shape_prior"] = model.card["shape_prior"]
+        if SURFACE_CORRECTION_ENTRY in model.card:
+            settings[SURFACE_CORRECTION_ENTRY] = model.card[SURFACE_CORRECTION_ENTRY]
 
     def remedied(prepare: bool, look: StyleReference | None) -> Reconstruct:
         return case_reconstruction(model, resolution, device, cancelled, prepare=prepare, look=look, refine=refine)

@@ -3,7 +3,8 @@
 A folder is believed only as a whole: schema, kind, architecture, the hash of the weights, and every tensor's name,
 shape and type must fit, or the folder is refused with the reason. A network that reads the bone-enhanced image brings
 the network that makes it as a nested model folder, `segmenter/`; a model whose bones are to be refined brings
-`shape_prior.safetensors` (see refinement), and one whose training images others can be matched to `style.json` (see matched_style).
+`shape_prior.safetensors`, and what is known of the errors that are left then, `surface_correction.safetensors` (see refinement); one whose
+training images others can be matched to brings `style.json` (see matched_style).
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ CARD_NAME = "MODEL_CARD.md"
 SEGMENTER_FOLDER = "segmenter"
 SHAPE_PRIOR_NAME = "shape_prior.safetensors"
 SHAPE_PRIOR_ENTRY = "shape_prior"
+SURFACE_CORRECTION_NAME = "surface_correction.safetensors"
+SURFACE_CORRECTION_ENTRY = "surface_correction"
 STYLE_REFERENCE_NAME = "style.json"
 STYLE_REFERENCE_ENTRY = "style_reference"
 
@@ -275,6 +278,7 @@ def save_model(
     card: str | None = None,
     segmenter: Model | None = None,
     shape_prior: Path | None = None,
+    surface_correction: Path | None = None,
     style_reference: Path | None = None,
     overwrite: bool = False,
 ) -> Path:
@@ -291,6 +295,7 @@ def save_model(
         card: the text of MODEL_CARD.md; written from the other arguments if None.
         segmenter: for a network with two input channels, the model that makes the bone-enhanced one.
         shape_prior: a file of `refinement.shape_prior` that goes with the model, so that its bones are refined.
+        surface_correction: a file of `refinement.surface_correction` that belongs to these weights and this prior.
         style_reference: a file of `radiographs.style_matching` that tells how its training images look.
 
     Returns:
@@ -313,6 +318,8 @@ def save_model(
         _write(unfinished, network, config, name, model_input, dict(training or {}), licence, dtype, card)
         if shape_prior is not None:
             _add_file(unfinished, shape_prior, SHAPE_PRIOR_ENTRY, SHAPE_PRIOR_NAME, "shape prior")
+        if surface_correction is not None:
+            add_surface_correction(unfinished, surface_correction)
         if style_reference is not None:
             add_style_reference(unfinished, style_reference)
         if segmenter is not None:
@@ -337,9 +344,19 @@ def shape_prior_path(model: Model) -> Path | None:
     return model.path / SHAPE_PRIOR_NAME if SHAPE_PRIOR_ENTRY in model.card else None
 
 
+def surface_correction_path(model: Model) -> Path | None:
+    """The surface correction's file in a model folder; None where the folder brings none."""
+    return model.path / SURFACE_CORRECTION_NAME if SURFACE_CORRECTION_ENTRY in model.card else None
+
+
 def style_reference_path(model: Model) -> Path | None:
     """The style reference's file in a model folder; None where the folder brings none."""
     return model.path / STYLE_REFERENCE_NAME if STYLE_REFERENCE_ENTRY in model.card else None
+
+
+def add_surface_correction(folder: Path, source: Path) -> None:
+    """Put a surface correction into a model folder, in place of the one that is there. Raises InputError where that is impossible."""
+    _add_file(folder, source, SURFACE_CORRECTION_ENTRY, SURFACE_CORRECTION_NAME, "surface correction")
 
 
 def add_style_reference(folder: Path, source: Path) -> None:

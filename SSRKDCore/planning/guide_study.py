@@ -70,7 +70,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Guides made on reconstructions, and on the reference, seated on the reference bone, over cases; a stopped run goes on."""
     from SSRKDCore.cases import find_cases
     from SSRKDCore.evaluation.experiments.plot import check_matplotlib
-    from SSRKDCore.networks.model_folder import SHAPE_PRIOR_ENTRY, load_model
+    from SSRKDCore.networks.model_folder import SHAPE_PRIOR_ENTRY, SURFACE_CORRECTION_ENTRY, load_model
     from SSRKDCore.training.code_version import command_of
     from SSRKDCore.training.program import exit_code_of
 
@@ -94,11 +94,14 @@ def main(words: Sequence[str] | None = None) -> int:
         check_matplotlib()
         folders = [case for folder in arguments.cases for case in find_cases(folder)[: arguments.limit]]
         card = load_model(arguments.model).card
-        prior = (card.get(SHAPE_PRIOR_ENTRY) or {}).get("sha256")
+        prior, correction = (
+            (card.get(entry) or {}).get("sha256") for entry in (SHAPE_PRIOR_ENTRY, SURFACE_CORRECTION_ENTRY)
+        )
         settings = StudySettings(
             arguments.model,
             card["weights"]["sha256"],
             prior,
+            correction,
             arguments.angle,
             arguments.resolution,
             arguments.device,

@@ -26,7 +26,7 @@ class StudySettings:
 
     Attributes
     ----------
-    model: folder or name of the model. weights_sha256, shape_prior_sha256: of its files; the prior's is None where it has none.
+    model: folder or name of the model. weights_sha256, shape_prior_sha256, surface_correction_sha256: of its files; None where it has none.
     angle: degrees by which the wedge is opened.
     resolution: samples along a side of the field of view.
     device: where the network runs.
@@ -36,6 +36,7 @@ class StudySettings:
     model: str
     weights_sha256: str
     shape_prior_sha256: str | None
+    surface_correction_sha256: str | None
     angle: float
     resolution: int
     device: str
@@ -47,6 +48,7 @@ class StudySettings:
         return {
             "weights_sha256": self.weights_sha256,
             "shape_prior_sha256": self.shape_prior_sha256,
+            "surface_correction_sha256": self.surface_correction_sha256,
             "angle_degrees": self.angle,
             "resolution": self.resolution,
             "starts": self.starts,

@@ -99,10 +99,10 @@ class LowRankRegression:
         inner = basis.T @ basis
         inner[np.diag_indices_from(inner)] += noise**2
         self._inverse = np.linalg.inv(inner)
-        count = len(modes)
-        weighted = self._whitened(modes.transpose(1, 2, 0).reshape(len(basis), -1)).reshape(len(basis), 3, count)
-        self._weighted = weighted.reshape(-1, count)
-        self._normal = modes.reshape(count, -1) @ self._weighted + noise**2 * np.eye(count)
+        # Sizes are written out: -1 cannot be told where there is no mode.
+        count, points = len(modes), len(basis)
+        self._weighted = self._whitened(modes.transpose(1, 2, 0).reshape(points, 3 * count)).reshape(3 * points, count)
+        self._normal = modes.reshape(count, 3 * points) @ self._weighted + noise**2 * np.eye(count)
 
     def _whitened(self, values: Array) -> Array:
         """noise^2 times the inverse covariance of process and noise (Woodbury identity) times values (N, m)."""

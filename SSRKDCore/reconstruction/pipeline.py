@@ -42,6 +42,7 @@ from SSRKDCore.reconstruction.sampler import PointSampler
 from SSRKDCore.reconstruction.search_tolerance import checked_tolerance
 from SSRKDCore.reconstruction.swapped_views import WARNING, views_look_swapped
 from SSRKDCore.refinement.shape_prior import shape_prior_of
+from SSRKDCore.refinement.surface_correction import surface_correction_of
 from SSRKDCore.surface import Surface
 
 #: Samples per axis of the label volume. The lower limit is the grid on which the search starts.
@@ -171,6 +172,7 @@ def reconstruct(
             f"The resolution is {resolution}: use a whole number from {RESOLUTIONS[0]} to {RESOLUTIONS[1]}."
         )
     prior = shape_prior_of(model) if refine else None
+    correction = surface_correction_of(model, prior.templates) if prior is not None else None
     place = choose_device(device)
     choose_precision(precision, place)
     checked_tolerance(surface_tolerance_mm)
@@ -230,7 +232,9 @@ def reconstruct(
         _ask(cancelled)
         with stages.stage("refine"):
             given = (surfaces, radiographs, rig, found_side or declared, prior, grid)
-            refined = refined_bones(*given, lambda done: _tell(progress, 0.94 + 0.06 * done, "refining the bones"))
+            refined = refined_bones(
+                *given, lambda done: _tell(progress, 0.94 + 0.06 * done, "refining the bones"), correction
+            )
         warnings += refined.warnings
         if refined.labels is not None:
             surfaces, labels, moved = refined.surfaces, refined.labels, refined.moved_mm

@@ -16,6 +16,7 @@ from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.reconstruction.bone_surfaces import bone_surfaces
 from SSRKDCore.reconstruction.components import keep_one_piece
 from SSRKDCore.refinement.refine import refine
+from SSRKDCore.refinement.surface_correction import SurfaceCorrection
 from SSRKDCore.surface import Surface
 
 
@@ -46,12 +47,13 @@ def refined_bones(
     prior: KneeShapeModel,
     grid: Grid,
     progress: Callable[[float], None] = lambda fraction: None,
+    correction: SurfaceCorrection | None = None,
 ) -> RefinedBones:
     """Refine the network's bones and extract their surfaces; parameters as of `refine`, where `side` may be unknown."""
     if side is None:
         return RefinedBones(warnings=("The bones are the network's own, without refinement: the side is unknown.",))
     try:
-        result = refine(surfaces, radiographs, rig, side, prior, grid, progress)
+        result = refine(surfaces, radiographs, rig, side, prior, grid, progress, correction)
     except InputError as error:
         reason = str(error)[0].lower() + str(error)[1:]
         return RefinedBones(warnings=(f"The bones are the network's own, without refinement: {reason}",))

@@ -16,11 +16,13 @@ from SSRKDCore.grid import Grid
 from SSRKDCore.population.shape_model import KneeShapeModel
 from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.reconstruction.field_evaluation import SparseOccupancy
+from SSRKDCore.refinement.anchor_features import PlacedBone, SeenImage
 from SSRKDCore.refinement.doubted_network import DOUBTED_MM, Evidence, fit_on_edges
 from SSRKDCore.refinement.joint_fit import WITH_EDGES, chosen_vertices, fit_jointly
 from SSRKDCore.refinement.local_deformation import deformed
 from SSRKDCore.refinement.network_bones import NetworkBone, network_bones
 from SSRKDCore.refinement.refined_volume import RefinedBone, refined_occupancy
+from SSRKDCore.refinement.surface_correction import SurfaceCorrection
 from SSRKDCore.shape_fit.contour_fit import FINE
 from SSRKDCore.shape_fit.contour_match import template_edges
 from SSRKDCore.shape_fit.fitted_knee import FittedKnee
@@ -71,6 +73,8 @@ def refine(
     prior: KneeShapeModel,
     grid: Grid,
     progress: Callable[[float], None] = lambda fraction: None,
+    correction: SurfaceCorrection | None = None,
+    placed: Callable[[str, PlacedBone], None] | None = None,
 ) -> Refinement:
     """Refine what a network saw.
 
@@ -83,6 +87,8 @@ def refine(
     prior: shape model of right knees.
     grid: of the label volume, LPS mm.
     progress: receives a fraction 0..1.
+    correction: moves the deformed bones by what this model is known to get wrong; None leaves it out.
+    placed: receives each bone by name before its correction, of a right knee; those too that refinement leaves as the network saw them.
 
     Raises InputError where the radiographs show no edges or the shape model does not come near the network's bones: nothing is refined.
     """
@@ -91,7 +97,8 @@ def refine(
     right_rig = rig.transformed(_MIRROR) if mirrored else rig
     bones = network_bones({n: s.transformed(_MIRROR) if mirrored else s for n, s in found.items()})
     knee = FittedKnee(prior, np.array(right_rig.field_of_view.center), MODES)
-    images = _edges(radiographs, right_rig)
+    seen = _seen(radiographs, right_rig)
+    images = _edges(seen)
     edges = template_edges(prior)
     field_of_view = right_rig.field_of_view
     fit = fit_jointly(knee, bones, images, edges, field_of_view, lambda done: progress(0.4 * done))
@@ -102,8 +109,8 @@ def refine(
         on_edges = fit_on_edges(knee, fit, images, edges, field_of_view, lambda done: progress(0.4 + 0.2 * done))
         if on_edges is not None:
             fitted = knee.surfaces(on_edges)
-            seen = {n: s.transformed(_MIRROR) if mirrored else s for n, s in found.items()}
-            evidence = Evidence.of(seen, fitted, edges, finest, field_of_view)
+            right = {n: s.transformed(_MIRROR) if mirrored else s for n, s in found.items()}
+            evidence = Evidence.of(right, fitted, edges, finest, field_of_view)
     volumes: dict[str, RefinedBone] = {}
     moved: dict[str, float] = {}
     kept: dict[str, str] = {}
@@ -113,8 +120,13 @@ def refine(
         if name not in bones:
             continue
         surface = fitted[name]
-        if name in REFINED:
+        if name in REFINED or placed is not None:
             surface = deformed(surface, chosen[name], edges[name], bones[name], finest, field_of_view)
+            bone = PlacedBone(surface, fitted[name], bones[name], seen, field_of_view)
+            if placed is not None:
+                placed(name, bone)
+            if correction is not None:
+                surface = correction.corrected(name, bone)
         move, reason = _judged(surface, bones[name])
         doubted = evidence is not None and (bool(reason) or evidence.knee_is_better)
         if doubted and evidence is not None and evidence.speaks_for(name):
@@ -133,17 +145,22 @@ def refine(
     return Refinement(refined_occupancy(volumes, grid), moved, kept, tuple(overruled))
 
 
-def _edges(radiographs: Sequence[Radiograph], rig: Rig) -> dict[float, list[EdgeImage]]:
-    """Edges of all views at the scales of the fit, by scale. Raises InputError where an image shows none."""
+def _seen(radiographs: Sequence[Radiograph], rig: Rig) -> list[SeenImage]:
+    """The field of view as each radiograph shows it, on pixels of one size."""
     seen = []
     for radiograph, view in zip(radiographs, rig.views, strict=True):
         target = network_view(view, rig.field_of_view, _PIXELS)
         image, coverage = resample_to_view(radiograph.pixels, view, target)
         if radiograph.coverage is not None:
             coverage, _ = resample_to_view(radiograph.coverage.astype(np.float32), view, target)
-        seen.append((image, coverage, target))
+        seen.append(SeenImage(image, coverage, target))
+    return seen
+
+
+def _edges(seen: Sequence[SeenImage]) -> dict[float, list[EdgeImage]]:
+    """Edges of all views at the scales of the fit, by scale. Raises InputError where an image shows none."""
     images = {
-        blur: [EdgeImage.of(image, coverage, view, blur) for image, coverage, view in seen]
+        blur: [EdgeImage.of(one.image, one.coverage, one.view, blur) for one in seen]
         for blur in {stage.blur_mm for stage in (*WITH_EDGES, *FINE)}
     }
     if any(image.strong <= 0 for of_scale in images.values() for image in of_scale):

@@ -10,7 +10,13 @@ from typing import Any
 from SSRKDCore.cases import load_case
 from SSRKDCore.errors import InputError
 from SSRKDCore.json_files import write_json
-from SSRKDCore.networks.model_folder import SHAPE_PRIOR_ENTRY, Model, shape_prior_path
+from SSRKDCore.networks.model_folder import (
+    SHAPE_PRIOR_ENTRY,
+    SURFACE_CORRECTION_ENTRY,
+    Model,
+    shape_prior_path,
+    surface_correction_path,
+)
 from SSRKDCore.training.accepted_model import put_in_place
 from SSRKDCore.training.finetune_batches import RadiographBatches, StoppingPoints
 from SSRKDCore.training.finetune_comparison import WORSE, compared
@@ -119,10 +125,11 @@ def finetune(
 
 
 def _as_it_will_be(model: Model, origin: Model) -> Model:
-    """The model with the shape prior that its folder will bring, so that both are compared as they are used: refined, or not."""
+    """The model with what its folder will bring for refinement, so that both are compared as they are used: refined, or not."""
     if shape_prior_path(origin) is None:
         return model
-    return replace(model, path=origin.path, card={SHAPE_PRIOR_ENTRY: origin.card[SHAPE_PRIOR_ENTRY]})
+    beside = {key: origin.card[key] for key in (SHAPE_PRIOR_ENTRY, SURFACE_CORRECTION_ENTRY) if key in origin.card}
+    return replace(model, path=origin.path, card=beside)
 
 
 def _check_apart(split: FinetuneSplit, unlabelled: Sequence[Path], own: SampleStore | None) -> None:
@@ -211,6 +218,7 @@ def _written(
         licence=job.licence or str(job.model.card.get("licence", "see the model that it was made from")),
         segmenter=job.model.segmenter if settings.enhancement else None,
         shape_prior=shape_prior_path(job.model),
+        surface_correction=surface_correction_path(job.model),
         extra={"finetuning": finetuned},
         folder=folder,
     )

@@ -5,19 +5,29 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from SSRKDCore.errors import InputError
 from SSRKDCore.json_files import read_json, write_json
-from SSRKDCore.networks.model_folder import SHAPE_PRIOR_NAME, STYLE_REFERENCE_NAME, Model, load_model, save_model
+from SSRKDCore.networks.model_folder import (
+    SHAPE_PRIOR_ENTRY,
+    SHAPE_PRIOR_NAME,
+    STYLE_REFERENCE_NAME,
+    SURFACE_CORRECTION_NAME,
+    Model,
+    load_model,
+    save_model,
+    surface_correction_path,
+)
 from SSRKDCore.population.shape_model import KneeShapeModel
 from SSRKDCore.refinement.shape_prior import write_shape_prior
 from SSRKDCore.training.code_version import commit, today
+from SSRKDCore.training.fit_surface_correction import fit_surface_correction
 from SSRKDCore.training.model_evaluation import evaluate_sets
 from SSRKDCore.training.program import exit_code_of
-from SSRKDCore.training.recipe import LICENCE, Recipe, Workplace, read_recipe, run_command
+from SSRKDCore.training.recipe import LICENCE, Recipe, Workplace, make_correction_population, read_recipe, run_command
 from SSRKDCore.training.shipped_card import ShippedModel, card_of
 from SSRKDCore.training.test_sets import (
     TestSet,
@@ -26,6 +36,9 @@ from SSRKDCore.training.test_sets import (
     unseen_legs,
     unseen_legs_of_known_tissue,
 )
+
+# What a surface correction is of.
+_MADE_OF = ("weights", SHAPE_PRIOR_ENTRY)
 
 EVALUATION_SCHEMA = "ssrkd-model-evaluation/1"
 
@@ -65,10 +78,11 @@ def training_records(recipe: Recipe, place: Workplace) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Companions:
-    """Files that go with the shipped model: shape prior, and style of its training images."""
+    """Files that go with the shipped model: shape prior, style of its training images, and what is learnt of the errors of both."""
 
     shape_prior: Path
     style_reference: Path
+    surface_correction: Path | None = None
 
 
 def companions_of(folder: Path) -> Companions:
@@ -88,12 +102,27 @@ def make_companions(place: Workplace) -> Companions:
     return found
 
 
+def with_correction(
+    companions: Companions, given: Path | None, recipe: Recipe, place: Workplace, data: Path, folder: Path
+) -> Companions:
+    """With the surface correction of a saved model: the given folder's where it is of the same weights and shape prior, or one that is
+    learnt now, which takes half an hour of two cores."""
+    if given is not None:
+        kept, saved = load_model(given), load_model(folder)
+        path = surface_correction_path(kept)
+        if path is not None and all(kept.card[entry]["sha256"] == saved.card[entry]["sha256"] for entry in _MADE_OF):
+            return replace(companions, surface_correction=path)
+    make_correction_population(recipe, place)
+    fit_surface_correction(folder, place.correction_population, data, place.surface_correction)
+    return replace(companions, surface_correction=folder / SURFACE_CORRECTION_NAME)
+
+
 def save(model: Model, training: Mapping[str, Any], card: str, companions: Companions, out: Path) -> None:
     """The shipped folder: float16 weights, the segmenter beside them where the network reads its image, and what goes with the model."""
     save_model(
         out, model.network, model.config, name=out.name, model_input=model.input, training=training, licence=LICENCE,
         dtype="float16", card=card, segmenter=model.segmenter, shape_prior=companions.shape_prior,
-        style_reference=companions.style_reference, overwrite=True,
+        surface_correction=companions.surface_correction, style_reference=companions.style_reference, overwrite=True,
     )  # fmt: skip
 
 
@@ -106,6 +135,8 @@ def publish(arguments: argparse.Namespace) -> None:
     # float16 is what people get, so float16 is what is measured.
     unmeasured = place.root / arguments.out.name
     companions = companions_of(arguments.companions) if arguments.companions else make_companions(place)
+    save(model, training, "Not measured yet.\n", companions, unmeasured)
+    companions = with_correction(companions, arguments.companions, recipe, place, arguments.data, unmeasured)
     save(model, training, "Not measured yet.\n", companions, unmeasured)
     sets = make_test_sets(recipe, place, arguments.data)
     reports = evaluate_sets(unmeasured, sets, place.root / "evaluation")
@@ -136,7 +167,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True, help="the model folder to write")
     parser.add_argument("--ablation", type=Path, help="JSON file of the ablation, for the card")
     parser.add_argument(
-        "--companions", type=Path, help="model folder whose shape prior and style go with the model (made again)"
+        "--companions",
+        type=Path,
+        help="model folder whose shape prior, style and, if of these weights, surface correction go with it (made again)",
     )
     parser.add_argument("--remark", default="by that recipe, unchanged.", help="how the run differed from the recipe")
     arguments = parser.parse_args()

@@ -34,6 +34,8 @@ _POPULATION_FIELDS = (
     "metal_share",
     "test_cases",
     "test_seed",
+    "correction_cases",
+    "correction_seed",
 )
 
 
@@ -92,6 +94,14 @@ class Workplace:
         return self.root / "population"
 
     @property
+    def correction_population(self) -> Path:
+        return self.root / "correction-population"
+
+    @property
+    def surface_correction(self) -> Path:
+        return self.root / "surface-correction"
+
+    @property
     def samples(self) -> Path:
         return self.root / "samples"
 
@@ -129,10 +139,21 @@ def make_population(recipe: Recipe, place: Workplace, data: Path) -> None:
     if not place.shape_model.is_file():
         run_command("shape-model", "--data", data, "--exclude", *wanted["excluded_subjects"], "--out", place.shape_model,
                     "--report", place.shape_report)  # fmt: skip
+    _population(recipe, place, wanted["labelled"], wanted["unlabelled"], wanted["seed"], place.population)
+
+
+def make_correction_population(recipe: Recipe, place: Workplace) -> None:
+    """Labelled cases that no network has learnt from, for the surface correction."""
+    wanted = recipe.population
+    _population(recipe, place, wanted["correction_cases"], 0, wanted["correction_seed"], place.correction_population)
+
+
+def _population(recipe: Recipe, place: Workplace, labelled: int, unlabelled: int, seed: int, out: Path) -> None:
+    wanted = recipe.population
     run_command(
-        "population", "--shape-model", place.shape_model, "--cases", str(wanted["labelled"]),
-        "--unlabelled", str(wanted["unlabelled"]), "--seed", str(wanted["seed"]), "--voxel", str(wanted["voxel_mm"]),
-        "--metal-share", str(wanted["metal_share"]), "--no-radiographs", "--out", place.population,
+        "population", "--shape-model", place.shape_model, "--cases", str(labelled), "--unlabelled", str(unlabelled),
+        "--seed", str(seed), "--voxel", str(wanted["voxel_mm"]), "--metal-share", str(wanted["metal_share"]),
+        "--no-radiographs", "--out", out,
     )  # fmt: skip
 
 

@@ -51,13 +51,15 @@ def export_stage(
     folder: str = MODEL_FOLDER,
     segmenter: Model | None = None,
     shape_prior: Path | None = None,
+    surface_correction: Path | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes RUN/model, replacing an older one; of several processes the first writes.
 
     Args:
         run: the stage's folder. result: of `run_stage`, whose module holds the averaged weights.
-        network, config: what is exported. name, model_input, licence, segmenter, shape_prior: as `save_model` takes them.
+        network, config: what is exported. name, model_input, licence, segmenter, shape_prior,
+            surface_correction: as `save_model` takes them.
         folder: its name in `run`. extra: further entries of the training record.
 
     Returns:
@@ -76,5 +78,6 @@ def export_stage(
         licence=licence,
         segmenter=segmenter,
         shape_prior=shape_prior,
+        surface_correction=surface_correction,
         overwrite=True,
     )

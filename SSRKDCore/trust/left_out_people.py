@@ -10,7 +10,8 @@ cross-validation in place of a single split (Barber, Candes, Ramdas and Tibshira
 49, 2021, section 3).
 
 People whom the model's card leaves out altogether, on whom it is measured, never take part, nor does data for evaluation only. The
-network's weights have seen knees drawn from the whole shape model, these people's shapes among them: only training again would undo that.
+network's weights have seen knees drawn from the whole shape model, these people's shapes among them, and so has the surface correction:
+only training again would undo that.
 """
 
 from __future__ import annotations
@@ -32,7 +33,14 @@ from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.evaluation.case_evaluation import reference_surfaces
 from SSRKDCore.evaluation.experiments.result_log import ResultLog
 from SSRKDCore.evaluation.field_of_view import flat_shaft_end
-from SSRKDCore.networks.model_folder import SHAPE_PRIOR_ENTRY, SHAPE_PRIOR_NAME, Model, load_model, shape_prior_path
+from SSRKDCore.networks.model_folder import (
+    SHAPE_PRIOR_ENTRY,
+    SHAPE_PRIOR_NAME,
+    Model,
+    load_model,
+    shape_prior_path,
+    surface_correction_path,
+)
 from SSRKDCore.networks.weights_file import sha256_of
 from SSRKDCore.population.bone_sources import manifest_items, read_bone_sources
 from SSRKDCore.population.shape_model import KneeShapeModel
@@ -95,6 +103,10 @@ def model_without(model: Model, person: str, data: Path, work: Path, progress: P
             f"model was made from, and another work folder than {work}."
         )
     entry = {"file": SHAPE_PRIOR_NAME, "sha256": sha256_of(path)}
+    correction = surface_correction_path(model)
+    if correction is not None:
+        # The templates are the same ones whoever is left out.
+        shutil.copyfile(correction, folder / correction.name)
     return replace(model, path=folder, card={**model.card, SHAPE_PRIOR_ENTRY: entry})
 
 

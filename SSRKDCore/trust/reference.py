@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from SSRKDCore.errors import InputError
 from SSRKDCore.json_files import to_json_text
-from SSRKDCore.networks.model_folder import SHAPE_PRIOR_ENTRY, Model
+from SSRKDCore.networks.model_folder import SHAPE_PRIOR_ENTRY, SURFACE_CORRECTION_ENTRY, Model
 from SSRKDCore.trust.bone_sizes import SIZE_NAMES, WIDTHS, size_vector
 from SSRKDCore.trust.domain_distance import DomainDistance
 from SSRKDCore.trust.error_model import ErrorModel, noticeable
@@ -180,19 +180,22 @@ def load_reference(path: str | Path) -> TrustReference:
 
 
 def model_identity(model: Model) -> str:
-    """What a reference belongs to: SHA-256 of the weights, and of the shape prior where the model brings one, as both make surfaces."""
-    parts = [model.card.get("weights", {}).get("sha256"), (model.card.get(SHAPE_PRIOR_ENTRY) or {}).get("sha256")]
+    """What a reference belongs to: SHA-256 of the weights, and of shape prior and surface correction where the model brings them, as all
+    of these make surfaces."""
+    beside = [(model.card.get(entry) or {}).get("sha256") for entry in (SHAPE_PRIOR_ENTRY, SURFACE_CORRECTION_ENTRY)]
+    parts = [model.card.get("weights", {}).get("sha256"), *beside]
     return "+".join(str(part) for part in parts if part)
 
 
 def reference_of(model: Model) -> TrustReference:
-    """The reference beside a model. Raises InputError when there is none, or it belongs to other weights or another shape prior."""
+    """The reference beside a model. Raises InputError when there is none, or it belongs to another model."""
     path = Path(model.path) / FILE_NAME
     if not path.is_file():
         raise InputError(f"The model '{model.name}' brings no {FILE_NAME}: {_AGAIN}.")
     reference = load_reference(path)
     if reference.model_sha256 != model_identity(model):
         raise InputError(
-            f"The {FILE_NAME} beside the model '{model.name}' belongs to other weights or another shape prior: {_AGAIN}."
+            f"The {FILE_NAME} beside the model '{model.name}' belongs to other weights, another shape prior or another surface "
+            f"correction: {_AGAIN}."
         )
     return reference

@@ -141,7 +141,7 @@ def test_a_curve_is_trained_measured_and_not_repeated(
         {
             "population": {
                 "excluded_subjects": [], "labelled": 2, "unlabelled": 1, "seed": 0, "voxel_mm": 3.0, "metal_share": 0.0,
-                "test_cases": 1, "test_seed": 1,
+                "test_cases": 1, "test_seed": 1, "correction_cases": 1, "correction_seed": 2,
             },
             "preset": "compact",
             "samples": {},

@@ -452,12 +452,15 @@ def test_ordinary_training_starts_from_a_model_too_and_another_start_is_another_
 
 
 def test_before_and_after_are_compared_as_they_are_used(untrained: Model) -> None:
-    """With the shape prior that the fine-tuned model's folder will bring, or both without."""
+    """With the shape prior and the correction that the fine-tuned model's folder will bring, or both without."""
     refined = load_model(None)
     plain = replace(untrained, path=Path(), card={})
     after = finetuning._as_it_will_be(plain, refined)
     assert shape_prior_path(after) == shape_prior_path(refined) is not None and after.network is plain.network
     assert shape_prior_of(after) is shape_prior_of(refined)
+    entry = {"file": "surface_correction.safetensors", "sha256": "0" * 64}
+    corrected = replace(refined, card={**refined.card, "surface_correction": entry})
+    assert finetuning._as_it_will_be(plain, corrected).card["surface_correction"] == entry
     assert finetuning._as_it_will_be(plain, untrained) is plain
 
 

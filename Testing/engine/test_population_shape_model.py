@@ -93,6 +93,20 @@ def test_regression_finds_mode_and_process() -> None:
     np.testing.assert_allclose(basis @ coefficients, basis @ field, atol=0.15)
 
 
+def test_regression_without_modes_or_without_a_process() -> None:
+    """One whole bone has no modes; what it lacks comes from the process alone."""
+    generator = np.random.default_rng(3)
+    points = generator.uniform(-50, 50, (80, 3))
+    basis = low_rank_basis(points, (Scale(40.0, 1.0),), 0.99)
+    field = basis @ generator.standard_normal((basis.shape[1], 3))
+    share, coefficients = LowRankRegression(basis, np.zeros((0, 80, 3)), 0.05).solve(field)
+    assert share.shape == (0,)
+    np.testing.assert_allclose(basis @ coefficients, field, atol=0.15)
+    modes = generator.normal(size=(1, 80, 3))
+    share, coefficients = LowRankRegression(np.zeros((80, 0)), modes, 0.05).solve(-0.7 * modes[0])
+    assert share == pytest.approx([-0.7], abs=0.01) and coefficients.shape == (0, 3)
+
+
 def test_a_completed_shaft_goes_on_without_a_step() -> None:
     z = np.linspace(0, 100, 101)
     reference = np.stack([np.zeros(101), np.zeros(101), z], axis=1)

@@ -192,6 +192,9 @@ def test_a_reference_of_other_weights_is_refused(tmp_path: Path) -> None:
     refined = replace(model, card={**model.card, "shape_prior": {"sha256": "2" * 64}})
     with pytest.raises(InputError, match="shape prior"):
         reference_of(refined)
+    corrected = replace(model, card={**model.card, "surface_correction": {"sha256": "3" * 64}})
+    with pytest.raises(InputError, match="surface correction"):
+        reference_of(corrected)
 
 
 def test_without_a_reference_it_is_amber_at_best_and_a_failure_is_red(monkeypatch: pytest.MonkeyPatch) -> None:

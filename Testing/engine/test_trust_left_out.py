@@ -14,7 +14,7 @@ from synthetic_knee import synthetic_knee
 from trust_scenes import room, usual_reference
 
 from SSRKDCore.errors import InputError
-from SSRKDCore.networks.model_folder import Model, load_model
+from SSRKDCore.networks.model_folder import Model, load_model, surface_correction_path
 from SSRKDCore.networks.weights_file import sha256_of
 from SSRKDCore.population.shape_model import KneeShapeModel
 from SSRKDCore.refinement.shape_prior import read_shape_prior, shape_prior_of, write_shape_prior
@@ -110,7 +110,13 @@ def test_a_person_is_taken_out_of_the_prior_once(tmp_path: Path, monkeypatch: py
     data.mkdir()
     write_simple_anatomy(data)
     whole = _with_prior_of(["ann", "bob", "cat", "clouthier100"], knee_model(room("right")), tmp_path / "model")
+    # A correction goes with the model, whoever is left out.
+    (whole.path / "surface_correction.safetensors").write_bytes(b"its errors")
+    whole.card["surface_correction"] = {"file": "surface_correction.safetensors", "sha256": "0" * 64}
     without = model_without(whole, "cat", data, work)
+    assert without.card["surface_correction"] == whole.card["surface_correction"]
+    copied = surface_correction_path(without)
+    assert copied is not None and copied.parent != whole.path and copied.read_bytes() == b"its errors"
     prior = shape_prior_of(without)
     assert prior is not None and "cat" not in prior.card["people"] and "bob" in prior.card["people"]
     assert prior.card["excluded_subjects"] == ["cat"]
