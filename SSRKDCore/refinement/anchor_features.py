@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
+from scipy.spatial.distance import cdist
 
 from SSRKDCore.geometry.field_of_view import FieldOfView
 from SSRKDCore.geometry.view import View
@@ -88,7 +89,7 @@ class Anchors:
         """Those vertices of a template as anchors."""
         normals = vertex_normals(template.vertices, template.faces)
         places = template.vertices[vertices]
-        squared = ((template.vertices[:, None] - places[None]) ** 2).sum(axis=2)
+        squared = cdist(template.vertices, places, "sqeuclidean")
         alike = np.clip(normals @ normals[vertices].T, 0.0, None)
         around = tuple(_weights(squared[vertices], alike[vertices], scale) for scale in SCALES_MM)
         spread = _weights(squared, alike, _SPREAD_MM)
