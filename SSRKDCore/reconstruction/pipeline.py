@@ -75,6 +75,7 @@ class Reconstruction:
     network_surfaces: the network's bones before refinement; None where nothing was refined.
     moved_mm: bone -> mean distance in mm between both; empty where nothing was refined.
     overruled: bones that the radiographs' edges placed against the network (see `refinement.doubted_network`).
+    corrected_mm: bone -> by how much the model's surface correction moved it on average (see `refinement.surface_correction`).
     precision: in which the network computed, see `precision`.
     surface_tolerance_mm: by how much interpolation was allowed to move the network's surface; 0 where the network was asked.
     """
@@ -94,6 +95,7 @@ class Reconstruction:
     network_surfaces: dict[str, Surface] | None = None
     moved_mm: dict[str, float] = field(default_factory=dict)
     overruled: tuple[str, ...] = ()
+    corrected_mm: dict[str, float] = field(default_factory=dict)
     precision: str = DEFAULT_PRECISION
     surface_tolerance_mm: float = 0.0
 
@@ -228,6 +230,7 @@ def reconstruct(
     found_side = inferred_side(labels, grid)
     declared = side or next((radiograph.side for radiograph in radiographs if radiograph.side), None)
     seen, moved, overruled = surfaces, dict[str, float](), tuple[str, ...]()
+    corrected = dict[str, float]()
     if prior is not None:
         _ask(cancelled)
         with stages.stage("refine"):
@@ -238,7 +241,7 @@ def reconstruct(
         warnings += refined.warnings
         if refined.labels is not None:
             surfaces, labels, moved = refined.surfaces, refined.labels, refined.moved_mm
-            overruled = refined.overruled
+            overruled, corrected = refined.overruled, refined.corrected_mm
     if found_side and declared and found_side != declared:
         warnings.append(
             f"The bones look like a {found_side} knee (the fibula is lateral of the tibia) but the side was given as {declared}: "
@@ -261,6 +264,7 @@ def reconstruct(
         network_surfaces=seen if moved else None,
         moved_mm=moved,
         overruled=overruled,
+        corrected_mm=corrected,
         precision=precision if precision in supported_precisions(used) else DEFAULT_PRECISION,
         surface_tolerance_mm=0.0 if dense else surface_tolerance_mm,
     )

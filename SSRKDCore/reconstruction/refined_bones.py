@@ -30,6 +30,7 @@ class RefinedBones:
     moved_mm: bone -> mean distance in mm from the network's surface.
     warnings: which bones, or that all of them, are as the network saw them, and why; which are fitted without the network.
     overruled: bones fitted to the radiographs' edges against the network (see `refinement.doubted_network`).
+    corrected_mm: bone -> by how much a surface correction moved it on average.
     """
 
     surfaces: dict[str, Surface] = field(default_factory=dict)
@@ -37,6 +38,7 @@ class RefinedBones:
     moved_mm: dict[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     overruled: tuple[str, ...] = ()
+    corrected_mm: dict[str, float] = field(default_factory=dict)
 
 
 def refined_bones(
@@ -73,4 +75,5 @@ def refined_bones(
         {name: value for name, value in result.moved_mm.items() if name not in result.kept},
         warnings,
         result.overruled,
+        dict(result.corrected_mm),
     )

@@ -86,6 +86,7 @@ def reconstruction_report(
             "refined": bool(result.moved_mm),
             "mean_distance_from_network_mm": dict(result.moved_mm),
             "against_the_network": list(result.overruled),
+            "mean_correction_mm": dict(result.corrected_mm),
         },
         "bones": {
             name: _bone(name, surface, result, decimations.get(name)) for name, surface in result.surfaces.items()

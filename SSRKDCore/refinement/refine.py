@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from SSRKDCore.anatomy import BONE_NAMES
 from SSRKDCore.errors import InputError
+from SSRKDCore.geometry.field_of_view import FieldOfView
 from SSRKDCore.geometry.network_view import network_view, resample_to_view
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.grid import Grid
@@ -57,12 +58,14 @@ class Refinement:
     moved_mm: bone -> mean distance of the network's surface from the refined one.
     kept: bone -> why the network's own bone stays, in words.
     overruled: bones that are fitted to the radiographs' edges, because the network's lie beside these (see `doubted_network`).
+    corrected_mm: bone -> by how much its correction moved it on average, in the field of view; those that are corrected.
     """
 
     occupancy: SparseOccupancy
     moved_mm: Mapping[str, float]
     kept: Mapping[str, str]
     overruled: tuple[str, ...] = ()
+    corrected_mm: Mapping[str, float] = field(default_factory=dict)
 
 
 def refine(
@@ -115,6 +118,7 @@ def refine(
     moved: dict[str, float] = {}
     kept: dict[str, str] = {}
     overruled = []
+    corrected: dict[str, float] = {}
     for index, name in enumerate(BONE_NAMES):
         progress(0.6 + 0.08 * index)
         if name not in bones:
@@ -127,6 +131,8 @@ def refine(
                 placed(name, bone)
             if correction is not None:
                 surface = correction.corrected(name, bone)
+                if name in correction.anchors:
+                    corrected[name] = _mean_move(bone.surface, surface, field_of_view)
         move, reason = _judged(surface, bones[name])
         doubted = evidence is not None and (bool(reason) or evidence.knee_is_better)
         if doubted and evidence is not None and evidence.speaks_for(name):
@@ -134,6 +140,7 @@ def refine(
             surface = deformed(fitted[name], chosen[name], edges[name], None, finest, field_of_view)
             if np.isfinite(surface.vertices).all():
                 overruled.append(name)
+                corrected.pop(name, None)
                 move, reason = _mean_gap(surface, bones[name]), ""
         if name in REFINED or name in overruled:
             moved[name] = move
@@ -142,7 +149,8 @@ def refine(
         taken = name in moved and name not in kept
         refined = (surface.transformed(_MIRROR) if mirrored else surface) if taken else found[name]
         volumes[name] = _ended(name, refined, found[name])
-    return Refinement(refined_occupancy(volumes, grid), moved, kept, tuple(overruled))
+    taken_over = {name: value for name, value in corrected.items() if name in moved and name not in kept}
+    return Refinement(refined_occupancy(volumes, grid), moved, kept, tuple(overruled), taken_over)
 
 
 def _seen(radiographs: Sequence[Radiograph], rig: Rig) -> list[SeenImage]:
@@ -166,6 +174,14 @@ def _edges(seen: Sequence[SeenImage]) -> dict[float, list[EdgeImage]]:
     if any(image.strong <= 0 for of_scale in images.values() for image in of_scale):
         raise InputError("A radiograph shows no edges inside the field of view.")
     return images
+
+
+def _mean_move(before: Surface, after: Surface, field_of_view: FieldOfView) -> float:
+    """Mean distance (mm) between the same vertices of both, those in the field of view; 0 where none is."""
+    low, high = field_of_view.bounds
+    inside = ((before.vertices >= low) & (before.vertices <= high)).all(axis=1)
+    moves = np.linalg.norm(after.vertices[inside] - before.vertices[inside], axis=1)
+    return float(moves.mean()) if len(moves) else 0.0
 
 
 def _mean_gap(surface: Surface, bone: NetworkBone) -> float:

@@ -30,6 +30,7 @@ from SSRKDCore.population.shape_model import KneeShapeModel
 from SSRKDCore.population.template import Template
 from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.reconstruction.pipeline import reconstruct
+from SSRKDCore.reconstruction.report import reconstruction_report
 from SSRKDCore.refinement.anchor_features import (
     FEATURES,
     SCALES_MM,
@@ -405,6 +406,9 @@ def test_the_whole_chain_corrects_what_is_refined(repository: Path, tmp_path: Pa
         for one in (model, without)
     )
     assert "femur" in corrected.moved_mm
+    assert corrected.corrected_mm == {"femur": pytest.approx(0.5, abs=0.05)} and plain.corrected_mm == {}
+    told = reconstruction_report(corrected, case_images(case), case.rig, model)["refinement"]
+    assert told["mean_correction_mm"] == corrected.corrected_mm
     gap = signed_distances(corrected.surfaces["femur"].vertices, plain.surfaces["femur"])
     assert np.median(gap) == pytest.approx(0.5, abs=0.1)
     for name in ("tibia", "fibula"):
