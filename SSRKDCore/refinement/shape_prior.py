@@ -6,7 +6,6 @@ of the shape model is not kept; refinement makes a smoother one of its own (`loc
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from SSRKDCore.population.joint_features import JointFeatures
 from SSRKDCore.population.partial_pca import PartialPca
 from SSRKDCore.population.shape_model import KneeShapeModel
 from SSRKDCore.population.template import Template
+from SSRKDCore.refinement.companion_files import ADVICE, checked_sha256, read_with_card, write_with_card
 
 if TYPE_CHECKING:
     from SSRKDCore.networks.model_folder import Model
@@ -31,7 +31,6 @@ _CARD_FIELDS = ("knees", "people", "excluded_subjects", "modes")
 
 def write_shape_prior(model: KneeShapeModel, path: Path) -> None:
     """Write what refinement needs of a shape model. Raises InputError when the file cannot be written, or a mode is too large."""
-    from safetensors.numpy import save
 
     modes = model.pca.modes.astype(np.float16)
     if not np.isfinite(modes).all():
@@ -47,43 +46,16 @@ def write_shape_prior(model: KneeShapeModel, path: Path) -> None:
         arrays[f"{name}.faces"] = model.templates[name].faces.astype(np.int32)
         arrays[f"{name}.rim"] = model.templates[name].rim.astype(np.int32)
     card = {key: model.card[key] for key in _CARD_FIELDS if key in model.card}
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        beside.write_bytes(
-            save(
-                {k: np.ascontiguousarray(v) for k, v in arrays.items()},
-                {"card": json.dumps({"schema": SCHEMA, **card})},
-            )
-        )
-        beside.replace(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}): choose another folder.") from error
-    finally:
-        beside.unlink(missing_ok=True)
+    write_with_card(path, arrays, {"schema": SCHEMA, **card})
 
 
 def read_shape_prior(path: Path) -> KneeShapeModel:
     """The shape model of a prior's file, without Gaussian process. Raises InputError when it is missing, damaged or something else."""
-    advice = "get the model folder again, or reconstruct with --no-refine"
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: {advice}.")
-    if path.stat().st_size > MAXIMUM_BYTES:
-        raise InputError(
-            f"{path} is larger than {MAXIMUM_BYTES // 1024**2} MiB, too large for a shape prior: {advice}."
-        )
-    from safetensors import SafetensorError, safe_open
-
+    arrays, card = read_with_card(path, SCHEMA, "shape prior", MAXIMUM_BYTES)
     try:
-        with safe_open(str(path), framework="numpy") as file:
-            card = json.loads((file.metadata() or {}).get("card", "{}"))
-            if not isinstance(card, dict) or card.get("schema") != SCHEMA:
-                raise InputError(f"{path} is no shape prior of this version ({SCHEMA}): {advice}.")
-            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dictionary
         return _model_of(arrays, card)
-    except (SafetensorError, OSError, KeyError, ValueError, IndexError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is damaged or not a shape prior: {advice}.") from error
+    except (KeyError, ValueError, IndexError) as error:
+        raise InputError(f"{path} is damaged or not a shape prior: {ADVICE}.") from error
 
 
 def shape_prior_of(model: Model) -> KneeShapeModel | None:
@@ -91,19 +63,12 @@ def shape_prior_of(model: Model) -> KneeShapeModel | None:
 
     Raises InputError when the file is not the one that model.json describes.
     """
-    from SSRKDCore.networks.model_folder import SHAPE_PRIOR_ENTRY, SHAPE_PRIOR_NAME, shape_prior_path
-    from SSRKDCore.networks.weights_file import sha256_of
+    from SSRKDCore.networks.model_folder import SHAPE_PRIOR_ENTRY, shape_prior_path
 
     path = shape_prior_path(model)
     if path is None:
         return None
-    described = model.card[SHAPE_PRIOR_ENTRY]
-    good = isinstance(described, dict) and described.get("file") == SHAPE_PRIOR_NAME and path.is_file()
-    if not good or path.stat().st_size > MAXIMUM_BYTES or sha256_of(path) != described.get("sha256"):
-        raise InputError(
-            f"{path} is not the shape prior that model.json describes: get the model folder again, or use --no-refine."
-        )
-    key = (str(path), described["sha256"])
+    key = (str(path), checked_sha256(model, path, SHAPE_PRIOR_ENTRY, "shape prior", MAXIMUM_BYTES))
     if key not in _read:
         _read.clear()
         _read[key] = read_shape_prior(path)

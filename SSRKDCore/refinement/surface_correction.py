@@ -7,7 +7,6 @@ like this. `training.fit_surface_correction` makes it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from SSRKDCore.errors import InputError
 from SSRKDCore.networks.surface_corrector import SurfaceCorrector
 from SSRKDCore.population.template import Template
 from SSRKDCore.refinement.anchor_features import FEATURES, VIEWS, Anchors, PlacedBone, anchor_features
+from SSRKDCore.refinement.companion_files import ADVICE, checked_sha256, read_with_card, write_with_card
 from SSRKDCore.surface import Surface
 from SSRKDCore.vertex_normals import vertex_normals
 
@@ -33,7 +33,6 @@ SCHEMA = "ssrkd-surface-correction/1"
 LARGEST_MM = 3.0
 #: Some tens of thousands of weights.
 MAXIMUM_BYTES = 16 * 1024**2
-_LARGEST_CARD = 1024**2
 _PLACE_TOLERANCE_MM = 1e-2
 
 
@@ -68,8 +67,6 @@ class SurfaceCorrection:
 
 def write_surface_correction(path: Path, correction: SurfaceCorrection) -> None:
     """Write a correction; the file appears only when it is complete. Raises InputError when it cannot be written."""
-    from safetensors.numpy import save
-
     arrays: dict[str, NDArray[Any]] = {
         name: values.numpy().astype(np.float16) for name, values in correction.network.state_dict().items()
     }
@@ -78,15 +75,7 @@ def write_surface_correction(path: Path, correction: SurfaceCorrection) -> None:
     for name, anchors in correction.anchors.items():
         arrays[f"{name}.vertices"] = anchors.vertices.astype(np.int32)
         arrays[f"{name}.places"] = anchors.places.astype(np.float32)
-    card = {"card": json.dumps({"schema": SCHEMA, **correction.card})}
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        beside.write_bytes(save({key: np.ascontiguousarray(value) for key, value in arrays.items()}, card))
-        beside.replace(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error.strerror}): choose another folder.") from error
-    finally:
-        beside.unlink(missing_ok=True)
+    write_with_card(path, arrays, {"schema": SCHEMA, **correction.card})
 
 
 def read_surface_correction(path: Path, templates: Mapping[str, Template]) -> SurfaceCorrection:
@@ -94,27 +83,11 @@ def read_surface_correction(path: Path, templates: Mapping[str, Template]) -> Su
 
     Raises InputError when the file is missing, damaged, something else, or of other templates.
     """
-    advice = "get the model folder again, or reconstruct with --no-refine"
-    if not path.is_file():
-        raise InputError(f"{path} does not exist: {advice}.")
-    if path.stat().st_size > MAXIMUM_BYTES:
-        raise InputError(
-            f"{path} is larger than {MAXIMUM_BYTES // 1024**2} MiB, too large for a surface correction: {advice}."
-        )
-    from safetensors import SafetensorError, safe_open
-
+    arrays, card = read_with_card(path, SCHEMA, "surface correction", MAXIMUM_BYTES)
     try:
-        with safe_open(str(path), framework="numpy") as file:
-            text = (file.metadata() or {}).get("card", "{}")
-            card = json.loads(text) if len(text) < _LARGEST_CARD else {}
-            if not isinstance(card, dict) or card.get("schema") != SCHEMA:
-                raise InputError(f"{path} is no surface correction of this version ({SCHEMA}): {advice}.")
-            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dictionary
         return _correction_of(arrays, card, templates)
-    except (SafetensorError, OSError, KeyError, ValueError, IndexError, RuntimeError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is damaged, or of another shape prior than the model's: {advice}.") from error
+    except (KeyError, ValueError, IndexError, RuntimeError) as error:
+        raise InputError(f"{path} is damaged, or of another shape prior than the model's: {ADVICE}.") from error
 
 
 def _correction_of(
@@ -144,23 +117,12 @@ def surface_correction_of(model: Model, templates: Mapping[str, Template]) -> Su
 
     templates: of the shape prior that the model brings. Raises InputError when the file is not the one that model.json describes.
     """
-    from SSRKDCore.networks.model_folder import (
-        SURFACE_CORRECTION_ENTRY,
-        SURFACE_CORRECTION_NAME,
-        surface_correction_path,
-    )
-    from SSRKDCore.networks.weights_file import sha256_of
+    from SSRKDCore.networks.model_folder import SURFACE_CORRECTION_ENTRY, surface_correction_path
 
     path = surface_correction_path(model)
     if path is None:
         return None
-    described = model.card[SURFACE_CORRECTION_ENTRY]
-    good = isinstance(described, dict) and described.get("file") == SURFACE_CORRECTION_NAME and path.is_file()
-    if not good or path.stat().st_size > MAXIMUM_BYTES or sha256_of(path) != described.get("sha256"):
-        raise InputError(
-            f"{path} is not the surface correction that model.json describes: get the model folder again, or use --no-refine."
-        )
-    key = (str(path), described["sha256"])
+    key = (str(path), checked_sha256(model, path, SURFACE_CORRECTION_ENTRY, "surface correction", MAXIMUM_BYTES))
     if key not in _read:
         _read.clear()
         _read[key] = read_surface_correction(path, templates)
