@@ -32,7 +32,7 @@ from SSRKDCore.surface import Surface
 from SSRKDCore.surface_files import read_surface, write_surface
 
 pytest.importorskip("manifold3d")
-SETTINGS = StudySettings("absent", "0" * 64, None, 8.0, 64, "cpu", starts=2, samples=1)
+SETTINGS = StudySettings("absent", "0" * 64, None, None, 8.0, 64, "cpu", starts=2, samples=1)
 STEPS = ("plan", "guide", "reference", "control_plan", "control_guide")
 
 
@@ -159,7 +159,7 @@ def test_what_is_there_is_not_made_again_and_other_settings_are_refused(
     assert again["rows"] == content["rows"][:1]
     assert made == {path: path.stat().st_mtime_ns for path in made} and len(made) >= 4
     with pytest.raises(InputError, match=r"other settings \(angle_degrees\)"):
-        study([good], root / "out", StudySettings("absent", "0" * 64, None, 9.0, 64, "cpu", 2, 1), "other")
+        study([good], root / "out", StudySettings("absent", "0" * 64, None, None, 9.0, 64, "cpu", 2, 1), "other")
 
 
 def row(case: str, set_name: str, angle: float | None, contact: float = 50.0) -> StudyRow:
