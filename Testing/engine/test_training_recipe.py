@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from SSRKDCore.errors import InputError
 from SSRKDCore.json_files import read_json, write_json
+from SSRKDCore.networks.model_folder import SURFACE_CORRECTION_NAME, add_surface_correction
+from SSRKDCore.training import publish as publishing
 from SSRKDCore.training.ablation import rows
 from SSRKDCore.training.configuration import configuration
 from SSRKDCore.training.model_evaluation import mean_over_bones, measured_table, summary
@@ -197,3 +200,28 @@ def test_the_card_says_how_training_images_looked(repository: Path, last: bool |
     text = " ".join(card_of(ShippedModel("compact", recipe, training, {}, {}, {}, None)).split())
     assert "segmenter: as they are; xray: changed in grey values, blur and noise; " in text and "ct:" not in text
     assert words in text and unseen in text
+
+
+def test_a_correction_is_taken_from_a_folder_of_the_same_model_and_learnt_for_any_other(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundled = repository / "Resources" / "Models" / "compact"
+    recipe, place = read_recipe(repository / "configs" / "compact.json"), Workplace(tmp_path / "work")
+    learnt: list[Path] = []
+    monkeypatch.setattr(publishing, "make_correction_population", lambda *given: None)
+    monkeypatch.setattr(publishing, "fit_surface_correction", lambda folder, *given: learnt.append(folder))
+    same, saved = (Path(shutil.copytree(bundled, tmp_path / name)) for name in ("same", "saved"))
+    (tmp_path / "correction").write_bytes(b"its errors")
+    add_surface_correction(same, tmp_path / "correction")
+    given = companions_of(bundled)
+    data = tmp_path / "anatomy"
+    taken = publishing.with_correction(given, same, recipe, place, data, saved)
+    assert taken.surface_correction == same / SURFACE_CORRECTION_NAME and not learnt
+    # Another shape prior makes other surfaces; no folder brings none.
+    description = read_json(saved / "model.json", "a model description")
+    description["shape_prior"]["sha256"] = "0" * 64
+    write_json(saved / "model.json", description)
+    for source in (same, None):
+        made = publishing.with_correction(given, source, recipe, place, data, saved)
+        assert made.surface_correction == saved / SURFACE_CORRECTION_NAME
+    assert learnt == [saved, saved]
