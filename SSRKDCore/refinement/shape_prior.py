@@ -31,7 +31,6 @@ _CARD_FIELDS = ("knees", "people", "excluded_subjects", "modes")
 
 def write_shape_prior(model: KneeShapeModel, path: Path) -> None:
     """Write what refinement needs of a shape model. Raises InputError when the file cannot be written, or a mode is too large."""
-
     modes = model.pca.modes.astype(np.float16)
     if not np.isfinite(modes).all():
         raise InputError("The shape model has modes that are too large to be stored: make it again.")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 SCHEMA = "ssrkd-surface-correction/1"
 #: No bone is moved further (mm) at any place: larger errors are none that a knee usually has.
 LARGEST_MM = 3.0
-#: Some tens of thousands of weights.
+#: Some hundred thousand weights.
 MAXIMUM_BYTES = 16 * 1024**2
 _PLACE_TOLERANCE_MM = 1e-2
 

@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from SSRKDCore.cases import CASE_FILE
 from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.evaluation.exact_distances import signed_distances
 from SSRKDCore.evaluation.field_of_view import DEFAULT_MARGIN_MM, inside_by, scoring_box, without_cut_faces
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.networks.model_folder import Model
+from SSRKDCore.networks.weights_file import sha256_of
 from SSRKDCore.npz_files import read_arrays, write_arrays
 from SSRKDCore.population.bone_sources import MIRROR
 from SSRKDCore.population.shape_model import KneeShapeModel
@@ -30,7 +32,6 @@ from SSRKDCore.training.case_volume import CaseVolume, load_case_volume
 from SSRKDCore.trust.other_rooms import ROOMS, exposed_in_rooms
 from SSRKDCore.trust.training_images import TrainingExposure, exposure_of_volume
 
-Array = NDArray[np.float64]
 Progress = Callable[[float, str], None]
 Extent = tuple[float | None, float | None]
 
@@ -44,7 +45,7 @@ _LARGEST_FILE = 64 * 1024 * 1024
 class Examples:
     """Examples of one bone in memory.
 
-    described: (N, A, FEATURES) float16. errors_mm: (N, A) by which the surface lies further outwards than the truth; NaN where nothing
+    described: (N, A, FEATURES) float16. errors_mm: (N, A) by which the truth lies further outwards than the surface; NaN where nothing
     is known, at the rim of the field of view and at cut ends. looks, cases: (N,).
     """
 
@@ -81,7 +82,9 @@ def correction_examples(
             raise Cancelled("Making examples was cancelled.")
         if progress is not None:
             progress(index / len(folders), f"bones of {folder.name} ({index + 1} of {len(folders)})")
-        file = work / f"{folder.name}-{seed}-{index}-{exposures}.npz"
+        # Another population has cases of the same names.
+        which = sha256_of(folder / CASE_FILE)[:12]
+        file = work / f"{folder.name}-{which}-{seed}-{index}-{exposures}.npz"
         if not file.is_file():
             # Looks and priors take turns at another pace, so that each look meets each prior.
             made = _examples_of(model, priors[index // 2 % len(priors)], anchors, folder, exposures, seed, index)

@@ -31,7 +31,7 @@ from SSRKDCore.training.correction_examples import Examples, correction_examples
 from SSRKDCore.training.correction_on_people import people_examples
 from SSRKDCore.training.correction_training import CorrectionTraining, left_errors, train
 from SSRKDCore.training.poorer_priors import LEFT_OUT_SHARES, poorer_priors
-from SSRKDCore.training.program import exit_code_of
+from SSRKDCore.training.program import exit_code_of, positive_number
 from SSRKDCore.trust.training_observation import labelled_folders
 
 #: Anchors of each bone, some 5 mm apart.
@@ -49,10 +49,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--model", type=Path, required=True, help="model folder with a shape prior")
     parser.add_argument("--cases", type=Path, required=True, help="folder of labelled cases with CTs")
     parser.add_argument("--data", type=Path, required=True, help="the anatomy folder that the model was made from")
-    parser.add_argument("--exposures", type=_positive, default=DEFAULT_EXPOSURES,
+    parser.add_argument("--exposures", type=positive_number, default=DEFAULT_EXPOSURES,
                         help=f"of each case, in rooms of their own ({DEFAULT_EXPOSURES})")  # fmt: skip
     parser.add_argument(
-        "--steps", type=_positive, default=CorrectionTraining.steps, help=f"of training ({CorrectionTraining.steps})"
+        "--steps",
+        type=positive_number,
+        default=CorrectionTraining.steps,
+        help=f"of training ({CorrectionTraining.steps})",
     )
     parser.add_argument("--seed", type=int, default=0, help="of all randomness (0)")
     parser.add_argument("--work", type=Path, help="folder to go on from (.surface-correction.unfinished)")
@@ -65,13 +68,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         fit_surface_correction(parsed.model, parsed.cases, parsed.data, work, parsed.exposures, training, command)
 
     return exit_code_of("fit_surface_correction", job)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is below 1")
-    return value
 
 
 def fit_surface_correction(

@@ -1,7 +1,8 @@
-"""How the programs of this package end: one sentence and exit code 2 for bad input, 130 when stopped."""
+"""What the programs of this package share: arguments, and how they end (one sentence and exit code 2 for bad input, 130 when stopped)."""
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable
 
@@ -20,3 +21,11 @@ def exit_code_of(name: str, job: Callable[[], None]) -> int:
         print(f"{name}: stopped; the same command goes on from here.", file=sys.stderr)
         return cli.EXIT_CANCELLED
     return cli.EXIT_OK
+
+
+def positive_number(text: str) -> int:
+    """A whole number from 1 on, as the `type` of an argument."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1")
+    return value

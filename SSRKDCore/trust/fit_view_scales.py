@@ -14,7 +14,7 @@ from pathlib import Path
 from SSRKDCore.console import progress_bar, say
 from SSRKDCore.errors import InputError
 from SSRKDCore.training.code_version import command_of, made_by
-from SSRKDCore.training.program import exit_code_of
+from SSRKDCore.training.program import exit_code_of, positive_number
 from SSRKDCore.trust.known_spreads import FEWEST_IN_GROUP
 from SSRKDCore.trust.training_observation import labelled_folders
 from SSRKDCore.trust.view_scale_calibration import CHECKED_PERCENT, calibrated
@@ -28,10 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Train the network that compares the scale of two views.")
     parser.add_argument("--cases", type=Path, required=True, help="folder of labelled training cases with CTs")
     parser.add_argument("--held-out", type=Path, required=True, help="folder of other such cases, to calibrate on")
-    parser.add_argument("--pairs", type=_positive, default=8, help="pairs of radiographs of each case (8)")
-    parser.add_argument("--held-out-pairs", type=_positive, default=24, help="likewise of the others (24)")
+    parser.add_argument("--pairs", type=positive_number, default=8, help="pairs of radiographs of each case (8)")
+    parser.add_argument("--held-out-pairs", type=positive_number, default=24, help="likewise of the others (24)")
     parser.add_argument(
-        "--steps", type=_positive, default=MatcherTraining.steps, help=f"of training ({MatcherTraining.steps})"
+        "--steps", type=positive_number, default=MatcherTraining.steps, help=f"of training ({MatcherTraining.steps})"
     )
     parser.add_argument("--seed", type=int, default=0, help="of all randomness (0)")
     parser.add_argument("--work", type=Path, help="folder to go on from (.view-scales.unfinished)")
@@ -39,13 +39,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     command = command_of("SSRKDCore.trust.fit_view_scales", arguments)
     return exit_code_of("fit_view_scales", lambda: _fit(parsed, command))
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is below 1")
-    return value
 
 
 def _fit(parsed: argparse.Namespace, command: str) -> None:
