@@ -22,7 +22,8 @@ from SSRKDCore.networks.model_folder import (
     surface_correction_path,
 )
 from SSRKDCore.population.shape_model import KneeShapeModel
-from SSRKDCore.refinement.shape_prior import write_shape_prior
+from SSRKDCore.refinement.shape_prior import shape_prior_of, write_shape_prior
+from SSRKDCore.refinement.surface_correction import surface_correction_of
 from SSRKDCore.training.code_version import commit, today
 from SSRKDCore.training.fit_surface_correction import fit_surface_correction
 from SSRKDCore.training.model_evaluation import evaluate_sets
@@ -117,6 +118,14 @@ def with_correction(
     return replace(companions, surface_correction=folder / SURFACE_CORRECTION_NAME)
 
 
+def _correction_card(folder: Path) -> Mapping[str, Any] | None:
+    """What the surface correction of a saved model says of itself."""
+    model = load_model(folder)
+    prior = shape_prior_of(model)
+    correction = None if prior is None else surface_correction_of(model, prior.templates)
+    return None if correction is None else correction.card
+
+
 def save(model: Model, training: Mapping[str, Any], card: str, companions: Companions, out: Path) -> None:
     """The shipped folder: float16 weights, the segmenter beside them where the network reads its image, and what goes with the model."""
     save_model(
@@ -143,7 +152,7 @@ def publish(arguments: argparse.Namespace) -> None:
     network_alone = evaluate_sets(unmeasured, sets, place.root / "evaluation-network-alone", refine=False)
     shipped = ShippedModel(
         arguments.out.name, recipe, training, reports, network_alone, sources(arguments.data, recipe.population["excluded_subjects"]),
-        read_json(arguments.ablation, "an ablation") if arguments.ablation else None,
+        read_json(arguments.ablation, "an ablation") if arguments.ablation else None, _correction_card(unmeasured),
     )  # fmt: skip
     save(model, training, card_of(shipped), companions, arguments.out)
     write_json(

@@ -33,6 +33,7 @@ class ShippedModel:
     reports: of `ssrkd evaluate`, by test set. network_alone: likewise, without refinement.
     sources: by repository, licence and items of the anatomy it was made from.
     ablation: the four rows, or None.
+    correction: the card of its surface correction, as `fit_surface_correction` writes it, or None where it brings none.
     """
 
     name: str
@@ -42,6 +43,7 @@ class ShippedModel:
     network_alone: Mapping[str, Mapping[str, Any]]
     sources: Mapping[str, Mapping[str, Any]]
     ablation: Mapping[str, Any] | None
+    correction: Mapping[str, Any] | None = None
 
 
 def _sources_text(sources: Mapping[str, Mapping[str, Any]]) -> str:
@@ -118,6 +120,33 @@ def _refinement_text(model: ShippedModel) -> str:
     return "\n".join(lines)
 
 
+def _correction_text(correction: Mapping[str, Any] | None) -> str:
+    """What the surface correction learnt from, and the distances at its anchors before and after."""
+    if correction is None:
+        return "This copy brings no surface correction."
+    training, priors, held_out = correction["training"], correction["priors"], correction["held_out"]
+    fewest, most = (f"{100 * share:.0f}" for share in priors["people_left_out_share"])
+    knees, people = held_out["errors_at_anchors"], correction["people_left_out_of_the_prior"]["errors_at_anchors"]
+    looks = sorted({look for found in knees.values() for look in found} - {"all"})
+    names = sorted({name for found in people.values() for name in found} - {"all"})
+    rows = [(f"{held_out['cases']} held-out knees, {look}", knees, look) for look in looks]
+    rows += [(f"left out of the prior: {name}", people, name) for name in names]
+    lines = [
+        f"Learnt from {training['cases']} synthetic knees more, {training['exposures']} exposures each, refined with {priors['count']}",
+        f"shape priors that lack {fewest} to {most} % of the people",
+        f"(`{correction['command']}`,",
+        f"commit {correction['commit']}, {correction['date']}). Mean distance in mm at anchors, before and after:",
+        "",
+        "| cases | " + " | ".join(knees) + " |",
+        "|---" * (len(knees) + 1) + "|",
+    ]
+    for title, source, row in rows:
+        found = (source.get(bone, {}).get(row) for bone in knees)
+        cells = ("-" if entry is None else f"{entry['before_mm']:.2f}, {entry['after_mm']:.2f}" for entry in found)
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def card_of(model: ShippedModel) -> str:
     """The text of MODEL_CARD.md."""
     population, training = model.recipe.population, model.training
@@ -169,6 +198,12 @@ After the network, the shape model of the same bones is fitted to what the netwo
 docs/refinement.md; `--no-refine` leaves it out). Means over the bones of the same cases:
 
 {_refinement_text(model)}
+
+## What the surface correction learnt
+
+What refinement leaves wrong is learnt, and taken away from patella, femur and tibia (docs/refinement.md).
+
+{_correction_text(model.correction)}
 
 ## What each part of the training is worth
 

@@ -153,6 +153,24 @@ def test_companions_of_another_model_are_both_there_or_refused(repository: Path,
         companions_of(tmp_path)
 
 
+def _errors(before: float, after: float) -> dict[str, Any]:
+    return {"exposures": 2, "before_mm": before, "after_mm": after}
+
+
+_CORRECTION: dict[str, Any] = {
+    "command": "python -m fit", "commit": "ccc9999", "date": "2026-01-04",
+    "priors": {"count": 8, "people_left_out_share": [0.4, 0.75]}, "training": {"cases": 10, "exposures": 3},
+    "held_out": {"cases": 2, "errors_at_anchors": {
+        "patella": {"plain": _errors(0.611, 0.419), "all": _errors(1.0, 0.9)},
+        "femur": {"plain": _errors(0.632, 0.512), "usual room": _errors(0.773, 0.647), "all": _errors(0.7, 0.6)},
+    }},
+    "people_left_out_of_the_prior": {"errors_at_anchors": {
+        "patella": {"B_person": _errors(0.703, 0.582), "all": _errors(0.703, 0.582)},
+        "femur": {"B_person": _errors(0.625, 0.631), "all": _errors(0.625, 0.631)},
+    }},
+}  # fmt: skip
+
+
 def test_the_card_says_its_figures_and_their_origin(repository: Path) -> None:
     recipe = read_recipe(repository / "configs" / "compact.json")
     record = {"budget": {"steps": 1234, "seconds": 660.0, "device": "cpu"}}
@@ -173,13 +191,16 @@ def test_the_card_says_its_figures_and_their_origin(repository: Path) -> None:
     shipped = ShippedModel(
         "compact", Recipe(Path("configs/compact.json"), recipe.population, {}), training,
         {"synthetic, room": _report(femur=[0.41, 0.55])}, {"synthetic, room": _report(femur=[0.71, 0.85])},
-        {"a/b": {"licence": "CC BY-NC 4.0", "items": ["x", "y"]}}, ablation,
+        {"a/b": {"licence": "CC BY-NC 4.0", "items": ["x", "y"]}}, ablation, _CORRECTION,
     )  # fmt: skip
     text = " ".join(card_of(shipped).split())
     for words in (
         "not a medical device", "| synthetic, room | femur | 2 | 0.48 |", "| xray | 1234 | 11 | cpu |", "abc1234", "by hand.",
         "a/b: CC BY-NC 4.0 (2 items)", "| labelled only | 1.50 |", "a bone was not found", "TLEM2_CT, ICL_MRI",
         "| synthetic, room | 0.78 | 0.48 |", "is not recorded for this copy", "Children, casts, severe deformity",
+        "from 10 synthetic knees more, 3 exposures each, refined with 8 shape priors that lack 40 to 75 % of the people", "ccc9999",
+        "| cases | patella | femur |", "| 2 held-out knees, plain | 0.61, 0.42 | 0.63, 0.51 |",
+        "| 2 held-out knees, usual room | - | 0.77, 0.65 |", "| left out of the prior: B_person | 0.70, 0.58 | 0.62, 0.63 |",
     ):  # fmt: skip
         assert words in text, words
 
@@ -199,7 +220,7 @@ def test_the_card_says_how_training_images_looked(repository: Path, last: bool |
     recipe = read_recipe(repository / "configs" / "compact.json")
     text = " ".join(card_of(ShippedModel("compact", recipe, training, {}, {}, {}, None)).split())
     assert "segmenter: as they are; xray: changed in grey values, blur and noise; " in text and "ct:" not in text
-    assert words in text and unseen in text
+    assert words in text and unseen in text and "brings no surface correction" in text
 
 
 def test_a_correction_is_taken_from_a_folder_of_the_same_model_and_learnt_for_any_other(
