@@ -10,7 +10,7 @@ from PIL import Image
 
 from SSRKDCore.errors import InputError
 from SSRKDCore.evaluation.experiments.few_colours import COLOURS, with_few_colours
-from SSRKDCore.evaluation.experiments.keep import MAXIMUM_PICTURE_BYTES, keep
+from SSRKDCore.evaluation.experiments.keep import MAXIMUM_DRAWING_BYTES, MAXIMUM_PICTURE_BYTES, keep
 from SSRKDCore.json_files import write_json
 
 
@@ -54,6 +54,22 @@ def test_tables_and_small_pictures_are_kept_with_command_and_commit(tmp_path: Pa
     # A point at which no bone was found has no figure, and is not left out.
     assert "| 90 degrees | - | - | 12 |" in page
     assert "(separation/plot.png)" in page and "large/plot.png" not in page
+
+
+def test_a_plot_is_kept_as_the_drawing_unless_that_holds_a_picture(tmp_path: Path) -> None:
+    lines, shaded = (
+        '<svg xmlns="http://www.w3.org/2000/svg"><path d="M 0 0"/></svg>',
+        "<svg><image href='data:'/></svg>",
+    )
+    for name, drawing in (("noise", lines), ("gallery", shaded), ("size", lines + " " * MAXIMUM_DRAWING_BYTES)):
+        _finished(tmp_path / "results" / name, 10)
+        (tmp_path / "results" / name / "plot.svg").write_text(drawing)
+    keep(tmp_path / "results", tmp_path / "kept", "unknown")
+    kept = {path.parent.name: path.name for path in (tmp_path / "kept").glob("*/plot.*")}
+    assert kept == {"noise": "plot.svg", "gallery": "plot.png", "size": "plot.png"}
+    assert (tmp_path / "kept" / "noise" / "plot.svg").read_text() == lines
+    page = (tmp_path / "kept" / "README.md").read_text()
+    assert "(noise/plot.svg)" in page and "(gallery/plot.png)" in page and "noise/plot.png" not in page
 
 
 def test_nothing_finished_is_refused(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Keep the results of experiments with the project: `python -m SSRKDCore.evaluation.experiments.keep RESULTS --out DIR`.
 
-Of each experiment its table and its pictures, and one page that names the command, the commit and the budget of each.
+Of each experiment its table and its pictures, plots as drawings (SVG), and one page that names the command, the commit and the budget of
+each.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from SSRKDCore.training.code_version import today
 from SSRKDCore.training.program import exit_code_of
 
 TABLES = ("table.csv", "differences.csv")
-#: A picture that is larger is not kept: histories of repositories never forget.
+#: A picture that is larger is not kept: histories of repositories never forget. A drawing that is larger is left for its picture.
 MAXIMUM_PICTURE_BYTES = 600_000
+MAXIMUM_DRAWING_BYTES = 1_000_000
 _REPORT = "report.json"
 #: Its pictures show several bones at once, which few colours spoil.
 _SHADED = "gallery"
@@ -60,10 +62,10 @@ def keep(results: Path, out: Path, commit: str, add: bool = False) -> None:
                 if (source / table).is_file():
                     shutil.copyfile(source / table, target / table)
             pictures = [str(picture) for picture in report.get("pictures", []) if Path(str(picture)).suffix == ".png"]
-            shown = [picture for picture in pictures if _small_enough(source / picture)]
+            shown = [picture for picture in (_shown(source, picture) for picture in pictures) if picture is not None]
             for picture in shown:
                 (target / picture).parent.mkdir(parents=True, exist_ok=True)
-                if name == _SHADED:
+                if name == _SHADED or Path(picture).suffix == ".svg":
                     shutil.copyfile(source / picture, target / picture)
                 else:
                     with_few_colours(source / picture, target / picture)
@@ -87,8 +89,18 @@ def _sections_of(out: Path) -> dict[str, str]:
     return found
 
 
-def _small_enough(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size <= MAXIMUM_PICTURE_BYTES
+def _shown(source: Path, picture: str) -> str | None:
+    """What is kept of a picture: the drawing beside it where that is lines alone, or itself, None where both are too large.
+
+    A drawing is text, half as large when it is packed, and a repository keeps its next version as what differs."""
+    drawing = Path(picture).with_suffix(".svg").as_posix()
+    if _is_at_most(source / drawing, MAXIMUM_DRAWING_BYTES) and b"<image" not in (source / drawing).read_bytes():
+        return drawing
+    return picture if _is_at_most(source / picture, MAXIMUM_PICTURE_BYTES) else None
+
+
+def _is_at_most(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size <= size
 
 
 def _section(name: str, report: Mapping[str, Any], pictures: list[str], commit: str) -> str:
