@@ -22,6 +22,10 @@ Array = NDArray[np.float64]
 
 COVERAGE = 0.95
 _LEAST_MM = 0.05
+# A term for which a network has to encode its images again, which costs as much as half of a reconstruction or more, has to be worth
+# this much of the squared error that is left without it.
+_COSTLY = ("exposure",)
+_WORTH = 0.01
 _LARGEST_ERROR_MM = 15.0
 
 
@@ -58,13 +62,20 @@ def fit_error_model(
     ----------
     terms, errors: of the cases to fit, one array each: (N, 6), and (N,) absolute errors in mm. Each case counts the same.
     other_terms, other_errors: of other cases, for the interval's factor.
+
+    A term that is costly to measure is left out where the fit is nearly as good without it.
     """
     from scipy.optimize import nnls
 
     matrix, target, weight = _stacked(terms, errors)
     matrix = np.concatenate([np.ones((len(matrix), 1)), matrix], axis=1)
     root = np.sqrt(weight)
-    weights, _ = nnls(matrix * root[:, None], np.minimum(target, _LARGEST_ERROR_MM) * root)
+    wanted = np.minimum(target, _LARGEST_ERROR_MM) * root
+    weights, residual = nnls(matrix * root[:, None], wanted)
+    cheap = np.array([name not in _COSTLY for name in ("1", *TERM_NAMES)])
+    without, left = nnls(matrix * (root[:, None] * cheap), wanted)
+    if left**2 * (1 - _WORTH) <= residual**2:
+        weights = without * cheap
     weights[1:] *= noticeable(weights)
     return ErrorModel(weights, interval_factor(weights, other_terms, other_errors))
 

@@ -106,6 +106,22 @@ def test_a_fit_leaves_out_what_cannot_be_noticed() -> None:
     assert not model.weights[1:][~noticeable(model.weights)].any() and model.weights[4] == 0.0
 
 
+def test_a_fit_leaves_out_what_costs_an_encoding_and_tells_little() -> None:
+    generator = np.random.default_rng(6)
+    terms = [generator.uniform(0.0, 3.0, (2000, len(TERM_NAMES))) for _ in range(12)]
+    exposure, outline = TERM_NAMES.index("exposure"), TERM_NAMES.index("outline")
+    noise = [generator.normal(0.0, 0.3, 2000) for _ in terms]
+
+    def fitted(column: int, weight: float) -> np.ndarray:
+        errors = [np.abs(1.0 + weight * part[:, column] + other) for part, other in zip(terms, noise, strict=True)]
+        return fit_error_model(terms, errors, terms, errors).weights[1:]
+
+    # Some tenth of a percent of the squared error, which is noticed, and most of it.
+    assert fitted(outline, 0.02)[outline] == pytest.approx(0.02, abs=0.01)
+    assert fitted(exposure, 0.02)[exposure] == 0.0
+    assert fitted(exposure, 0.5)[exposure] == pytest.approx(0.5, abs=0.02)
+
+
 def test_points_seen_from_several_views_together_are_answered_as_one_after_the_other() -> None:
     rig = preset("room", "right", (2.0, 2.0), 215, 215)
     model = knee_model(rig)
