@@ -22,8 +22,8 @@ Array = NDArray[np.float64]
 
 COVERAGE = 0.95
 _LEAST_MM = 0.05
-# A term for which a network has to encode its images again, which costs as much as half of a reconstruction or more, has to be worth
-# this much of the squared error that is left without it.
+# A term for which a network has to encode its images again, which can cost as much as the reconstruction did, has to be worth this much
+# of the squared error that is left without it.
 _COSTLY = ("exposure",)
 _WORTH = 0.01
 _LARGEST_ERROR_MM = 15.0

@@ -92,7 +92,8 @@ def _sections_of(out: Path) -> dict[str, str]:
 def _shown(source: Path, picture: str) -> str | None:
     """What is kept of a picture: the drawing beside it where that is lines alone, or itself, None where both are too large.
 
-    A drawing is text, half as large when it is packed, and a repository keeps its next version as what differs."""
+    A drawing is text, half as large when it is packed, and a repository keeps its next version as what differs.
+    """
     drawing = Path(picture).with_suffix(".svg").as_posix()
     if _is_at_most(source / drawing, MAXIMUM_DRAWING_BYTES) and b"<image" not in (source / drawing).read_bytes():
         return drawing
