@@ -99,6 +99,32 @@ def interval_factor(
     return covering_value(found / model.expected(held), counts)
 
 
+def held_for_each(
+    weights: Array, terms: Sequence[Array], errors: Sequence[Array], people: Sequence[str], least: float = 0.0
+) -> dict[str, float]:
+    """By person the share of the known errors within the interval that is calibrated on the other people: what to expect of a stranger.
+
+    weights, terms, errors, people: as of `interval_factor`. least: no factor is below it.
+
+    Empty with fewer than two people whose errors are known.
+    """
+    model = ErrorModel(weights, 1.0)
+    scores: dict[str, list[Array]] = {}
+    for name, part, values in zip(people, terms, errors, strict=True):
+        known = np.isfinite(values)
+        if known.any():
+            scores.setdefault(name, []).append(values[known] / model.expected(part[known]))
+    found = {}
+    for name in scores if len(scores) > 1 else ():
+        others = [index for index, person in enumerate(people) if person != name]
+        factor = interval_factor(
+            weights, [terms[i] for i in others], [errors[i] for i in others], [people[i] for i in others]
+        )
+        factor = max(least, factor)
+        found[name] = float(np.mean([(values <= factor).mean() for values in scores[name]]))
+    return found
+
+
 def covering_value(values: Array, weights: Array) -> float:
     """The one of the values (N,) that COVERAGE of them, by their weights (N,), do not exceed."""
     order = np.argsort(values)

@@ -47,7 +47,7 @@ from SSRKDCore.population.shape_model import KneeShapeModel
 from SSRKDCore.refinement.shape_prior import read_shape_prior, write_shape_prior
 from SSRKDCore.surface import Surface
 from SSRKDCore.training.program import exit_code_of
-from SSRKDCore.trust.error_model import ErrorModel, interval_factor
+from SSRKDCore.trust.error_model import ErrorModel, held_for_each, interval_factor
 from SSRKDCore.trust.reference import (
     FILE_NAME,
     LEFT_OUT_PROVENANCE,
@@ -180,11 +180,14 @@ def calibrated(reference: TrustReference, records: Sequence[Mapping[str, Any]]) 
         bone: model.factor for bone, model in reference.errors.items()
     }
     factors: dict[str, float] = {}
+    held: dict[str, dict[str, float]] = {}
     for bone, model in reference.errors.items():
         chosen = [record for record in records if bone in record["terms"] and bone in record["errors"]]
         terms, errors = ([np.array(r[key][bone], dtype=np.float64) for r in chosen] for key in ("terms", "errors"))
         if any(np.isfinite(values).any() for values in errors):
-            factors[bone] = interval_factor(model.weights, terms, errors, [r["person"] for r in chosen])
+            whose = [record["person"] for record in chosen]
+            factors[bone] = interval_factor(model.weights, terms, errors, whose)
+            held[bone] = held_for_each(model.weights, terms, errors, whose, before[bone])
     provenance = {
         "command": "python -m SSRKDCore.trust.left_out_people",
         "people": sorted({record["person"] for record in records}),
@@ -192,6 +195,7 @@ def calibrated(reference: TrustReference, records: Sequence[Mapping[str, Any]]) 
         "rigs": sorted({record["rig"] for record in records}),
         "population_factors": before,
         "left_out_factors": factors,
+        "held_for_each": held,
     }
     errors_of = {
         bone: ErrorModel(model.weights, max(before[bone], factors.get(bone, 0.0)))
@@ -255,9 +259,17 @@ def _run(parsed: argparse.Namespace) -> None:
     for bone in BONE_NAMES:
         say(
             f"{bone:<8} interval: {entry['population_factors'][bone]:.2f} x expected of the population, "
-            f"{entry['left_out_factors'].get(bone, float('nan')):.2f} x of people left out"
+            f"{entry['left_out_factors'].get(bone, float('nan')):.2f} x of people left out{_held(entry['held_for_each'].get(bone))}"
         )
     say(f"Written: {out} ({', '.join(entry['people'])}; {entry['cases']} cases)")
+
+
+def _held(shares: Mapping[str, float] | None) -> str:
+    """How often the interval holds for a person on whom it was not calibrated, in words."""
+    if not shares:
+        return ""
+    name, share = min(shares.items(), key=lambda entry: entry[1])
+    return f"; calibrated without a person it holds for {np.mean(list(shares.values())):.1%} of theirs, {share:.1%} of {name}'s"
 
 
 if __name__ == "__main__":

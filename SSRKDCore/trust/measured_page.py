@@ -101,6 +101,28 @@ def _calibration(entry: Mapping[str, Any] | None) -> list[str]:
         f"({', '.join(entry['people'])}; {entry['cases']} cases), none of whom is among the cases here. Multiples of the expected error, "
         f"of the population and of those people: {multiples}.",
         "",
+        *_strangers(entry.get("held_for_each", {})),
+    ]
+
+
+def _strangers(held: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Lines on how often the intervals hold for a person on whom they were not calibrated either, none where that is not known."""
+    rows = [
+        [
+            bone,
+            _percent(sum(shares.values()) / len(shares)),
+            f"{_percent(min(shares.values()))} ({min(shares, key=lambda n: shares[n])})",
+        ]
+        for bone, shares in held.items()
+        if shares
+    ]
+    if not rows:
+        return []
+    return [
+        "With each of them left out of the calibration too, in turn, the interval holds for so much of their vertices:",
+        "",
+        *_table(["bone", "people, each counting the same", "person with the least"], rows),
+        "",
     ]
 
 

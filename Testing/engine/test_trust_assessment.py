@@ -312,6 +312,10 @@ def test_tables_count_flags_and_coverage(tmp_path: Path) -> None:
         calibrated, MADE
     )
     assert "2 people left out" in page(calibrated, MADE) and "femur 1.00 and 2.50" in page(calibrated, MADE)
+    assert "left out of the calibration too" not in page(calibrated, MADE)
+    entry[LEFT_OUT_PROVENANCE]["held_for_each"] = {"femur": {"ann": 0.99, "bob": 0.84}, "tibia": {}}
+    told = tables([{**record, "group": "room"} for record in good], replace(reference, provenance=entry))
+    assert "| femur | 91.5 % | 84.0 % (bob) |" in page(told, MADE) and "| tibia |" not in page(told, MADE)
     text = page(found, MADE)
     assert "`python -m SSRKDCore.trust.measure --model compact`, 2026-11-30, commit abc1234, weights 01234567." in text
     assert "| hand | 2 | 0 | 1 | 1 | not_a_knee 1 |" in text and "| femur | 3 | 75.0 % | - |" in text

@@ -20,7 +20,7 @@ from SSRKDCore.population.shape_model import KneeShapeModel
 from SSRKDCore.refinement.shape_prior import read_shape_prior, shape_prior_of, write_shape_prior
 from SSRKDCore.surface import Surface
 from SSRKDCore.trust import left_out_people
-from SSRKDCore.trust.error_model import interval_factor
+from SSRKDCore.trust.error_model import held_for_each, interval_factor
 from SSRKDCore.trust.left_out_people import calibrated, model_without, people_to_leave_out, scored_heights
 from SSRKDCore.trust.reference import LEFT_OUT_PROVENANCE, load_reference, save_reference
 
@@ -47,6 +47,20 @@ def test_every_person_counts_the_same_however_many_cases_show_them() -> None:
     assert interval_factor(_ONE, terms, cases, ["ann"] * 30 + ["bob"]) == pytest.approx(4.0)
 
 
+def test_what_an_interval_holds_for_is_asked_of_each_person_with_the_others_interval() -> None:
+    def tenths(largest: float) -> np.ndarray:
+        return np.linspace(largest / 100, largest, 100)
+
+    errors, people = [tenths(1.0), tenths(2.0), tenths(2.0), np.full(100, np.nan)], ["ann", "bob", "bob", "eve"]
+    terms = [_terms(100)] * 4
+    found = held_for_each(_ONE, terms, errors, people)
+    # The other's 95 % lie within 1.9 for ann, and within 0.95 for bob, who has 47 of 100 there in either case.
+    assert found == {"ann": pytest.approx(1.0), "bob": pytest.approx(0.47)}
+    # Nobody's interval is smaller than the population's.
+    assert held_for_each(_ONE, terms, errors, people, 1.5)["bob"] == pytest.approx(0.75)
+    assert held_for_each(_ONE, terms[1:], errors[1:], people[1:]) == {}
+
+
 def _record(person: str, error: float, bone: str = "femur") -> dict[str, Any]:
     return {
         "case": f"{person}_R",
@@ -65,6 +79,7 @@ def test_people_left_out_widen_an_interval_and_never_narrow_it(tmp_path: Path) -
     assert found.errors["femur"].factor == pytest.approx(4.0)
     assert found.errors["tibia"].factor == found.errors["patella"].factor == 2.5
     entry = found.provenance[LEFT_OUT_PROVENANCE]
+    assert entry["held_for_each"] == {"femur": {"ann": 1.0, "bob": 1.0}, "tibia": {}}
     assert entry["people"] == ["ann", "bob"] and entry["cases"] == 4 and entry["population_factors"]["femur"] == 2.5
     np.testing.assert_array_equal(found.errors["femur"].weights, reference.errors["femur"].weights)
     # Again with other records: from the population's factors, not from the last calibration.
