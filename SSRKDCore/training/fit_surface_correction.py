@@ -77,7 +77,7 @@ def fit_surface_correction(
     work: Path,
     exposures: int = DEFAULT_EXPOSURES,
     training: CorrectionTraining | None = None,
-    command: str = "SSRKDCore.training.publish",
+    command: str = "python -m SSRKDCore.training.publish",
 ) -> dict[str, Any]:
     """Make examples, train, and put the correction into the model folder.
 

@@ -107,15 +107,11 @@ def _calibration(entry: Mapping[str, Any] | None) -> list[str]:
 
 def _strangers(held: Mapping[str, Mapping[str, float]]) -> list[str]:
     """Lines on how often the intervals hold for a person on whom they were not calibrated either, none where that is not known."""
-    rows = [
-        [
-            bone,
-            _percent(sum(shares.values()) / len(shares)),
-            f"{_percent(min(shares.values()))} ({min(shares, key=lambda n: shares[n])})",
-        ]
-        for bone, shares in held.items()
-        if shares
-    ]
+    rows = []
+    for bone, shares in held.items():
+        if shares:
+            name, least = min(shares.items(), key=lambda entry: entry[1])
+            rows.append([bone, _percent(sum(shares.values()) / len(shares)), f"{_percent(least)} ({name})"])
     if not rows:
         return []
     return [
