@@ -23,7 +23,7 @@ from pydicom.uid import UID
 
 from SSRKDCore.errors import InputError
 from SSRKDCore.radiographs import dicom_tags as tags
-from SSRKDCore.radiographs.dicom_spacing import choose_spacing
+from SSRKDCore.radiographs.dicom_spacing import SpacingChoice, choose_spacing
 from SSRKDCore.radiographs.radiograph import DicomGeometry
 from SSRKDCore.radiographs.real_world_values import line_integral_scale
 from SSRKDCore.radiographs.stored_image import StoredImage, check_size
@@ -59,13 +59,14 @@ def _quietly() -> Iterator[None]:
 
 
 @_quietly()
-def read_dicom(path: Path, frame: int | None = None) -> StoredImage:
+def read_dicom(path: Path, frame: int | None = None, spacing_counts: bool = True) -> StoredImage:
     """Read one projection image from a DICOM file.
 
     Parameters
     ----------
     path: the file, with or without the 128-byte preamble.
     frame: which frame of a multi-frame object, counted from 1 as viewers do.
+    spacing_counts: False where the user says the pixel spacing, so that nothing is taken or refused of what the file says.
 
     Raises InputError for other modalities, colour, missing or truncated pixels, missing decoders, a multi-frame object
     without a choice, and absurd spacings.
@@ -103,7 +104,7 @@ def read_dicom(path: Path, frame: int | None = None) -> StoredImage:
 
     geometry = _geometry(dataset, modality, frame_index)
     scanned = _pair(tags.numbers(dataset, "NominalScannedPixelSpacing"))
-    spacing = choose_spacing(str(path), geometry, scanned)
+    spacing = choose_spacing(str(path), geometry, scanned) if spacing_counts else SpacingChoice(None)
     steps.extend(spacing.steps)
     notes.extend(spacing.warnings)
     notes.extend(_content_warnings(dataset))

@@ -26,7 +26,7 @@ WITHOUT_SPACING = ("png", "tiff", "jpeg")
 MAXIMUM_FRAMES = 10_000
 
 
-def read_image(path: Path, kind: str, frame: int | None = None) -> StoredImage:
+def read_image(path: Path, kind: str, frame: int | None = None, spacing_counts: bool = True) -> StoredImage:
     """Read one greyscale image.
 
     Parameters
@@ -34,6 +34,7 @@ def read_image(path: Path, kind: str, frame: int | None = None) -> StoredImage:
     path: the file.
     kind: a key of FORMAT_WORDS, decided by content (see `SSRKDCore.radiographs.file_kinds`).
     frame: which page or slice, counted from 1, when the file holds several.
+    spacing_counts: False where the user says the pixel spacing, so that nothing is taken or refused of what the file says.
 
     Raises InputError for colour, volumes without a choice, damaged files and absurd spacings.
     """
@@ -54,11 +55,11 @@ def read_image(path: Path, kind: str, frame: int | None = None) -> StoredImage:
 
     warnings = []
     stated: tuple[float, float] | None = None
-    if kind in WITHOUT_SPACING:
+    if spacing_counts and kind in WITHOUT_SPACING:
         warnings.append(
             f"{FORMAT_WORDS[kind]} files state no pixel spacing in millimetres: sizes come from the rig alone."
         )
-    else:
+    elif spacing_counts:
         stated = checked_spacing(str(path), spacing, "pixel spacing")
         steps.append(f"pixel spacing {stated[0]:g} x {stated[1]:g} mm (rows, columns), taken at the detector")
     if kind == "jpeg":

@@ -47,20 +47,19 @@ def read_radiograph(
         raise InputError(f"The view is '{view}', and it must be ap or lateral.")
     if intensity not in INTENSITY_KINDS:
         raise InputError(f"The intensity is '{intensity}', and it must be one of {', '.join(INTENSITY_KINDS)}.")
+    if pixel_spacing is not None:
+        if len(pixel_spacing) != 2 or not all(math.isfinite(value) for value in pixel_spacing):
+            raise InputError("The pixel spacing must be two numbers in mm: between rows, between columns.")
+        given = float(pixel_spacing[0]), float(pixel_spacing[1])
+        pixel_spacing = checked_spacing("Your input", given, "pixel spacing")
     path = Path(path)
-    image = _read_stored(path, frame)
+    image = _read_stored(path, frame, spacing_counts=pixel_spacing is None)
     pixels, conversion_steps, conversion_warnings = to_line_integrals(str(path), image, intensity)
     steps, warnings = [*image.steps, *conversion_steps], [*image.warnings, *conversion_warnings]
     spacing, plane = image.pixel_spacing, image.spacing_plane
     if pixel_spacing is not None:
-        if len(pixel_spacing) != 2 or not all(math.isfinite(value) for value in pixel_spacing):
-            raise InputError("The pixel spacing must be two numbers in mm: between rows, between columns.")
-        spacing, plane = (
-            checked_spacing("Your input", (float(pixel_spacing[0]), float(pixel_spacing[1])), "pixel spacing"),
-            "detector",
-        )
+        spacing, plane = pixel_spacing, "detector"
         steps.append(f"pixel spacing {spacing[0]:g} x {spacing[1]:g} mm at the detector, as you gave it")
-        warnings = [words for words in warnings if not _is_about_missing_spacing(words)]
     if view is not None and image.view is not None and view != image.view:
         stated = image.geometry.view_position if image.geometry else image.view
         warnings.append(
@@ -86,15 +85,15 @@ def read_radiograph(
     return with_preparation(found, _unexposed(image, pixels))
 
 
-def _read_stored(path: Path, frame: int | None) -> StoredImage:
+def _read_stored(path: Path, frame: int | None, spacing_counts: bool) -> StoredImage:
     kind = file_kind(path)
     if kind == "dicom":
         from SSRKDCore.radiographs.dicom_reader import read_dicom
 
-        return read_dicom(path, frame)
+        return read_dicom(path, frame, spacing_counts)
     from SSRKDCore.radiographs.image_reader import read_image
 
-    return read_image(path, kind, frame)
+    return read_image(path, kind, frame, spacing_counts)
 
 
 def _unexposed(image: StoredImage, pixels: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -109,7 +108,3 @@ def _unexposed(image: StoredImage, pixels: NDArray[np.float32]) -> NDArray[np.bo
     dense = stored[line_integrals >= np.percentile(line_integrals, 95)]
     high_is_dense = float(np.median(dense)) > float(np.median(stored))
     return padding | flat_corners(image.values, float(inside.max() if high_is_dense else inside.min()))
-
-
-def _is_about_missing_spacing(words: str) -> bool:
-    return "no pixel spacing" in words

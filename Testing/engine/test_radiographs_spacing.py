@@ -81,3 +81,20 @@ def test_a_scanned_films_spacing_is_the_last_resort(tmp_path: Path) -> None:
     radiograph = read(tmp_path, NominalScannedPixelSpacing=["0.17", "0.17"])
     assert radiograph.pixel_spacing == (0.17, 0.17)
     assert any("film" in words for words in radiograph.warnings)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"ImagerPixelSpacing": ["0", "0"]},
+        {"ImagerPixelSpacing": ["0.2", "0.2"], "PixelSpacing": ["0.174", "0.174"], "PixelSpacingCalibrationType": "FIDUCIAL"},
+    ],
+    ids=["absurd", "calibrated"],
+)  # fmt: skip
+def test_the_users_spacing_stands_in_for_whatever_the_file_says(tmp_path: Path, tags: dict[str, Any]) -> None:
+    path = save_dicom(dicom_radiograph(RAW, **tags), tmp_path / "image.dcm")
+    radiograph = read_radiograph(path, pixel_spacing=(0.15, 0.15))
+    assert (radiograph.pixel_spacing, radiograph.spacing_plane) == ((0.15, 0.15), "detector")
+    assert [words for words in (*radiograph.steps, *radiograph.warnings) if "spacing" in words] == [
+        "pixel spacing 0.15 x 0.15 mm at the detector, as you gave it"
+    ]
