@@ -305,8 +305,10 @@ def _meaning(dataset: Dataset, modality: str, rescaled: bool) -> tuple[str, bool
         # In XA and RF the Modality LUT of a logarithmic image leads back to values linear in intensity.
         return "raw", False, "the file's Modality LUT makes its values linear in X-ray intensity"
     if relationship == "LOG":
-        # Without a sign, the screen convention decides: bone is shown white.
-        return "log", white_is_high if grows is None else grows, "the file says that its values are logarithmic (LOG)"
+        # Without a sign, the screen convention decides: bone is shown white. In XA and RF it does not: their LOG means proportional to the
+        # logarithm of the beam's intensity (PS3.3 C.8.7.1.1.2), unless the picture shows that the maker meant the opposite.
+        silent = None if modality in ("XA", "RF") else white_is_high
+        return "log", silent if grows is None else grows, "the file says that its values are logarithmic (LOG)"
     if intent == "FOR PROCESSING" or tags.text(dataset, "SOPClassUID") == DX_FOR_PROCESSING:
         return "raw", grows, "the file is FOR PROCESSING, and does not say how its values relate to X-ray intensity"
     words = f"this {modality} file says nothing but that bone has {'high' if white_is_high else 'low'} values"

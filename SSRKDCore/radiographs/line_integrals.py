@@ -64,7 +64,9 @@ def to_line_integrals(
     elif kind == "raw":
         pixels, more_steps, warnings = _from_raw(path, image, inside)
     elif kind == "log":
-        pixels, more_steps, warnings = _from_scale(path, image, inside, bool(image.grows_with_attenuation))
+        bone_high, direction_warnings = _direction(image, image.grows_with_attenuation)
+        pixels, more_steps, warnings = _from_scale(path, image, inside, bone_high)
+        warnings += direction_warnings
         warnings.append("The file gives logarithmic values without their scale, so densities are approximate.")
     else:
         pixels, more_steps, warnings = _from_presentation(path, image, inside)
@@ -127,16 +129,8 @@ def _as_line_integrals(path: str, values: Values, inside: Values) -> tuple[Value
 def _from_raw(path: str, image: StoredImage, inside: Values) -> tuple[Values, list[str], list[str]]:
     """-log(I / I0), I0 from the open field."""
     steps: list[str] = []
-    warnings: list[str] = []
     # What a file says about the direction of display values says nothing about raw ones.
-    grows = image.grows_with_attenuation if image.intensity == "raw" else False
-    if grows is None:
-        contrast = open_field_contrast(image.values, image.valid)
-        grows = contrast is not None and contrast > 0
-        warnings.append(
-            "The file does not say whether higher values mean more or less X-rays: "
-            f"{'less' if grows else 'more'} was {'assumed' if contrast is None else 'seen from the open field'}."
-        )
+    grows, warnings = _direction(image, image.grows_with_attenuation if image.intensity == "raw" else False)
     if grows:
         top = image.full_scale if image.full_scale is not None else float(inside.max())
         image = replace(image, values=top - image.values)
@@ -169,6 +163,18 @@ def _from_raw(path: str, image: StoredImage, inside: Values) -> tuple[Values, li
     pixels = -np.log(np.maximum(values, floor) / open_field)
     steps.append("line integral = -log(I / I0), not below 0")
     return _in_field(image, np.maximum(pixels, 0.0)), steps, warnings
+
+
+def _direction(image: StoredImage, stated: bool | None) -> tuple[bool, list[str]]:
+    """Whether values grow with attenuation: as stated, else as the open field shows, else not; and a warning where nothing is stated."""
+    if stated is not None:
+        return stated, []
+    contrast = open_field_contrast(image.values, image.valid)
+    grows = contrast is not None and contrast > 0
+    return grows, [
+        "The file does not say whether higher values mean more or less X-rays: "
+        f"{'less' if grows else 'more'} was {'assumed' if contrast is None else 'seen from the open field'}."
+    ]
 
 
 def _rescaled(image: StoredImage) -> bool:

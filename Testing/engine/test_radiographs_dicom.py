@@ -73,6 +73,22 @@ def test_logarithmic_values_keep_order_and_open_field(tmp_path: Path) -> None:
     assert pixels[0, 0] == 0
 
 
+@pytest.mark.parametrize("modality", ["XA", "RF"])
+@pytest.mark.parametrize("bone_low", [True, False], ids=["bone low", "bone high"])
+def test_logarithmic_fluoroscopy_without_a_sign_is_not_turned_round(
+    tmp_path: Path, modality: str, bone_low: bool
+) -> None:
+    """XA and RF: LOG is proportional to the logarithm of the beam's intensity, and the sign may be left out."""
+    stored = np.round(3500 - 500 * LEG if bone_low else 1000 + 500 * LEG).astype(np.uint16)
+    radiograph = read(tmp_path, dicom_radiograph(stored, modality, PixelIntensityRelationship="LOG"))
+    assert np.corrcoef(radiograph.pixels.ravel(), LEG.ravel())[0, 1] > 0.999
+    assert any("seen from the open field" in words for words in radiograph.warnings)
+    if bone_low:
+        # A leg that fills the field shows no direction.
+        filled = dicom_radiograph(stored[:48, 24:44], modality, PixelIntensityRelationship="LOG")
+        assert np.corrcoef(read(tmp_path, filled).pixels.ravel(), LEG[:48, 24:44].ravel())[0, 1] > 0.99
+
+
 def test_monochrome1_presentation_shows_the_same_bones_as_monochrome2(tmp_path: Path) -> None:
     display = np.round(200 + 600 * LEG).astype(np.uint16)
     bright = dicom_radiograph(display, "CR", PhotometricInterpretation="MONOCHROME2", bits_stored=12)
