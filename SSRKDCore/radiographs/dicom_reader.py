@@ -311,6 +311,9 @@ def _meaning(dataset: Dataset, modality: str, rescaled: bool) -> tuple[str, bool
         return "log", silent if grows is None else grows, "the file says that its values are logarithmic (LOG)"
     if intent == "FOR PROCESSING" or tags.text(dataset, "SOPClassUID") == DX_FOR_PROCESSING:
         return "raw", grows, "the file is FOR PROCESSING, and does not say how its values relate to X-ray intensity"
+    if modality in ("XA", "RF") and white_is_high:
+        # These objects must state MONOCHROME2 (PS3.3 C.8.7.1), whichever way bone is shown.
+        return "presentation", grows, f"this {modality} file says nothing of what its values mean"
     words = f"this {modality} file says nothing but that bone has {'high' if white_is_high else 'low'} values"
     return "presentation", white_is_high, words
 

@@ -84,9 +84,19 @@ def test_logarithmic_fluoroscopy_without_a_sign_is_not_turned_round(
     assert np.corrcoef(radiograph.pixels.ravel(), LEG.ravel())[0, 1] > 0.999
     assert any("seen from the open field" in words for words in radiograph.warnings)
     if bone_low:
-        # A leg that fills the field shows no direction.
-        filled = dicom_radiograph(stored[:48, 24:44], modality, PixelIntensityRelationship="LOG")
-        assert np.corrcoef(read(tmp_path, filled).pixels.ravel(), LEG[:48, 24:44].ravel())[0, 1] > 0.99
+        # A leg at the rim of the field shows no direction.
+        filled = dicom_radiograph(stored[:, 40:64], modality, PixelIntensityRelationship="LOG")
+        assert np.corrcoef(read(tmp_path, filled).pixels.ravel(), LEG[:, 40:64].ravel())[0, 1] > 0.99
+
+
+def test_fluoroscopy_that_must_state_monochrome2_says_nothing_of_bone_by_it(tmp_path: Path) -> None:
+    stored = np.round(3500 - 500 * LEG).astype(np.uint16)
+    tags = {"PixelIntensityRelationship": "DISP"}
+    radiograph = read(tmp_path, dicom_radiograph(stored, "XA", **tags))
+    assert np.corrcoef(radiograph.pixels.ravel(), LEG.ravel())[0, 1] > 0.999
+    assert not any("photometric" in words for words in radiograph.warnings)
+    filled = read(tmp_path, dicom_radiograph(stored[:, 40:64], "XA", **tags))
+    assert any("Nothing tells whether bone is bright or dark" in words for words in filled.warnings)
 
 
 def test_monochrome1_presentation_shows_the_same_bones_as_monochrome2(tmp_path: Path) -> None:
