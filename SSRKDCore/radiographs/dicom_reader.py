@@ -91,12 +91,17 @@ def read_dicom(path: Path, frame: int | None = None, spacing_counts: bool = True
     if valid is not None:
         steps.append(f"left out {int((~valid).sum())} padding pixels (Pixel Padding Value)")
     scale = _real_world_scale(dataset)
+    full_scale: float | None = None
     values: NDArray[np.floating]
     if scale is not None:
         values = stored.astype(np.float64) * scale[0] + scale[1]
         lut_words = f"scaled the stored values to line integrals (Real World Value Mapping, slope {scale[0]:g})"
     else:
         values, lut_words = _modality_lut(path, stored, dataset)
+    if scale is None and tags.first_item(dataset, "ModalityLUTSequence") is None:
+        # A negative slope turns the range round.
+        ends = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+        full_scale = float(_modality_lut(path, np.array(ends), dataset)[0].max())
     if lut_words:
         steps.append(lut_words)
     if tags.raw_value(dataset, "VOILUTSequence") is not None or tags.raw_value(dataset, "WindowWidth") is not None:
@@ -114,13 +119,12 @@ def read_dicom(path: Path, frame: int | None = None, spacing_counts: bool = True
         intensity, grows, reason = "line_integral", True, "the file maps its values to line integrals"
     else:
         intensity, grows, reason = _meaning(dataset, modality, rescaled=bool(lut_words))
-    stored_maximum = float((2 ** (bits - 1) if signed else 2**bits) - 1)
     return StoredImage(
         values=values,
         valid=valid,
         intensity=intensity,
         grows_with_attenuation=grows,
-        full_scale=stored_maximum if not lut_words else None,
+        full_scale=full_scale,
         kind_reason=reason,
         pixel_spacing=spacing.spacing,
         spacing_plane=spacing.plane,

@@ -28,7 +28,7 @@ class StoredImage:
         silent.
     grows_with_attenuation: True when the file says that higher values mean more attenuation, False for less, None
         silent.
-    full_scale: the largest value that the storage can hold, or None for floating point.
+    full_scale: the largest value that the storage can hold, after a DICOM rescale, or None for floating point and after a table.
     kind_reason: why `intensity` was chosen, in words.
     """
 

@@ -42,6 +42,21 @@ def test_linear_intensity_of_negative_sign_is_turned_round(tmp_path: Path) -> No
     np.testing.assert_allclose(read(tmp_path, dataset).pixels, LEG, atol=ROUNDING)
 
 
+@pytest.mark.parametrize(
+    ("stored", "tags"),
+    [
+        (RAW, {"PixelIntensityRelationshipSign": 1, "RescaleSlope": "-1", "RescaleIntercept": "4095"}),
+        (4095 - RAW, {"PixelIntensityRelationshipSign": -1, "RescaleSlope": "2", "RescaleIntercept": "-100"}),
+    ],
+    ids=["by the rescale", "before the rescale"],
+)
+def test_rescaled_intensity_is_turned_round_about_what_no_rays_at_all_gave(
+    tmp_path: Path, stored: np.ndarray, tags: dict[str, Any]
+) -> None:
+    dataset = dicom_radiograph(stored.astype(np.uint16), PixelIntensityRelationship="LIN", bits_stored=12, **tags)
+    np.testing.assert_allclose(read(tmp_path, dataset).pixels, LEG, atol=ROUNDING)
+
+
 def test_for_processing_without_a_sign_finds_its_direction_in_the_open_field(tmp_path: Path) -> None:
     for stored in (RAW, (4095 - RAW).astype(np.uint16)):
         dataset = dicom_radiograph(stored, PresentationIntentType="FOR PROCESSING", bits_stored=12)
