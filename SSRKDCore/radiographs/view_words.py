@@ -14,13 +14,15 @@ FRONTAL_WORDS = (
 )
 LATERAL_TERMS = ("ll", "rl", "lat", "ml", "lm")
 LATERAL_WORDS = ("lateral", "latero medial", "lateromedial")
+# How many knees, or which, and not from where they are seen.
+OTHER_LATERAL_WORDS = ("bilateral", "unilateral", "contralateral", "ipsilateral")
 
 
 def view_from_words(words: str | None) -> str | None:
     """ "ap" or "lateral" from a View Position term (AP, LL, ...) or a View Code meaning; None for all others."""
     if words is None:
         return None
-    plain = words.strip().lower().replace("_", " ").replace("-", " ")
+    plain = _plain(words)
     if "oblique" in plain or "axial" in plain:
         return None
     if plain in FRONTAL_TERMS or any(word in plain for word in FRONTAL_WORDS):
@@ -30,5 +32,12 @@ def view_from_words(words: str | None) -> str | None:
 
 def beam_is_posterior_to_anterior(words: str | None) -> bool:
     """True for PA views, False for AP and for everything that does not say."""
-    plain = (words or "").strip().lower().replace("-", " ").replace(" ", "")
+    plain = _plain(words or "").replace(" ", "")
     return plain == "pa" or plain.startswith(("posteroanterior", "posterior/anterior"))
+
+
+def _plain(words: str) -> str:
+    plain = words.lower().replace("_", " ").replace("-", " ")
+    for word in OTHER_LATERAL_WORDS:
+        plain = plain.replace(word, "")
+    return plain.strip()

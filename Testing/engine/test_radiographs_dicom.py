@@ -14,6 +14,7 @@ from radiograph_files import dicom_radiograph, leg_line_integrals, raw_intensity
 
 from SSRKDCore.errors import InputError
 from SSRKDCore.radiographs import Radiograph, dicom_reader, read_radiograph
+from SSRKDCore.radiographs.view_words import beam_is_posterior_to_anterior
 
 LEG = leg_line_integrals()
 RAW = raw_intensity(LEG)
@@ -310,6 +311,19 @@ def test_what_the_file_says_is_kept(tmp_path: Path) -> None:
 def test_a_view_that_contradicts_the_file_is_warned_about(tmp_path: Path) -> None:
     radiograph = read(tmp_path, dicom_radiograph(RAW, ViewPosition="AP"), view="lateral")
     assert radiograph.view == "lateral" and any("swapped" in words for words in radiograph.warnings)
+
+
+@pytest.mark.parametrize(
+    ("position", "view"),
+    [("BILATERAL AP", "ap"), ("BILATERAL", None), ("AP_UNILATERAL", "ap"), ("UNILATERAL LAT", "lateral"), ("LAT", "lateral")],
+)  # fmt: skip
+def test_words_for_both_knees_are_no_lateral_view(tmp_path: Path, position: str, view: str | None) -> None:
+    assert read(tmp_path, dicom_radiograph(RAW, ViewPosition=position)).view == view
+
+
+def test_a_frontal_beam_of_both_knees_keeps_its_direction() -> None:
+    assert beam_is_posterior_to_anterior("BILATERAL PA") and beam_is_posterior_to_anterior("postero_anterior")
+    assert not beam_is_posterior_to_anterior("BILATERAL AP")
 
 
 def colour() -> Dataset:
