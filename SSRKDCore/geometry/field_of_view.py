@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from SSRKDCore.errors import InputError
+
 Array = NDArray[np.float64]
 
 
@@ -18,6 +20,8 @@ class FieldOfView:
     ----------
     center: (x, y, z) in mm, LPS.
     size: side of the cube in mm.
+
+    Raises InputError for numbers that are none.
     """
 
     center: tuple[float, float, float]
@@ -28,8 +32,8 @@ class FieldOfView:
         object.__setattr__(self, "center", (x, y, z))
         object.__setattr__(self, "size", float(self.size))
         if not np.isfinite([x, y, z, self.size]).all() or self.size <= 0:
-            raise ValueError(
-                f"a field of view needs a finite centre and a positive size, not {self.center}, {self.size}"
+            raise InputError(
+                f"A field of view needs a finite centre and a positive size in mm, not {self.center} and {self.size:g}: correct them."
             )
 
     @property

@@ -146,7 +146,7 @@ def preset(
         )
         for view, (beam, columns_along) in axes.items()
     )
-    cube = FieldOfView((0.0, 0.0, 0.0), field_of_view_size or room.field_of_view_size)
+    cube = FieldOfView((0.0, 0.0, 0.0), room.field_of_view_size if field_of_view_size is None else field_of_view_size)
     return Rig(views, cube, {"preset": name, "side": side, "description": room.description})
 
 

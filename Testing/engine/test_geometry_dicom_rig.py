@@ -324,6 +324,10 @@ def test_wrong_requests_are_named(tmp_path: Path) -> None:
         rig_for_radiographs([pair[0], pair[0]])
     with pytest.raises(InputError, match="right or left"):
         rig_for_radiographs(pair, side="both")
+    for size in (-5.0, 0.0, float("inf"), float("nan")):
+        for rig in (None, "room", preset("room", rows=300, columns=200)):
+            with pytest.raises(InputError, match="positive size"):
+                rig_for_radiographs(pair, rig, size)
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
@@ -373,6 +377,7 @@ def test_the_rig_command_refuses_what_it_cannot_use(tmp_path: Path) -> None:
         (("show", str(tmp_path / "absent.json")), "cannot be read"),
         (("preset", "hall", "--out", str(tmp_path / "x.json")), "no rig preset 'hall'"),
         (("preset", "room", "--size", "-3", "--out", str(tmp_path / "x.json")), "positive size"),
+        (("preset", "room", "--size", "inf", "--out", str(tmp_path / "x.json")), "positive size"),
         (("preset", "room", "--out", str(tmp_path)), "is a folder"),
         (("preset", "room", "--out", str(tmp_path / "no" / "x.json")), "cannot be written"),
     ):
