@@ -282,6 +282,9 @@ def _files(args: argparse.Namespace, fewest: int) -> dict[str, str]:
         name, separator, path = pair.partition("=")
         if not (separator and name and path):
             raise InputError(f"--view {pair} is not NAME=FILE: write for example --view oblique=oblique.dcm.")
+        # A view's image is written under its name.
+        if "/" in name or "\\" in name:
+            raise InputError(f"The view name '{name}' names a folder: give a name without slashes.")
         if name in files:
             raise InputError(f"The view '{name}' is given twice: give one file a view.")
         files[name] = path

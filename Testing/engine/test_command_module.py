@@ -55,6 +55,15 @@ def test_inspect_one_image_has_no_geometry(sample: Path, tmp_path: Path, capsys:
     )
 
 
+@pytest.mark.parametrize("name", ["../outside", "inner/view", "inner\\view"])
+def test_inspect_writes_nothing_beside_its_folder(
+    sample: Path, tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = _json(capsys, "inspect", f"--view={name}={sample / 'ap.dcm'}", f"--out={tmp_path / 'out'}")
+    assert answer["exit_code"] == 2 and "without slashes" in answer["error"]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_outlines_lie_on_their_detectors(sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "outlines.json"
     counts = _json(capsys, "outlines", sample, f"--rig={sample / 'rig.json'}", f"--out={file}")["lines"]
