@@ -234,6 +234,11 @@ def _measured(
             raise InputError("A ruler of a known length needs its two --ends; one with ticks is found by --tick.")
         return measure_found_ruler(radiograph.pixels, args.tick, spacing, args.tilt)
     ends = [args.ends[:2], args.ends[2:]]
+    if not all(0 <= row < radiograph.rows and 0 <= column < radiograph.columns for row, column in ends):
+        raise InputError(
+            f"An end of the ruler lies outside the image of {radiograph.rows} x {radiograph.columns} pixels: "
+            "give the row and the column of each."
+        )
     if args.length is not None:
         return measure_ruler(ends, args.length, spacing, args.tilt), []
     return measure_ticks(radiograph.pixels, ends, args.tick, spacing, args.tilt), []

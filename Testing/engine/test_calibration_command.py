@@ -112,6 +112,24 @@ def test_a_ruler_is_found_by_its_ticks(tmp_path: Path, capsys: pytest.CaptureFix
     assert "needs its two --ends" in result["error"]
 
 
+@pytest.mark.parametrize(
+    ("ends", "length", "words"),
+    [
+        ((20, 10, 20, 250), 80, "outside the image of 260 x 200 pixels"),
+        ((-5, 10, 90, 10), 30, "outside the image"),
+        ((float("nan"), 10, 90, 10), 30, "outside the image"),
+        ((20, 10, 220, 10), 20, "seen 4.000 times its size, and nothing in a patient"),
+        ((20, 10, 220, 10), 90, "seen 0.889 times its size, and nothing is seen smaller"),
+    ],
+)
+def test_ends_that_no_ruler_has_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], ends: tuple[float, ...], length: float, words: str
+) -> None:
+    image = write_image(tmp_path / "ruler.nrrd", np.random.default_rng(0).normal(1, 0.05, (260, 200)))
+    code, result = run(capsys, "ruler", image, "--ends", *ends, "--length", length, "--intensity", "line_integral")
+    assert code == 2 and words in result["error"]
+
+
 def test_an_object_in_two_images_gives_the_rig(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     markers = scenes.marker_cage()
     rig = preset("c_arm", rows=800, columns=800)

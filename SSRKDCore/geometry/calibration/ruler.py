@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from SSRKDCore.errors import InputError
+from SSRKDCore.geometry.calibration.ball import LARGEST_MAGNIFICATION
 
 Array = NDArray[np.float64]
 
@@ -170,10 +171,10 @@ def _magnification(size: float, pixel_spacing: float | None) -> float | None:
     if pixel_spacing is None:
         return None
     value = pixel_spacing / size
-    if value < 1:
+    if not 1 <= value <= LARGEST_MAGNIFICATION:
+        why = "nothing is seen smaller than it is" if value < 1 else "nothing in a patient is seen so large"
         raise InputError(
-            f"The ruler is seen {value:.3f} times its size, and nothing is seen smaller than it is: check its length and the "
-            "pixel spacing on the detector."
+            f"The ruler is seen {value:.3f} times its size, and {why}: check its length and the pixel spacing on the detector."
         )
     return value
 
