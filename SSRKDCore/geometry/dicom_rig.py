@@ -303,7 +303,7 @@ def _given_rig(radiographs: Sequence[Radiograph], rig: Rig | str | Path, side: s
         )
     by_name = {view.name: view for view in loaded.views}
     names = [radiograph.view for radiograph in radiographs]
-    warnings: list[str] = []
+    warnings = _of_another_side(loaded, what, side or next((r.side for r in radiographs if r.side), None))
     if all(name in by_name for name in names) and len(set(names)) == len(names):
         views = [by_name[name] for name in names if name is not None]
     else:
@@ -318,6 +318,17 @@ def _given_rig(radiographs: Sequence[Radiograph], rig: Rig | str | Path, side: s
         fitted.append(fit)
         warnings += words
     return Rig(tuple(fitted), loaded.field_of_view, loaded.provenance), warnings
+
+
+def _of_another_side(rig: Rig, what: str, side: str | None) -> list[str]:
+    """A warning where a rig says that it was made for the other knee: its lateral beam comes from the other side then."""
+    made_for = rig.provenance.get("side")
+    if side is None or made_for not in SIDES or made_for == side:
+        return []
+    return [
+        f"This is a {side} knee, and {what} was made for a {made_for} one: where its lateral beam comes from the other side, sizes and "
+        "depths are wrong, so make a rig for this knee."
+    ]
 
 
 def fit_view(view: View, radiograph: Radiograph, what: str = "the rig") -> tuple[View, list[str]]:

@@ -287,6 +287,18 @@ def test_a_rig_file_is_matched_by_name_whatever_the_order(tmp_path: Path) -> Non
     assert rig_for_radiographs([image_file("ap"), image_file("lateral")], model)[0].views == model.views
 
 
+@pytest.mark.parametrize(
+    ("made_for", "side", "knee"),
+    [("right", None, "left"), ("left", None, None), ("right", "right", None), ("left", "right", "right")],
+)
+def test_a_rig_of_the_other_knee_is_warned_about(made_for: str, side: str | None, knee: str | None) -> None:
+    pair = [radiograph("ap", side="left"), radiograph("lateral", side="left")]
+    rig = preset("room", made_for, pixel_spacing=(1.0, 1.5), rows=300, columns=200)
+    said = [words for words in rig_for_radiographs(pair, rig, side=side)[1] if "was made for" in words]
+    assert len(said) == (knee is not None)
+    assert all(f"a {knee} knee, and the rig was made for a {made_for} one" in words for words in said)
+
+
 def test_views_of_other_names_are_matched_by_order() -> None:
     model = preset("room", rows=300, columns=200, pixel_spacing=(1.0, 1.5))
     cameras = Rig(tuple(replace(v, name=f"cam{i}") for i, v in enumerate(model.views)), model.field_of_view)
