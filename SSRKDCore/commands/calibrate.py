@@ -111,7 +111,7 @@ def _image_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _scale_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rig", metavar="RIG", help="rig.json or preset whose view gets this magnification")
-    parser.add_argument("--side", choices=("right", "left"), default="right", help="of a preset's rig (right)")
+    parser.add_argument("--side", choices=("right", "left"), help="of a preset's rig (what the file says)")
     parser.add_argument("--view", metavar="NAME", help="which view the image is (what the file says)")
     parser.add_argument(
         "--offset", type=float, metavar="MM", help="by how much it lies nearer the detector than the knee's centre"
@@ -168,7 +168,7 @@ def _scale(args: argparse.Namespace) -> tuple[CalibrationRecord, Rig | None, dic
     """A ball or a ruler."""
     from SSRKDCore.geometry.calibration.calibration_record import CalibrationRecord
     from SSRKDCore.geometry.calibration.scale_calibration import OFFSET_TOLERANCE_MM, calibrate_scale
-    from SSRKDCore.geometry.dicom_rig import fit_view
+    from SSRKDCore.geometry.dicom_rig import fit_view, stated_side
     from SSRKDCore.geometry.known_geometry import assumed_preset
     from SSRKDCore.geometry.presets import PRESET_NAMES, preset
     from SSRKDCore.geometry.rig import Rig
@@ -182,10 +182,13 @@ def _scale(args: argparse.Namespace) -> tuple[CalibrationRecord, Rig | None, dic
     view_name = args.view if args.view in ("ap", "lateral") else None
     radiograph = read_radiograph(args.image, view_name, args.intensity, given)
     rig = None
-    if args.rig is not None:
-        named = args.rig in PRESET_NAMES
-        rig = assumed_preset(preset(args.rig, args.side), args.rig) if named else Rig.load(args.rig)
     warnings = list(radiograph.warnings)
+    if args.rig in PRESET_NAMES:
+        side, words = stated_side([radiograph], args.side)
+        warnings += words
+        rig = assumed_preset(preset(args.rig, side), args.rig)
+    elif args.rig is not None:
+        rig = Rig.load(args.rig)
     spacing = _square(radiograph.detector_pixel_spacing, args.image)
     distance = args.source_to_detector or (radiograph.geometry.source_to_detector if radiograph.geometry else None)
     known = distance is not None

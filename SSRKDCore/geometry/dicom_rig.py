@@ -97,7 +97,7 @@ def _standard_rig(
 ) -> tuple[Rig, list[str]]:
     warnings: list[str] = []
     names = view_names(radiographs)
-    side, side_warning = _side(radiographs, side)
+    side, side_warning = stated_side(radiographs, side)
     warnings += side_warning
     base = preset(room, side, field_of_view_size=field_of_view_size)
     if use_tags and not any(radiograph.geometry for radiograph in radiographs):
@@ -152,7 +152,8 @@ def view_names(radiographs: Sequence[Radiograph]) -> list[str]:
     return names
 
 
-def _side(radiographs: Sequence[Radiograph], side: str | None) -> tuple[str, list[str]]:
+def stated_side(radiographs: Sequence[Radiograph], side: str | None) -> tuple[str, list[str]]:
+    """The side that the user says, else the files, else right, and warnings in words."""
     stated = {radiograph.side for radiograph in radiographs if radiograph.side}
     if side is not None:
         if side not in SIDES:

@@ -17,6 +17,7 @@ from SSRKDCore.geometry import Rig, preset
 from SSRKDCore.geometry.calibration.magnification import magnification_at_centre, view_with_magnification
 from SSRKDCore.geometry.calibration.ruler import measure_ruler, measure_ticks
 from SSRKDCore.geometry.view import View
+from SSRKDCore.radiographs.dicom_writer import write_radiograph_dicom
 
 
 def write_image(path: Path, image: np.ndarray, spacing: float = 0.4) -> Path:
@@ -84,6 +85,22 @@ def test_an_unknown_place_of_the_ball_widens_and_then_refuses(
     assert "more than 3 %" in result["error"]
     assert not (tmp_path / "b.json").exists()
     assert not (tmp_path / "b_record.json").exists()
+
+
+@pytest.mark.parametrize(("stated", "given", "used"), [("left", None, "left"), ("right", None, "right"), ("left", "right", "right")])
+def test_a_presets_rig_is_of_the_knee_that_the_file_shows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], stated: str, given: str | None, used: str
+) -> None:
+    rig = preset("room", stated, pixel_spacing=(430 / 400,) * 2, rows=400, columns=400)
+    image = scenes.with_ball(np.ones((400, 400)), rig.view("ap"), [20.0, -15.0, 5.0], 30.0, 1.0, 4.0, 3)
+    write_radiograph_dicom(tmp_path / "ap.dcm", image, rig.view("ap"), rig, stated)
+    words = ["ball", tmp_path / "ap.dcm", "--diameter", 30, "--rig", "room", "--offset", -15, "--out", tmp_path / "rig.json"]
+    code, result = run(capsys, *words, *(() if given is None else ("--side", given)))
+    assert code == 0, result
+    found = Rig.load(tmp_path / "rig.json")
+    assert found.provenance["side"] == used
+    assert found.view("lateral").source == preset("room", used).view("lateral").source
+    assert any("the files say left" in sentence for sentence in result["warnings"]) == (stated != used)
 
 
 def test_nothing_found_is_an_error_and_not_a_guess(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
