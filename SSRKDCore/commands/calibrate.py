@@ -168,7 +168,7 @@ def _scale(args: argparse.Namespace) -> tuple[CalibrationRecord, Rig | None, dic
     """A ball or a ruler."""
     from SSRKDCore.geometry.calibration.calibration_record import CalibrationRecord
     from SSRKDCore.geometry.calibration.scale_calibration import OFFSET_TOLERANCE_MM, calibrate_scale
-    from SSRKDCore.geometry.dicom_rig import fit_view, stated_side
+    from SSRKDCore.geometry.dicom_rig import AGREEING, fit_view, stated_side
     from SSRKDCore.geometry.known_geometry import assumed_preset
     from SSRKDCore.geometry.presets import PRESET_NAMES, preset
     from SSRKDCore.geometry.rig import Rig
@@ -196,10 +196,17 @@ def _scale(args: argparse.Namespace) -> tuple[CalibrationRecord, Rig | None, dic
     if rig is not None:
         if name is None:
             raise InputError(f"{args.image} does not say which view it is: add --view.")
-        view, words = fit_view(rig.view(name), radiograph, "the rig")
-        warnings += words
+        view = rig.view(name)
+        if (radiograph.rows, radiograph.columns) != (view.rows, view.columns):
+            view, words = fit_view(view, radiograph, "the rig")
+            warnings += words
+        elif spacing is not None and max(abs(spacing / pitch - 1) for pitch in view.pixel_spacing) > AGREEING:
+            warnings.append(
+                f"{args.image} has pixels of {spacing:g} mm, and view '{name}' of the rig of {view.pixel_spacing[0]:g} x "
+                f"{view.pixel_spacing[1]:g} mm: the image is followed, and the calibrated rig has its pixels."
+            )
         rig = _rig_at(rig, view, spacing, distance)
-        spacing, distance = rig.view(name).pixel_spacing[0], rig.view(name).source_to_detector
+        spacing, distance = _square(rig.view(name).pixel_spacing, args.image), rig.view(name).source_to_detector
     measured, candidates = _measured(args, radiograph, spacing, distance)
     values = measured.to_dict()
     extra = {"candidates": [candidate.to_dict() for candidate in candidates]}

@@ -103,6 +103,28 @@ def test_a_presets_rig_is_of_the_knee_that_the_file_shows(
     assert any("the files say left" in sentence for sentence in result["warnings"]) == (stated != used)
 
 
+def test_pixels_that_contradict_the_rigs_are_those_of_the_image(
+    ball_image: tuple[Path, View], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, _ = ball_image
+    preset("room", pixel_spacing=(0.3, 0.3), rows=300, columns=320).save(tmp_path / "room.json")
+    words = ("ball", image, "--diameter", 25.4, "--intensity", "line_integral", "--view", "ap", "--offset", -15)
+    code, result = run(capsys, *words, "--rig", tmp_path / "room.json", "--out", tmp_path / "rig.json")
+    assert code == 0, result
+    assert Rig.load(tmp_path / "rig.json").view("ap").pixel_spacing == (0.4, 0.4)
+    assert any("pixels of 0.4 mm" in words and "the image is followed" in words for words in result["warnings"])
+    assert not any("the rig is followed" in words for words in result["warnings"])
+
+
+def test_a_rig_whose_pixels_are_not_square_gives_no_scale(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    preset("room", pixel_spacing=(0.4, 0.32), rows=300, columns=320).save(tmp_path / "room.json")
+    picture = np.random.default_rng(0).integers(0, 60000, (300, 320)).astype(np.uint16)
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(picture), str(tmp_path / "image.png"))
+    words = ("ruler", tmp_path / "image.png", "--ends", 10, 20, 10, 300, "--length", 80, "--view", "ap")
+    code, result = run(capsys, *words, "--rig", tmp_path / "room.json", "--out", tmp_path / "rig.json")
+    assert code == 2 and "pixels that are not square" in result["error"]
+
+
 def test_nothing_found_is_an_error_and_not_a_guess(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image = write_image(tmp_path / "flat.nrrd", np.random.default_rng(0).normal(1, 0.05, (200, 200)))
     code, result = run(capsys, "ball", image, "--diameter", 25.4, "--intensity", "line_integral")
