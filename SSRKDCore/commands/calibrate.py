@@ -358,6 +358,9 @@ def _pair(args: argparse.Namespace) -> tuple[CalibrationRecord, Rig | None, dict
 
 
 def _check_output(args: argparse.Namespace) -> None:
+    record = _record_path(args)
+    if args.out is not None and record is not None and record.resolve() == Path(args.out).resolve():
+        raise InputError(f"{args.out} would hold both the rig and the record: give one of them another name.")
     for path in (args.out, _record_path(args)):
         if path is not None and Path(path).is_dir():
             raise InputError(f"{path} is a folder: name the file to write.")
@@ -377,7 +380,17 @@ def _write(args: argparse.Namespace, rig: Rig, record: CalibrationRecord) -> dic
     rig.check()
     path = _record_path(args)
     assert path is not None
-    return {"record": _written(path, record.to_dict()), "rig": _written(Path(args.out), rig.to_dict())}
+    earlier = path.read_bytes() if path.is_file() else None
+    written = _written(path, record.to_dict())
+    try:
+        return {"record": written, "rig": _written(Path(args.out), rig.to_dict())}
+    except BaseException:
+        # Both appear together or not at all.
+        if earlier is None:
+            path.unlink()
+        else:
+            path.write_bytes(earlier)
+        raise
 
 
 def _written(path: Path, value: Any) -> str:

@@ -65,6 +65,28 @@ def test_a_ball_moves_the_view_to_its_magnification(
     assert "exists already" in result["error"]
 
 
+def test_rig_and_record_are_two_files_and_appear_together(
+    ball_image: tuple[Path, View], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, _ = ball_image
+    rig = tmp_path / "room.json"
+    preset("room", rows=300, columns=320).save(rig)
+    words = ("ball", image, "--diameter", 25.4, "--intensity", "line_integral", "--view", "ap", "--rig", rig, "--offset", -15)
+    before = set(tmp_path.iterdir())
+    for out in (("calibration.json",), ("rig.json", "--record", tmp_path / "rig.json")):
+        code, result = run(capsys, *words, "--out", tmp_path / out[0], *out[1:])
+        assert code == 2 and "both the rig and the record" in result["error"]
+    assert set(tmp_path.iterdir()) == before
+    # The rig cannot be written: its temporary file's place is taken.
+    (tmp_path / "rig.json.part").mkdir()
+    record = tmp_path / "record.json"
+    code, result = run(capsys, *words, "--out", tmp_path / "rig.json", "--record", record)
+    assert code == 2 and "cannot be written" in result["error"] and not record.exists()
+    record.write_text("earlier")
+    code, _ = run(capsys, *words, "--out", tmp_path / "rig.json", "--record", record, "--overwrite")
+    assert code == 2 and record.read_text() == "earlier"
+
+
 def test_an_unknown_place_of_the_ball_widens_and_then_refuses(
     ball_image: tuple[Path, View], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
