@@ -320,12 +320,16 @@ def _pair(args: argparse.Namespace) -> tuple[CalibrationRecord, Rig | None, dict
     from SSRKDCore.geometry.calibration.calibration_record import calibrated_rig
     from SSRKDCore.geometry.calibration.pair_record import pair_record
     from SSRKDCore.geometry.dicom_rig import rig_for_radiographs
-    from SSRKDCore.radiographs import read_radiograph
+    from SSRKDCore.radiographs import check_pair, read_radiograph
 
     radiographs = [
         read_radiograph(path, view, args.intensity) for path, view in ((args.ap, "ap"), (args.lateral, "lateral"))
     ]
-    rig, warnings = rig_for_radiographs(radiographs, args.rig, side=args.side)
+    # Anonymised exports name each file's patient anew: that alone does not refuse a pair.
+    warnings = [sentence for radiograph in radiographs for sentence in radiograph.warnings]
+    warnings += check_pair(*radiographs, allow_different_patients=True)
+    rig, words = rig_for_radiographs(radiographs, args.rig, side=args.side)
+    warnings += words
     with progress_bar("Calibrating") as progress:
         if args.bones is not None:
             from SSRKDCore.evaluation.bone_sets import read_bones

@@ -8,6 +8,7 @@ from typing import Any
 
 import calibration_scenes as scenes
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK
 
@@ -257,3 +258,16 @@ def test_a_magnification_put_into_a_view_is_the_one_at_the_centre() -> None:
     assert centre.depth_mm == pytest.approx(780)
     assert centre.value == pytest.approx(1000 / 780)
     assert centre.uncertainty_percent == pytest.approx(2.0)
+
+
+def test_two_radiographs_that_are_no_pair_are_not_placed(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sample = repository / "Resources" / "SampleCase"
+    other = pydicom.dcmread(sample / "lateral.dcm")
+    other.ImageLaterality = "R"
+    other.save_as(tmp_path / "right.dcm")
+    for lateral, words in ((sample / "ap.dcm", "given for both views"), (tmp_path / "right.dcm", "a right one")):
+        pair = ("pair", "--ap", sample / "ap.dcm", "--lateral", lateral, "--rig", sample / "rig.json", "--starts", 0)
+        code, result = run(capsys, *pair, "--bones", sample, "--out", tmp_path / "rig.json")
+        assert code == 2 and words in result["error"]
