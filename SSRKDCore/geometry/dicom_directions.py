@@ -75,7 +75,11 @@ def beam_directions(
     ]
     if not use_angles:
         return from_views, False, []
-    angles = [(g.primary_angle, g.secondary_angle or 0.0) if g else (None, 0.0) for g in geometries]
+    # Of a tube on a column the standard does not say what the angles mean (PS3.3 C.8.11.5).
+    angles = [
+        (g.primary_angle, g.secondary_angle or 0.0) if g and (g.positioner_type or "").upper() != "COLUMN" else (None, 0.0)
+        for g in geometries
+    ]
     stated = [(primary, secondary) for primary, secondary in angles if primary is not None]
     if len(stated) < len(angles):
         some = " of every image" if stated else ""

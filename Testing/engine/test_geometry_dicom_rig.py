@@ -152,6 +152,18 @@ def test_angles_that_cannot_be_common_are_not_used(angles: tuple[float | None, f
     assert any("90 degrees apart" in words for words in warnings)
 
 
+def test_angles_of_a_tube_on_a_column_are_not_those_of_a_c_arm() -> None:
+    # 0 degrees would be a beam from behind.
+    pair = [
+        radiograph(view, **ROOM, patient_orientation=orientation, primary_angle=angle, positioner_type="COLUMN")
+        for view, orientation, angle in (("ap", ("L", "F"), 0.0), ("lateral", ("P", "F"), 90.0))
+    ]
+    rig, warnings = rig_from_dicom(pair)
+    np.testing.assert_allclose(rig.view("ap").normal, [0, 1, 0], atol=1e-12)
+    assert any("angles" in words for words in warnings)
+    assert [entry["of"] for entry in rig.provenance["assumed"]] == ["angles"]
+
+
 def test_angles_that_contradict_the_views_are_not_used() -> None:
     # An AP image has its detector behind the patient: primary angle 180, not 0.
     pair = [
