@@ -197,13 +197,13 @@ def _distances(
     )
     warnings += words
 
-    half = base.field_of_view.size / 2
+    # Of the knee, and not of the cube that is asked for: that must not move the knee.
+    half = preset(room).field_of_view.size / 2
     if use_tags and to_isocentre + half > to_detector:
         table, known = to_isocentre, False
         to_isocentre = to_detector - max(preset_detector - preset_isocentre, half)
         warnings.append(
-            f"{path} states {table:g} mm from the source to the patient, where the knee would reach "
-            "through the detector "
+            f"{path} places the patient {table:g} mm from the source, where the knee would reach through the detector "
             f"(some makers mean the table top): {to_isocentre:g} mm to the knee's centre is used."
         )
 

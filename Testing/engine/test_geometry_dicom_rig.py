@@ -252,6 +252,14 @@ def test_a_table_top_distance_does_not_push_the_knee_through_the_detector() -> N
     assert not any("through the detector" in words for words in rig.check())
 
 
+@pytest.mark.parametrize("to_patient", [None, 1000.0, 1090.0])
+def test_the_cube_that_is_asked_for_moves_no_knee(to_patient: float | None) -> None:
+    tags = {"source_to_detector": 1150.0, "source_to_patient": to_patient}
+    pair = [radiograph("ap", **tags, **AP), radiograph("lateral", **tags, **LATERAL)]
+    usual, small, large = (rig_from_dicom(pair, size)[0].views for size in (None, 100.0, 320.0))
+    assert usual == small == large
+
+
 @pytest.mark.parametrize(
     "tags", [{"source_to_detector": 12.0}, {"source_to_detector": 1200.0, "source_to_patient": 5.0}]
 )
