@@ -11,7 +11,8 @@ from SSRKDCore.geometry.calibration.direct_linear_transform import decomposed, p
 from SSRKDCore.geometry.calibration.marker_detection import detect_markers
 from SSRKDCore.geometry.calibration.marker_matching import match_markers
 from SSRKDCore.geometry.calibration.marker_object import MarkerObject
-from SSRKDCore.geometry.calibration.view_refinement import view_from_markers
+from SSRKDCore.geometry.calibration.object_rig import ObjectImage, calibrated_view
+from SSRKDCore.geometry.calibration.view_refinement import MarkerCalibration, view_from_markers
 from SSRKDCore.geometry.view import View
 
 SPACING = (0.4, 0.4)
@@ -159,6 +160,26 @@ def test_a_symmetric_object_must_be_picked_by_name() -> None:
     pixels = view.project(points)[0]
     with pytest.raises(InputError, match="symmetric"):
         match_markers(points, pixels)
+
+
+def test_picked_markers_must_be_rows_and_columns_of_the_image() -> None:
+    points, view = cage(), scenes.ap_view(540, 560)
+    image = np.random.default_rng(0).normal(1.0, 0.02, (view.rows, view.columns))
+    for point in points.points:
+        image += 0.3 * scenes.sphere_chords(view, point, 2.5)
+    pixels = view.project(points.points)[0]
+
+    def picked(places: np.ndarray) -> MarkerCalibration:
+        names = dict(zip(points.names, places.tolist(), strict=True))
+        return calibrated_view(ObjectImage("ap", "ap.png", image, SPACING, None, names), points, "bright")
+
+    np.testing.assert_allclose(picked(pixels + 1.0).view.project(points.points)[0], pixels, atol=0.6)
+    # A view of exchanged axes would fit these without any residual.
+    with pytest.raises(InputError, match="only with row and column exchanged"):
+        picked(pixels[:, ::-1])
+    for wrong in (-30.0, 545.0, float("nan")):
+        with pytest.raises(InputError, match=r"'m2' is picked outside ap\.png with its 540 x 560 pixels"):
+            picked(np.where(np.arange(len(pixels))[:, None] == 2, [wrong, 100.0], pixels))
 
 
 def test_discs_of_something_else_are_refused() -> None:

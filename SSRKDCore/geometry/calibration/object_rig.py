@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from SSRKDCore.errors import InputError
 from SSRKDCore.geometry.calibration.calibration_record import CalibrationRecord, calibrated_rig
-from SSRKDCore.geometry.calibration.marker_detection import detect_markers, marker_near
+from SSRKDCore.geometry.calibration.marker_detection import DetectedMarker, detect_markers, marker_near
 from SSRKDCore.geometry.calibration.marker_matching import match_markers
 from SSRKDCore.geometry.calibration.marker_object import MarkerObject
 from SSRKDCore.geometry.calibration.view_refinement import MarkerCalibration, view_from_markers
@@ -124,7 +124,8 @@ def _found(image: ObjectImage, calibration_object: MarkerObject, polarity: str) 
 
 def _picked(image: ObjectImage, calibration_object: MarkerObject, polarity: str) -> tuple[NDArray[np.int64], Array]:
     """Markers picked by hand, each moved to the middle of the disc there, if one is there."""
-    markers, places = [], []
+    markers: list[int] = []
+    picked: list[tuple[float, float]] = []
     low, high = _radii(image, calibration_object)
     radius = float(np.sqrt(low * high)) if calibration_object.diameter_mm else _PICKED_RADIUS_PX
     for name, place in (image.picked or {}).items():
@@ -134,15 +135,32 @@ def _picked(image: ObjectImage, calibration_object: MarkerObject, polarity: str)
             )
         if not (isinstance(place, Sequence) and len(place) == 2 and all(isinstance(v, int | float) for v in place)):
             raise InputError(f"Marker '{name}' of {image.path} must be picked as [row, column]: correct it.")
-        seen = marker_near(image.pixels, float(place[0]), float(place[1]), radius, polarity)
-        near = (
-            seen is not None
-            and seen.contrast > 3
-            and np.hypot(seen.row - place[0], seen.column - place[1]) <= 1.5 * radius
-        )
-        places.append([seen.row, seen.column] if near and seen is not None else [float(place[0]), float(place[1])])
+        rows, columns = image.pixels.shape
+        if not (-0.5 <= place[0] <= rows - 0.5 and -0.5 <= place[1] <= columns - 0.5):
+            raise InputError(
+                f"Marker '{name}' is picked outside {image.path} with its {rows} x {columns} pixels: give [row, column]."
+            )
+        picked.append((float(place[0]), float(place[1])))
         markers.append(calibration_object.names.index(name))
+    found = [_disc_at(image, row, column, radius, polarity) for row, column in picked]
+    if 2 * sum(disc is not None for disc in found) < len(picked):
+        exchanged = [_disc_at(image, column, row, radius, polarity) for row, column in picked]
+        # A view of exchanged axes fits them as well as the right one: no residual would tell.
+        if 2 * sum(disc is not None for disc in exchanged) >= len(picked):
+            raise InputError(
+                f"The markers picked in {image.path} lie on its discs only with row and column exchanged: give [row, column]."
+            )
+    places = [place if disc is None else (disc.row, disc.column) for place, disc in zip(picked, found, strict=True)]
     return np.array(markers, dtype=np.int64), np.array(places, dtype=np.float64)
+
+
+def _disc_at(image: ObjectImage, row: float, column: float, radius: float, polarity: str) -> DetectedMarker | None:
+    """The disc on which a place lies, or None."""
+    seen = marker_near(image.pixels, row, column, radius, polarity)
+    near = (
+        seen is not None and seen.contrast > 3 and np.hypot(seen.row - row, seen.column - column) <= 1.5 * radius
+    )
+    return seen if near else None
 
 
 def _radii(image: ObjectImage, calibration_object: MarkerObject) -> tuple[float, float]:
