@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -139,6 +140,7 @@ def _output_arguments(parser: argparse.ArgumentParser, required: bool = True) ->
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
+    _check_numbers(args)
     _check_output(args)
     job = {"ball": _scale, "ruler": _scale, "object": _object, "pair": _pair}[args.job]
     record, rig, extra = job(args)
@@ -359,6 +361,15 @@ def _pair(args: argparse.Namespace) -> tuple[CalibrationRecord, Rig | None, dict
             )  # fmt: skip
     record = pair_record(found, [args.ap, args.lateral], args.bones is not None, warnings)
     return record, calibrated_rig(found.rig, record), {}
+
+
+def _check_numbers(args: argparse.Namespace) -> None:
+    # No limit refuses what is no number.
+    for name, value in vars(args).items():
+        if any(isinstance(number, float) and math.isnan(number) for number in (value if isinstance(value, list) else [value])):
+            raise InputError(f"--{name.replace('_', '-')} is not a number: correct it.")
+    if getattr(args, "seed", 0) < 0:
+        raise InputError(f"--seed is {args.seed}: give 0 or more.")
 
 
 def _check_output(args: argparse.Namespace) -> None:

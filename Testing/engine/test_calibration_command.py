@@ -148,6 +148,17 @@ def test_a_rig_whose_pixels_are_not_square_gives_no_scale(tmp_path: Path, capsys
     assert code == 2 and "pixels that are not square" in result["error"]
 
 
+@pytest.mark.parametrize("option", ["--offset-tolerance", "--limit", "--diameter", "--offset"])
+def test_what_is_no_number_is_refused_by_its_name(
+    ball_image: tuple[Path, View], tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    words = ("ball", ball_image[0], "--diameter", 25.4, "--intensity", "line_integral", "--view", "ap", "--offset", -15)
+    preset("room", rows=300, columns=320).save(tmp_path / "room.json")
+    code, result = run(capsys, *words, "--rig", tmp_path / "room.json", "--out", tmp_path / "rig.json", option, "nan")
+    assert code == 2 and result["error"] == f"{option} is not a number: correct it."
+    assert not (tmp_path / "rig.json").exists()
+
+
 def test_nothing_found_is_an_error_and_not_a_guess(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image = write_image(tmp_path / "flat.nrrd", np.random.default_rng(0).normal(1, 0.05, (200, 200)))
     code, result = run(capsys, "ball", image, "--diameter", 25.4, "--intensity", "line_integral")
@@ -179,7 +190,7 @@ def test_a_ruler_is_found_by_its_ticks(tmp_path: Path, capsys: pytest.CaptureFix
     [
         ((20, 10, 20, 250), 80, "outside the image of 260 x 200 pixels"),
         ((-5, 10, 90, 10), 30, "outside the image"),
-        ((float("nan"), 10, 90, 10), 30, "outside the image"),
+        ((float("nan"), 10, 90, 10), 30, "--ends is not a number"),
         ((20, 10, 220, 10), 20, "seen 4.000 times its size, and nothing in a patient"),
         ((20, 10, 220, 10), 90, "seen 0.889 times its size, and nothing is seen smaller"),
     ],
@@ -271,3 +282,5 @@ def test_two_radiographs_that_are_no_pair_are_not_placed(
         pair = ("pair", "--ap", sample / "ap.dcm", "--lateral", lateral, "--rig", sample / "rig.json", "--starts", 0)
         code, result = run(capsys, *pair, "--bones", sample, "--out", tmp_path / "rig.json")
         assert code == 2 and words in result["error"]
+    code, result = run(capsys, *pair, "--bones", sample, "--out", tmp_path / "rig.json", "--seed", -1)
+    assert code == 2 and "--seed is -1" in result["error"]
