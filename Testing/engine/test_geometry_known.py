@@ -105,11 +105,13 @@ def test_a_better_calibration_stands_in_place_of_a_poor_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [3, "ball", [1, {"kind": ["x"], "view": {}}, {"uncertainty": 5, "kind": "ball"}], {"kind": 1}]
+    "value", [None, 3, "ball", [1, {"kind": ["x"], "view": {}}, {"uncertainty": 5, "kind": "ball"}], {"kind": 1}]
 )
 def test_provenance_is_free_form(value: object) -> None:
     rig = replace(preset("room"), provenance={"calibrations": value, "assumed": value})
     assert all(doubt.words is not None for doubt in geometry_doubts(rig))
+    calibrated = calibrated_rig(rig, ball("ap", 1.0))
+    assert calibrated.provenance["calibrations"][-1]["kind"] == "ball" and scale_is_calibrated(calibrated, "ap")
 
 
 def test_the_doubt_reaches_the_light_through_the_files(tmp_path: Path) -> None:

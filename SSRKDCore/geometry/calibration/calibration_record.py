@@ -49,7 +49,9 @@ class CalibrationRecord:
 
 def calibrated_rig(rig: Rig, record: CalibrationRecord) -> Rig:
     """The rig with a calibration among its provenance, those before it kept."""
-    earlier = rig.provenance.get("calibrations", [])
+    # Provenance is free form: what is no list holds no calibrations.
+    stated = rig.provenance.get("calibrations")
+    earlier = stated if isinstance(stated, list | tuple) else []
     short = {
         "kind": record.kind,
         "images": [Path(name).name for name in record.images],
