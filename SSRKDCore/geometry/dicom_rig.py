@@ -290,7 +290,7 @@ def _given_rig(radiographs: Sequence[Radiograph], rig: Rig | str | Path, side: s
     if isinstance(rig, Rig):
         loaded, what = rig, "the rig"
     elif str(rig) == "published":
-        loaded, what = preset("published", side or "right"), "the preset 'published'"
+        loaded, what = assumed_preset(preset("published", side or "right"), "published"), "the preset 'published'"
     else:
         path = Path(rig)
         if not path.exists() and path.suffix == "":

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from trust_scenes import usual_measures, usual_reference
 
+from SSRKDCore.cli import main
 from SSRKDCore.geometry import Rig, preset
 from SSRKDCore.geometry.calibration.calibration_record import CalibrationRecord, calibrated_rig
 from SSRKDCore.geometry.dicom_rig import rig_for_radiographs
 from SSRKDCore.geometry.known_geometry import assumed_preset, geometry_doubts, scale_is_calibrated
+from SSRKDCore.geometry.presets import PRESET_NAMES
 from SSRKDCore.radiographs.radiograph import DicomGeometry, Radiograph
 from SSRKDCore.trust.flags import UNCERTAIN_GEOMETRY, flags_of, light_of
 from SSRKDCore.trust.stated_geometry import largest_contradiction
@@ -47,6 +49,17 @@ def test_a_preset_that_stands_for_an_unmeasured_room_is_doubted() -> None:
     for rig in (None, "room"):
         found, _ = rig_for_radiographs(radiographs(), rig)
         assert words(found) == ["distances and angles are those of the preset 'room', which nobody measured"]
+
+
+@pytest.mark.parametrize("name", PRESET_NAMES)
+def test_a_preset_is_doubted_by_its_name_and_as_a_file(name: str, tmp_path: Path) -> None:
+    model = preset(name)
+    size = (model.views[0].rows, model.views[0].columns)
+    images = [replace(image, pixels=np.zeros(size, np.float32)) for image in radiographs()]
+    assert main(["rig", "preset", name, "--side", "left", "--out", str(tmp_path / "rig.json")]) == 0
+    for given in (name, tmp_path / "rig.json"):
+        found, _ = rig_for_radiographs(images, given)
+        assert words(found) == [f"distances and angles are those of the preset '{name}', which nobody measured"]
 
 
 def test_tags_settle_what_they_state() -> None:
