@@ -8,9 +8,10 @@ presentation images, where bone is white on the screen (PS3.3 C.7.6.3.1.2, C.8.1
 from __future__ import annotations
 
 import logging
+import threading
 import warnings as python_warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,18 +45,33 @@ MAXIMUM_FILE_BYTES = 4 * 1024**3
 CODECS_HINT = "pip install ssrkdcore[dicom-codecs]"
 
 
+_quiet_lock = threading.Lock()
+_quiet_readers: list[object] = []
+_quiet_until_the_last = ExitStack()
+
+
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Keep pydicom's remarks about non-conforming values from the user's terminal; ours are the messages they see."""
-    logger = logging.getLogger("pydicom")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with python_warnings.catch_warnings():
+    """Keep pydicom's remarks about non-conforming values from the user's terminal; ours are the messages they see.
+
+    Both are the process's own, and a pair is read on two threads: the first reader silences them, and the last one brings them back.
+    """
+    reader = object()
+    with _quiet_lock:
+        if not _quiet_readers:
+            logger = logging.getLogger("pydicom")
+            _quiet_until_the_last.callback(logger.setLevel, logger.level)
+            _quiet_until_the_last.enter_context(python_warnings.catch_warnings())
+            logger.setLevel(logging.CRITICAL)
             python_warnings.simplefilter("ignore")
-            yield
+        _quiet_readers.append(reader)
+    try:
+        yield
     finally:
-        logger.setLevel(before)
+        with _quiet_lock:
+            _quiet_readers.remove(reader)
+            if not _quiet_readers:
+                _quiet_until_the_last.close()
 
 
 @_quietly()

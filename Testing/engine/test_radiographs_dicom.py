@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from radiograph_files import dicom_radiograph, leg_line_integrals, raw_intensity
 from SSRKDCore.errors import InputError
 from SSRKDCore.radiographs import Radiograph, dicom_reader, read_radiograph
 from SSRKDCore.radiographs.view_words import beam_is_posterior_to_anterior
+from SSRKDCore.side_by_side import side_by_side
 
 LEG = leg_line_integrals()
 RAW = raw_intensity(LEG)
@@ -384,6 +388,14 @@ def test_truncated_pixels_are_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-2000])
     with pytest.raises(InputError, match=r"cut\.dcm.*(truncated|damaged)"):
         read_radiograph(path)
+
+
+def test_reading_on_several_threads_leaves_warnings_and_logging_as_they_were(tmp_path: Path) -> None:
+    path = save_dicom(dicom_radiograph(RAW), tmp_path / "image.dcm")
+    before = list(warnings.filters), logging.getLogger("pydicom").level
+    for _ in range(40):
+        side_by_side([partial(read_radiograph, path)] * 4)
+        assert (list(warnings.filters), logging.getLogger("pydicom").level) == before
 
 
 def test_a_bare_data_set_without_preamble_is_read(tmp_path: Path) -> None:
