@@ -308,7 +308,10 @@ def _given_rig(radiographs: Sequence[Radiograph], rig: Rig | str | Path, side: s
     if all(name in by_name for name in names) and len(set(names)) == len(names):
         views = [by_name[name] for name in names if name is not None]
     else:
-        views = list(loaded.views[: len(radiographs)])
+        # A view keeps the radiograph of its name; the others take what is left, in order.
+        named = {name for name in names if name in by_name and names.count(name) == 1}
+        others = iter(view for view in loaded.views if view.name not in named)
+        views = [by_name[name] if name is not None and name in named else next(others) for name in names]
         pairs = ", ".join(
             f"{view.name}: {Path(r.source_path).name}" for view, r in zip(views, radiographs, strict=True)
         )

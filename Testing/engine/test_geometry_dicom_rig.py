@@ -326,6 +326,16 @@ def test_views_of_other_names_are_matched_by_order() -> None:
     assert rig.views == cameras.views and any("by their order" in words for words in warnings)
 
 
+def test_a_view_of_the_right_name_is_not_given_to_another_radiograph() -> None:
+    model = preset("room", rows=300, columns=200, pixel_spacing=(1.0, 1.5))
+    frontal, lateral = replace(model.view("ap"), name="frontal"), model.view("lateral")
+    rig, warnings = rig_for_radiographs(
+        [image_file("ap"), image_file("lateral")], Rig((lateral, frontal), model.field_of_view)
+    )
+    assert rig.views == (frontal, lateral)
+    assert any("frontal: ap.png, lateral: lateral.png" in words for words in warnings)
+
+
 def test_down_sampled_images_keep_the_detector() -> None:
     view = preset("room", rows=600, columns=400, pixel_spacing=(0.5, 0.75)).view("ap")
     fitted, warnings = fit_view(view, image_file("ap", (1.0, 1.5)))
