@@ -378,8 +378,9 @@ def _geometry(dataset: Dataset, modality: str, frame_index: int) -> DicomGeometr
 
 def _content_warnings(dataset: Dataset) -> Iterator[str]:
     body_part = (tags.text(dataset, "BodyPartExamined") or "").upper()
-    if body_part and body_part not in (
-        "KNEE",
+    # LEFT KNEE, KNEES, KNEE_AP: makers say more than the standard's terms.
+    if "KNEE" not in body_part and body_part not in (
+        "",
         "LEG",
         "EXTREMITY",
         "FEMUR",

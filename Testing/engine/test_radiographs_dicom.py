@@ -330,6 +330,14 @@ def test_a_frontal_beam_of_both_knees_keeps_its_direction() -> None:
     assert not beam_is_posterior_to_anterior("BILATERAL AP")
 
 
+@pytest.mark.parametrize(
+    ("part", "warned"), [("LEFT KNEE", False), ("KNEES", False), ("LEG", False), ("", False), ("HAND", True), ("ELBOW", True)]
+)
+def test_another_body_part_is_warned_about_and_every_knee_is_one(tmp_path: Path, part: str, warned: bool) -> None:
+    words = read(tmp_path, dicom_radiograph(RAW, BodyPartExamined=part)).warnings
+    assert any("not a knee" in sentence for sentence in words) == warned
+
+
 def colour() -> Dataset:
     dataset = dicom_radiograph(np.zeros((96, 240), np.uint8))
     dataset.Columns, dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 80, 3, "RGB"
