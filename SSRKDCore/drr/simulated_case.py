@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +105,15 @@ def placed_rig(rig: str | Path, side: str, center: Center | None, default_center
             raise InputError(
                 f"{rig} is neither a rig file nor one of the presets {', '.join(PRESET_NAMES)}: check --rig."
             )
-        found = Rig.load(rig)
+        found = _exactly_known(Rig.load(rig), side)
         target = center or found.field_of_view.center
     return found.translated(np.array(target) - np.array(found.field_of_view.center))
+
+
+def _exactly_known(rig: Rig, side: str) -> Rig:
+    """The rig of simulated radiographs of this side: what nobody measured of a room is true of them."""
+    kept = {key: value for key, value in rig.provenance.items() if key != "assumed"}
+    return replace(rig, provenance={**kept, "side": side})
 
 
 def ct_subject(

@@ -18,6 +18,7 @@ from SSRKDCore.commands import radiograph
 from SSRKDCore.drr.simulated_case import cropped
 from SSRKDCore.drr.volume_reader import read_ct
 from SSRKDCore.errors import InputError
+from SSRKDCore.geometry.known_geometry import assumed_preset, geometry_doubts
 from SSRKDCore.geometry.presets import preset
 from SSRKDCore.grid import Grid
 from SSRKDCore.radiographs.reader import read_radiograph
@@ -133,6 +134,15 @@ def test_preset_is_moved_to_the_knee(leg: Path) -> None:
     assert rig.field_of_view.center == center
     np.testing.assert_allclose(np.array(rig.view("ap").source) - center, (0, -1000, 0), atol=1e-9)
     assert placed_rig("room", "left", (1.0, 2.0, 3.0), center).field_of_view.center == (1.0, 2.0, 3.0)
+
+
+def test_a_rig_file_is_what_simulated_radiographs_are_taken_with(tmp_path: Path) -> None:
+    from SSRKDCore.drr.simulated_case import placed_rig
+
+    assumed_preset(preset("room", "right"), "room").save(tmp_path / "rig.json")
+    rig = placed_rig(tmp_path / "rig.json", "left", None, (0.0, 0.0, 0.0))
+    assert rig.views == preset("room", "right").views
+    assert geometry_doubts(rig) == [] and rig.provenance["side"] == "left"
 
 
 def test_ct_becomes_a_case(tmp_path: Path) -> None:
