@@ -366,7 +366,10 @@ def _pair(args: argparse.Namespace) -> tuple[CalibrationRecord, Rig | None, dict
 def _check_numbers(args: argparse.Namespace) -> None:
     # No limit refuses what is no number.
     for name, value in vars(args).items():
-        if any(isinstance(number, float) and math.isnan(number) for number in (value if isinstance(value, list) else [value])):
+        if any(
+            isinstance(number, float) and math.isnan(number)
+            for number in (value if isinstance(value, list) else [value])
+        ):
             raise InputError(f"--{name.replace('_', '-')} is not a number: correct it.")
     if getattr(args, "seed", 0) < 0:
         raise InputError(f"--seed is {args.seed}: give 0 or more.")

@@ -77,7 +77,9 @@ def beam_directions(
         return from_views, False, []
     # Of a tube on a column the standard does not say what the angles mean (PS3.3 C.8.11.5).
     angles = [
-        (g.primary_angle, g.secondary_angle or 0.0) if g and (g.positioner_type or "").upper() != "COLUMN" else (None, 0.0)
+        (g.primary_angle, g.secondary_angle or 0.0)
+        if g and (g.positioner_type or "").upper() != "COLUMN"
+        else (None, 0.0)
         for g in geometries
     ]
     stated = [(primary, secondary) for primary, secondary in angles if primary is not None]

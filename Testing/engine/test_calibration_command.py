@@ -72,7 +72,20 @@ def test_rig_and_record_are_two_files_and_appear_together(
     image, _ = ball_image
     rig = tmp_path / "room.json"
     preset("room", rows=300, columns=320).save(rig)
-    words = ("ball", image, "--diameter", 25.4, "--intensity", "line_integral", "--view", "ap", "--rig", rig, "--offset", -15)
+    words = (
+        "ball",
+        image,
+        "--diameter",
+        25.4,
+        "--intensity",
+        "line_integral",
+        "--view",
+        "ap",
+        "--rig",
+        rig,
+        "--offset",
+        -15,
+    )
     before = set(tmp_path.iterdir())
     for out in (("calibration.json",), ("rig.json", "--record", tmp_path / "rig.json")):
         code, result = run(capsys, *words, "--out", tmp_path / out[0], *out[1:])
@@ -110,14 +123,27 @@ def test_an_unknown_place_of_the_ball_widens_and_then_refuses(
     assert not (tmp_path / "b_record.json").exists()
 
 
-@pytest.mark.parametrize(("stated", "given", "used"), [("left", None, "left"), ("right", None, "right"), ("left", "right", "right")])
+@pytest.mark.parametrize(
+    ("stated", "given", "used"), [("left", None, "left"), ("right", None, "right"), ("left", "right", "right")]
+)
 def test_a_presets_rig_is_of_the_knee_that_the_file_shows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], stated: str, given: str | None, used: str
 ) -> None:
     rig = preset("room", stated, pixel_spacing=(430 / 400,) * 2, rows=400, columns=400)
     image = scenes.with_ball(np.ones((400, 400)), rig.view("ap"), [20.0, -15.0, 5.0], 30.0, 1.0, 4.0, 3)
     write_radiograph_dicom(tmp_path / "ap.dcm", image, rig.view("ap"), rig, stated)
-    words = ["ball", tmp_path / "ap.dcm", "--diameter", 30, "--rig", "room", "--offset", -15, "--out", tmp_path / "rig.json"]
+    words = [
+        "ball",
+        tmp_path / "ap.dcm",
+        "--diameter",
+        30,
+        "--rig",
+        "room",
+        "--offset",
+        -15,
+        "--out",
+        tmp_path / "rig.json",
+    ]
     code, result = run(capsys, *words, *(() if given is None else ("--side", given)))
     assert code == 0, result
     found = Rig.load(tmp_path / "rig.json")

@@ -331,7 +331,8 @@ def test_a_frontal_beam_of_both_knees_keeps_its_direction() -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "warned"), [("LEFT KNEE", False), ("KNEES", False), ("LEG", False), ("", False), ("HAND", True), ("ELBOW", True)]
+    ("part", "warned"),
+    [("LEFT KNEE", False), ("KNEES", False), ("LEG", False), ("", False), ("HAND", True), ("ELBOW", True)],
 )
 def test_another_body_part_is_warned_about_and_every_knee_is_one(tmp_path: Path, part: str, warned: bool) -> None:
     words = read(tmp_path, dicom_radiograph(RAW, BodyPartExamined=part)).warnings

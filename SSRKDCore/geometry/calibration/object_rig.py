@@ -157,9 +157,7 @@ def _picked(image: ObjectImage, calibration_object: MarkerObject, polarity: str)
 def _disc_at(image: ObjectImage, row: float, column: float, radius: float, polarity: str) -> DetectedMarker | None:
     """The disc on which a place lies, or None."""
     seen = marker_near(image.pixels, row, column, radius, polarity)
-    near = (
-        seen is not None and seen.contrast > 3 and np.hypot(seen.row - row, seen.column - column) <= 1.5 * radius
-    )
+    near = seen is not None and seen.contrast > 3 and np.hypot(seen.row - row, seen.column - column) <= 1.5 * radius
     return seen if near else None
 
 
