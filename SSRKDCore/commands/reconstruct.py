@@ -253,10 +253,11 @@ def read_radiographs(args: argparse.Namespace, fewest: int = 2) -> tuple[list[Ra
 
     Raises InputError where there are fewer than `fewest`.
     """
+    import itertools
     from dataclasses import replace
     from functools import partial
 
-    from SSRKDCore.radiographs.pair_checks import check_pair
+    from SSRKDCore.radiographs.pair_checks import check_pair, check_same_knee
     from SSRKDCore.radiographs.radiograph import VIEW_NAMES
     from SSRKDCore.radiographs.reader import read_radiograph
     from SSRKDCore.side_by_side import side_by_side
@@ -269,9 +270,12 @@ def read_radiographs(args: argparse.Namespace, fewest: int = 2) -> tuple[list[Ra
         reads.append(partial(read_radiograph, path, view, args.intensity, spacings[name], args.frame, args.prepare))
     radiographs = [replace(image, view=name) for name, image in zip(files, side_by_side(reads), strict=True)]
     warnings: list[str] = []
-    by_name = dict(zip(files, radiographs, strict=True))
-    if "ap" in by_name and "lateral" in by_name:
-        warnings += check_pair(by_name["ap"], by_name["lateral"], args.allow_different_patients)
+    for pair in itertools.combinations(radiographs, 2):
+        by_name = {image.view: image for image in pair}
+        if set(by_name) == set(VIEW_NAMES):
+            warnings += check_pair(by_name["ap"], by_name["lateral"], args.allow_different_patients)
+        else:
+            warnings += check_same_knee(*pair, args.allow_different_patients)
     return radiographs, warnings
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 import trimesh
@@ -62,6 +63,20 @@ def test_inspect_writes_nothing_beside_its_folder(
     answer = _json(capsys, "inspect", f"--view={name}={sample / 'ap.dcm'}", f"--out={tmp_path / 'out'}")
     assert answer["exit_code"] == 2 and "without slashes" in answer["error"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_views_of_any_names_must_be_of_one_knee(
+    sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = pydicom.dcmread(sample / "lateral.dcm")
+    other.PatientID = "someone else"
+    other.save_as(tmp_path / "other.dcm")
+    for file, words in ((sample / "ap.dcm", "given for both views"), (tmp_path / "other.dcm", "of different patients")):
+        views = (f"--view=frontal={sample / 'ap.dcm'}", f"--view=side={file}", f"--rig={sample / 'rig.json'}")
+        answer = _json(capsys, "inspect", *views, f"--out={tmp_path / 'out'}")
+        assert answer["exit_code"] == 2 and words in answer["error"]
+    answer = _json(capsys, "inspect", *views, f"--out={tmp_path / 'out'}", "--allow-different-patients")
+    assert any("of different patients" in sentence for sentence in answer["warnings"])
 
 
 def test_outlines_lie_on_their_detectors(sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
