@@ -113,11 +113,11 @@ def read_dicom(path: Path, frame: int | None = None, spacing_counts: bool = True
         values = stored.astype(np.float64) * scale[0] + scale[1]
         lut_words = f"scaled the stored values to line integrals (Real World Value Mapping, slope {scale[0]:g})"
     else:
-        values, lut_words = _modality_lut(path, stored, dataset)
+        values, lut_words = _modality_lut(path, stored, dataset, frame_index)
     if scale is None and tags.first_item(dataset, "ModalityLUTSequence") is None:
         # A negative slope turns the range round.
         ends = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
-        full_scale = float(_modality_lut(path, np.array(ends), dataset)[0].max())
+        full_scale = float(_modality_lut(path, np.array(ends), dataset, frame_index)[0].max())
     if lut_words:
         steps.append(lut_words)
     if tags.raw_value(dataset, "VOILUTSequence") is not None or tags.raw_value(dataset, "WindowWidth") is not None:
@@ -134,7 +134,7 @@ def read_dicom(path: Path, frame: int | None = None, spacing_counts: bool = True
     if scale is not None:
         intensity, grows, reason = "line_integral", True, "the file maps its values to line integrals"
     else:
-        intensity, grows, reason = _meaning(dataset, modality, rescaled=bool(lut_words))
+        intensity, grows, reason = _meaning(dataset, modality, frame_index, rescaled=bool(lut_words))
     return StoredImage(
         values=values,
         valid=valid,
@@ -246,7 +246,9 @@ def _padding_mask(stored: NDArray[Any], dataset: Dataset) -> NDArray[np.bool_] |
     return None if valid.all() else valid
 
 
-def _modality_lut(path: Path, stored: NDArray[Any], dataset: Dataset) -> tuple[NDArray[np.floating], str]:
+def _modality_lut(
+    path: Path, stored: NDArray[Any], dataset: Dataset, frame_index: int
+) -> tuple[NDArray[np.floating], str]:
     """Apply the Modality LUT sequence or the rescale to stored values (PS3.3 C.11.1); words are empty for none."""
     lut = tags.first_item(dataset, "ModalityLUTSequence")
     if lut is not None:
@@ -260,7 +262,7 @@ def _modality_lut(path: Path, stored: NDArray[Any], dataset: Dataset) -> tuple[N
             first -= 65536
         positions = np.clip(stored.astype(np.int64) - first, 0, len(table) - 1)
         return table[positions].astype(np.float64), f"applied the file's Modality LUT ({len(table)} entries)"
-    slope, intercept = tags.numbers(dataset, "RescaleSlope"), tags.numbers(dataset, "RescaleIntercept")
+    slope, intercept = (tags.numbers(dataset, f"Rescale{part}", frame_index) for part in ("Slope", "Intercept"))
     if slope is None and intercept is None:
         return stored.astype(np.float64), ""
     gain, offset = (slope or (1.0,))[0], (intercept or (0.0,))[0]
@@ -291,7 +293,7 @@ def _real_world_scale(dataset: Dataset) -> tuple[float, float] | None:
         return None
 
 
-def _meaning(dataset: Dataset, modality: str, rescaled: bool) -> tuple[str, bool | None, str]:
+def _meaning(dataset: Dataset, modality: str, frame_index: int, rescaled: bool) -> tuple[str, bool | None, str]:
     """What the values mean, from the object's own words: (intensity kind, do they grow with attenuation, reason)."""
     description = " ".join(
         tags.text(dataset, keyword) or "" for keyword in ("DerivationDescription", "ImageComments", "RescaleType")
@@ -300,9 +302,9 @@ def _meaning(dataset: Dataset, modality: str, rescaled: bool) -> tuple[str, bool
         return "line_integral", True, "the file says that its values are line integrals"
     intent = (tags.text(dataset, "PresentationIntentType") or "").upper()
     white_is_high = (tags.text(dataset, "PhotometricInterpretation") or "MONOCHROME2").upper() == "MONOCHROME2"
-    relationship = (tags.text(dataset, "PixelIntensityRelationship") or "").upper()
-    sign = tags.integer(dataset, "PixelIntensityRelationshipSign")
-    slope = tags.number(dataset, "RescaleSlope")
+    relationship = (tags.text(dataset, "PixelIntensityRelationship", frame_index) or "").upper()
+    sign = tags.integer(dataset, "PixelIntensityRelationshipSign", frame_index)
+    slope = tags.number(dataset, "RescaleSlope", frame_index)
     # The sign speaks of stored values; a negative rescale slope turns them round.
     grows = None if sign not in (1, -1) else (sign == -1) != (slope is not None and slope < 0)
     if intent == "FOR PRESENTATION":

@@ -68,9 +68,9 @@ def number(dataset: Dataset, keyword: str, frame_index: int = 0) -> float | None
     return values[0] if values and math.isfinite(values[0]) else None
 
 
-def integer(dataset: Dataset, keyword: str) -> int | None:
+def integer(dataset: Dataset, keyword: str, frame_index: int = 0) -> int | None:
     """A whole number, or None."""
-    value = number(dataset, keyword)
+    value = number(dataset, keyword, frame_index)
     return int(value) if value is not None else None
 
 

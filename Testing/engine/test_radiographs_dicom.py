@@ -230,6 +230,22 @@ def test_one_frame_of_many_must_be_chosen(tmp_path: Path) -> None:
     assert radiograph.geometry is not None and radiograph.geometry.primary_angle == 15.0
 
 
+def test_each_frame_of_an_enhanced_object_has_its_own_scale_and_direction(tmp_path: Path) -> None:
+    dataset = dicom_radiograph(np.stack([RAW, (4095 - RAW).astype(np.uint16), RAW]), "XA", bits_stored=12)
+    groups = []
+    for slope, intercept, sign in (("1", "0", 1), ("1", "0", -1), ("-1", "4095", 1)):
+        properties, scale, group = Dataset(), Dataset(), Dataset()
+        properties.PixelIntensityRelationship, properties.PixelIntensityRelationshipSign = "LIN", sign
+        scale.RescaleSlope, scale.RescaleIntercept = slope, intercept
+        group.FramePixelDataPropertiesSequence = Sequence([properties])
+        group.PixelValueTransformationSequence = Sequence([scale])
+        groups.append(group)
+    dataset.PerFrameFunctionalGroupsSequence = Sequence(groups)
+    path = save_dicom(dataset, tmp_path / "run.dcm")
+    for frame in (1, 2, 3):
+        np.testing.assert_allclose(read_radiograph(path, frame=frame).pixels, LEG, atol=ROUNDING)
+
+
 @pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGLSLossless], ids=["RLE", "JPEG2000", "JPEG-LS"])
 def test_lossless_compression_gives_the_same_pixels(tmp_path: Path, syntax: str) -> None:
     tags: dict[str, Any] = {"PixelIntensityRelationship": "LIN", "PixelIntensityRelationshipSign": 1, "bits_stored": 12}
