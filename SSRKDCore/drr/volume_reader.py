@@ -19,10 +19,14 @@ AIR_HU = -1000.0
 MAXIMUM_VOXELS = 1_500_000_000
 SPACING_LIMITS_MM = (0.02, 20.0)
 
+_AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+"""Row and column direction where a header says none, as ITK reads it."""
 _ALIGNED = 1e-4
 """Direction cosines this close to 0 or 1 count as axis-aligned: 0.3 mm over 3 m."""
 _UNEVEN = 0.02
 """Slice positions may differ by this part of the spacing before slices count as missing."""
+_SHEARED = 0.002
+"""Slices may be shifted along their own plane by this part of the way across them: 0.6 mm over 300 mm, as stored positions are rounded."""
 
 
 def is_volume_file(path: Path) -> bool:
@@ -109,15 +113,17 @@ def _read_series(folder: Path) -> SimpleITK.Image:
 
 
 def _check_slices(folder: Path, files: tuple[str, ...]) -> None:
-    """Refuse slices of other modalities, and gaps that a regular grid would hide."""
+    """Refuse slices of other modalities, and gaps and shifts that a regular grid would hide."""
     import pydicom
 
     positions = []
+    tags = ["Modality", "ImagePositionPatient", "ImageOrientationPatient"]
     for name in files:
         try:
-            header = pydicom.dcmread(name, stop_before_pixels=True, specific_tags=["Modality", "ImagePositionPatient"])
+            header = pydicom.dcmread(name, stop_before_pixels=True, specific_tags=tags)
             modality = str(header.get("Modality", "CT"))
             positions.append(np.array([float(value) for value in header.ImagePositionPatient]))
+            row, column = np.array([float(v) for v in header.get("ImageOrientationPatient", _AXIAL)]).reshape(2, 3)
         except (AttributeError, TypeError, ValueError, OSError, pydicom.errors.InvalidDicomError) as error:
             raise InputError(
                 f"{name} says no slice position, so it is no CT slice: remove it from the folder."
@@ -129,6 +135,14 @@ def _check_slices(folder: Path, files: tuple[str, ...]) -> None:
     if usual <= 0 or float(np.abs(steps / usual - 1).max()) > _UNEVEN:
         raise InputError(
             f"{folder} lacks slices (distances from {steps.min():.2f} to {steps.max():.2f} mm): export the whole CT."
+        )
+    way = positions[-1] - positions[0]
+    across = float(abs(way @ np.cross(row, column)))
+    along = float(np.hypot(way @ row, way @ column))
+    if along > _SHEARED * across:
+        raise InputError(
+            f"{folder} was scanned with a tilted gantry: its slices are shifted against one another by {along:.1f} mm over "
+            f"{across:.0f} mm; load it in 3D Slicer with the acquisition geometry regularised, harden the transform, and export it as NRRD."
         )
 
 

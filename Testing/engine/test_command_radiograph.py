@@ -188,13 +188,10 @@ def test_ct_axes_and_senses_make_no_difference(tmp_path: Path) -> None:
     assert oblique[z, y, x] == pytest.approx(900, abs=1)
 
 
-def test_dicom_folder_is_read_and_gaps_are_refused(tmp_path: Path) -> None:
-    folder = tmp_path / "slices"
+def write_slices(folder: Path, values: np.ndarray, shift: float = 0.0) -> None:
+    """DICOM slices 2 mm apart; each lies `shift` mm further back than the one below it."""
     folder.mkdir()
-    values = np.full((6, 20, 24), -1000, np.int16)
-    values[:, 5:12, 6:18] = 500
-    values[4:, 5:8, 6:9] = 1200
-    for index in range(6):
+    for index in range(len(values)):
         image = SimpleITK.GetImageFromArray(values[index : index + 1])
         image.SetSpacing((1.0, 1.5, 2.0))
         image.SetOrigin((3.0, 4.0, 10.0 + 2 * index))
@@ -204,7 +201,7 @@ def test_dicom_folder_is_read_and_gaps_are_refused(tmp_path: Path) -> None:
             "0020|000e": "1.2.3.4",
             "0020|000d": "1.2.3",
             "0020|0013": str(index + 1),
-            "0020|0032": f"3\\4\\{10 + 2 * index}",
+            "0020|0032": f"3\\{4 + shift * index:g}\\{10 + 2 * index}",
             "0020|0037": "1\\0\\0\\0\\1\\0",
             "0028|1052": "0",
             "0028|1053": "1",
@@ -214,12 +211,28 @@ def test_dicom_folder_is_read_and_gaps_are_refused(tmp_path: Path) -> None:
         writer.KeepOriginalImageUIDOn()
         writer.SetFileName(str(folder / f"{index}.dcm"))
         writer.Execute(image)
-    read, grid, _ = read_ct(folder)
+
+
+def test_dicom_folder_is_read_and_gaps_are_refused(tmp_path: Path) -> None:
+    values = np.full((6, 20, 24), -1000, np.int16)
+    values[:, 5:12, 6:18] = 500
+    values[4:, 5:8, 6:9] = 1200
+    write_slices(tmp_path / "slices", values)
+    read, grid, _ = read_ct(tmp_path / "slices")
     np.testing.assert_array_equal(read, values)
     np.testing.assert_allclose((*grid.origin, *grid.spacing), (3, 4, 10, 1, 1.5, 2))
-    (folder / "2.dcm").unlink()
+    (tmp_path / "slices" / "2.dcm").unlink()
     with pytest.raises(InputError, match="lacks slices"):
-        read_ct(folder)
+        read_ct(tmp_path / "slices")
+
+
+def test_slices_of_a_tilted_gantry_are_refused(tmp_path: Path) -> None:
+    # A regular grid would put the last slice 2.5 mm beside its place.
+    write_slices(tmp_path / "slices", np.full((6, 20, 24), -1000, np.int16), shift=0.5)
+    with pytest.raises(InputError, match=r"tilted gantry.* by 2\.5 mm over 10 mm.*3D Slicer"):
+        read_ct(tmp_path / "slices")
+    write_slices(tmp_path / "rounded", np.full((6, 20, 24), -1000, np.int16), shift=0.001)
+    read_ct(tmp_path / "rounded")
 
 
 def test_crop_keeps_the_place_of_what_is_left() -> None:
