@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from SSRKDCore.anatomy import BONES, Bone, bone
 from SSRKDCore.errors import InputError
 from SSRKDCore.grid import Grid
+from SSRKDCore.image_files import write_image
 from SSRKDCore.json_files import to_json_text
 
 _MAXIMUM_BYTES = 4 * 1024 * 1024 * 1024
@@ -75,7 +76,7 @@ def write_segmentation(
         }
     for key, value in meta.items():
         image.SetMetaData(key, value)
-    sitk.WriteImage(image, str(path), useCompression=True)
+    write_image(path, image, compressed=True)
 
 
 def _bone_of_segment(name: str, tags: str) -> str | None:

@@ -77,10 +77,12 @@ def _write_image(path: Path, radiograph: Radiograph) -> None:
     """Line integrals as a volume of one slice, rows downwards, with the detector's spacing where the file states one."""
     import SimpleITK as sitk
 
+    from SSRKDCore.image_files import write_image
+
     image = sitk.GetImageFromArray(radiograph.pixels[None])
     between_rows, between_columns = radiograph.detector_pixel_spacing or (1.0, 1.0)
     image.SetSpacing((between_columns, between_rows, 1.0))
-    sitk.WriteImage(image, str(path), useCompression=True)
+    write_image(path, image, compressed=True)
 
 
 def _tell(report: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from SSRKDCore.errors import InputError
 from SSRKDCore.geometry.presets import PRESET_NAMES, preset
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.grid import Grid
+from SSRKDCore.image_files import write_image
 from SSRKDCore.surface import Surface
 
 Progress = Callable[[float, str], None]
@@ -294,4 +295,4 @@ def write_preview(path: Path, images: Mapping[str, NDArray[np.float32]]) -> None
         low, high = np.percentile(image, (0.5, 99.8))
         grey = np.clip((image - low) / max(float(high - low), 1e-6), 0.0, 1.0) * 255.0
         parts.append(np.pad(grey.astype(np.uint8), ((0, height - image.shape[0]), (4, 4))))
-    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(np.concatenate(parts, axis=1)), str(path))
+    write_image(path, SimpleITK.GetImageFromArray(np.concatenate(parts, axis=1)))

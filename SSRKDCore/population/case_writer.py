@@ -14,6 +14,7 @@ from SSRKDCore.drr.noise import NoiseModel
 from SSRKDCore.drr.simulated_case import ct_subject, simulate_images, write_case
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.grid import Grid
+from SSRKDCore.image_files import write_image
 from SSRKDCore.surface import Surface
 
 CT_FILE = "ct.nrrd"
@@ -95,8 +96,4 @@ def write_hounsfield(path: Path, hounsfield: NDArray[np.int16], grid: Grid) -> N
     image = SimpleITK.GetImageFromArray(np.ascontiguousarray(hounsfield, dtype=np.int16))
     image.SetOrigin(grid.origin)
     image.SetSpacing(grid.spacing)
-    writer = SimpleITK.ImageFileWriter()
-    writer.SetFileName(str(path))
-    writer.UseCompressionOn()
-    writer.SetCompressionLevel(1)
-    writer.Execute(image)
+    write_image(path, image, compressed=True, level=1)

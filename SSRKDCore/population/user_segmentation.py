@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from SSRKDCore.anatomy import BONE_NAMES, BONES
 from SSRKDCore.errors import InputError
 from SSRKDCore.grid import Grid
+from SSRKDCore.image_files import write_image
 from SSRKDCore.segmentation_files import read_segmentation
 
 if TYPE_CHECKING:
@@ -175,8 +176,6 @@ def _of_bone(path: Path, segments: list[Segment], bone: str, side: str | None, t
 
 def _labels(path: Path, image: SimpleITK.Image, chosen: Mapping[str, Segment]) -> tuple[NDArray[np.uint8], Grid]:
     """The chosen segments under the bones' own names, through the reader of our own segmentations."""
-    import SimpleITK
-
     for key in image.GetMetaDataKeys():
         if re.match(r"Segment\d", key):
             image.EraseMetaData(key)
@@ -185,7 +184,7 @@ def _labels(path: Path, image: SimpleITK.Image, chosen: Mapping[str, Segment]) -
             image.SetMetaData(f"Segment{index}_{field}", value)
     with tempfile.TemporaryDirectory(prefix="ssrkd-segments-") as folder:
         renamed = Path(folder) / "renamed.seg.nrrd"
-        SimpleITK.WriteImage(image, str(renamed))
+        write_image(renamed, image)
         try:
             labels, grid, _ = read_segmentation(renamed)
         except InputError as error:

@@ -7,6 +7,7 @@ Value Mapping (see `real_world_values`), so that they can be read back exactly u
 from __future__ import annotations
 
 import datetime
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -125,7 +126,10 @@ def write_radiograph_dicom(
     _anatomy(dataset, side)
     _positioning(dataset, view, rig)
     _image(dataset, stored, slope, intercept, description)
-    dataset.save_as(path, enforce_file_format=True)
+    # In memory first: pydicom's own error of a full disk is a traceback in words.
+    content = io.BytesIO()
+    dataset.save_as(content, enforce_file_format=True)
+    Path(path).write_bytes(content.getvalue())
 
 
 def quantised(line_integrals: NDArray[np.floating]) -> tuple[NDArray[np.uint16], float, float]:

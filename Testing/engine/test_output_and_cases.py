@@ -5,18 +5,23 @@ from __future__ import annotations
 import errno
 import json
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from SSRKDCore.cases import find_cases, load_case, save_case
 from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.geometry.presets import preset
+from SSRKDCore.image_files import write_image
 from SSRKDCore.json_files import read_json, to_json_text, write_json
 from SSRKDCore.output_folder import check_output_folder, complete_folder
+from SSRKDCore.radiographs.dicom_writer import write_radiograph_dicom
 
 
 def _entries(folder: Path) -> list[str]:
@@ -79,6 +84,44 @@ def test_a_really_full_device_is_explained(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="disk is full"), complete_folder(tmp_path / "out") as folder:
         (folder / "a.bin").symlink_to("/dev/full")
         (folder / "a.bin").write_bytes(b"x" * 100_000)
+    assert _entries(tmp_path) == []
+
+
+def _write_volume(path: Path) -> None:
+    write_image(path, SimpleITK.GetImageFromArray(np.random.default_rng(0).integers(0, 99, (40, 40, 40))))
+
+
+def _write_picture(path: Path) -> None:
+    write_image(path, SimpleITK.GetImageFromArray(np.random.default_rng(0).integers(0, 99, (90, 90)).astype(np.uint8)))
+
+
+@pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="this system has no /dev/full, the device that is always full"
+)
+@pytest.mark.parametrize(("name", "write"), [("ct.nrrd", _write_volume), ("preview.png", _write_picture)])
+def test_a_full_disk_is_explained_where_itk_writes(tmp_path: Path, name: str, write: Callable[[Path], None]) -> None:
+    with (
+        pytest.raises(InputError, match=r"^The disk is full, nothing was written to .*"),
+        complete_folder(tmp_path / "out") as folder,
+    ):
+        (folder / name).symlink_to("/dev/full")
+        write(folder / name)
+    assert _entries(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no limit of a file's size")
+def test_a_radiograph_that_finds_no_room_is_explained_in_one_line(tmp_path: Path) -> None:
+    import resource
+
+    rig = preset("room", pixel_spacing=(2.0, 2.0), rows=900, columns=900)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, before[1]))
+    try:
+        with pytest.raises(InputError) as caught, complete_folder(tmp_path / "out") as folder:
+            write_radiograph_dicom(folder / "ap.dcm", np.ones((900, 900), np.float32), rig.views[0], rig, "right")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "File too large" in str(caught.value) and "\n" not in str(caught.value)
     assert _entries(tmp_path) == []
 
 

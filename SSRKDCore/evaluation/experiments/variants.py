@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from SSRKDCore.cases import Case, save_case
 from SSRKDCore.drr.noise import NoiseModel
 from SSRKDCore.geometry.rig import Rig
+from SSRKDCore.image_files import write_image
 from SSRKDCore.surface import Surface
 
 Images = Mapping[str, NDArray[np.float32]]
@@ -99,5 +100,5 @@ def _write_images(folder: Path, images: Images, rig: Rig) -> dict[str, str]:
     for view in rig.views:
         image = SimpleITK.GetImageFromArray(np.ascontiguousarray(images[view.name], dtype=np.float32))
         image.SetSpacing((view.pixel_spacing[1], view.pixel_spacing[0]))
-        SimpleITK.WriteImage(image, str(folder / files[view.name]))
+        write_image(folder / files[view.name], image)
     return files
