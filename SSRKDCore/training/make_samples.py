@@ -104,7 +104,7 @@ def _is_made(folder: Path, use_reference: bool, out: Path, settings: SampleSetti
 
 
 def _source(job: _Job, settings: SampleSettings) -> dict[str, Any]:
-    """What the samples of a case are made from: settings, and the sizes and contents that tell changed files."""
+    """What the samples of a case are made from: settings, and what tells changed files: a corrected surface is as large as before."""
     case = load_case(job.folder)
     used = [] if case.ct is None else [case.ct]
     if job.use_reference and case.reference is not None:
@@ -115,9 +115,14 @@ def _source(job: _Job, settings: SampleSettings) -> dict[str, Any]:
         "labelled": job.use_reference and case.reference is not None,
         "case": hashlib.sha256((job.folder / CASE_FILE).read_bytes()).hexdigest()[:16],
         "field_of_view": [*case.rig.field_of_view.center, case.rig.field_of_view.size],
-        "bytes": {path.name: path.stat().st_size for path in used},
+        "contents": {path.relative_to(job.folder).as_posix(): _digest(path) for path in used},
         "settings": settings.to_dict(),
     }
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 def _make(job: _Job, settings: SampleSettings) -> str | None:
@@ -209,7 +214,7 @@ def prepare_samples(
             "file": job.file.name,
             "labelled": source["labelled"],
             "folder": job.folder.resolve(),
-            "source": {"case": source["case"], "bytes": source["bytes"]},
+            "source": {"case": source["case"], "contents": source["contents"]},
         }
         for job, source in kept
     ]

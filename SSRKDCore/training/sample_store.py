@@ -97,7 +97,7 @@ class SampleStore:
     case_ids: their ids.
     labelled: whether each has labels.
     rigs_per_case: number of rigs of every case.
-    fingerprint: changes when the settings, the cases or their files' sizes change.
+    fingerprint: changes when the settings, the cases or their files change.
 
     Raises InputError when the folder is no finished store.
     """

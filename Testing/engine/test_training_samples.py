@@ -16,7 +16,8 @@ from SSRKDCore.evaluation.exact_distances import DistanceToSurface
 from SSRKDCore.geometry.field_of_view import FieldOfView
 from SSRKDCore.grid import Grid
 from SSRKDCore.json_files import read_json
-from SSRKDCore.surface_files import write_surface
+from SSRKDCore.surface import Surface
+from SSRKDCore.surface_files import read_surface, write_surface
 from SSRKDCore.training.case_volume import CaseVolume, block_means, bone_shadow, load_case_volume
 from SSRKDCore.training.make_samples import main, prepare_samples, samples_of_case
 from SSRKDCore.training.point_sampling import BoneLabels, PointCounts, labelled_points, unlabelled_points
@@ -339,6 +340,12 @@ def test_changed_and_damaged_cases_are_made_again(tmp_path: Path) -> None:
         write_surface(folder / f"{name}.ply", surface)
     store = prepare_samples([folder], out, SMALL)
     assert store.fingerprint != fingerprint and not np.array_equal(store.read(0, 0).labels, before.labels)
+    before, fingerprint = store.read(0, 0), store.fingerprint
+    for name in BONE_NAMES:  # Moved by a registration that was mended: the files are as large as before.
+        surface = read_surface(folder / f"{name}.ply")
+        write_surface(folder / f"{name}.ply", Surface(surface.vertices + np.array([3.0, 0.0, 0.0]), surface.faces))
+    store = prepare_samples([folder], out, SMALL)
+    assert store.fingerprint != fingerprint and not np.array_equal(store.read(0, 0).points, before.points)
 
 
 def test_other_settings_are_refused(folders: list[Path], store: SampleStore) -> None:
