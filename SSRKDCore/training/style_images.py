@@ -131,8 +131,8 @@ def _content_of(folders: Sequence[Path]) -> str:
     for folder in folders:
         case = load_case(folder)
         for path in (folder / CASE_FILE, *case.radiographs.values()):
-            digest.update(f"{path.name} {path.stat().st_size}".encode())
-        digest.update((folder / CASE_FILE).read_bytes())
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        digest.update(str(case.rig.to_dict()).encode())
     return digest.hexdigest()[:24]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -488,7 +489,17 @@ def test_changed_cases_are_read_again_and_bad_ones_refused(tmp_path: Path, room:
     again = style_images(tmp_path / "cases", tmp_path / "kept.npz", tiny_style())
     assert first.content == again.content and np.array_equal(first.images, again.images) and again.cases == ("a", "a")
     write_case(tmp_path / "cases" / "b", 2, room)
-    assert style_images(tmp_path / "cases", tmp_path / "kept.npz", tiny_style()).cases == ("a", "a", "b", "b")
+    both = style_images(tmp_path / "cases", tmp_path / "kept.npz", tiny_style())
+    assert both.cases == ("a", "a", "b", "b")
+    # The same number of bytes, and what was calibrated again, count as well.
+    shutil.rmtree(tmp_path / "cases" / "b")
+    write_case(tmp_path / "cases" / "b", 7, room)
+    other = style_images(tmp_path / "cases", tmp_path / "kept.npz", tiny_style())
+    assert other.content != both.content and not np.array_equal(other.images[2:], both.images[2:])
+    larger = replace(room, field_of_view=replace(room.field_of_view, size=1.3 * room.field_of_view.size))
+    larger.save(tmp_path / "cases" / "a" / "rig.json")
+    moved = style_images(tmp_path / "cases", tmp_path / "kept.npz", tiny_style())
+    assert not np.array_equal(moved.images[:2], other.images[:2])
     write_case(tmp_path / "cases" / "c", 3, room, lambda image: 0 * image)
     with pytest.raises(InputError, match=r"c.ap\.nrrd is constant"):
         style_images(tmp_path / "cases", tmp_path / "kept.npz", tiny_style())
