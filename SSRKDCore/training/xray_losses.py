@@ -64,5 +64,6 @@ def distillation_loss(outputs: Sequence[Tensor], teacher: Tensor) -> Tensor:
 
 
 def wrong_share(logits: Tensor, labels: Tensor) -> Tensor:
-    """Share of points whose most likely class is not their label; (B, C, N), (B, N)."""
-    return (logits.detach().argmax(dim=1) != labels).float().mean()
+    """Share of the points with a known label whose most likely class is not that label; (B, C, N), (B, N)."""
+    wrong = logits.detach().argmax(dim=1) != labels
+    return wrong[labels != UNKNOWN_LABEL].float().mean().nan_to_num()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from SSRKDCore.errors import InputError
 from SSRKDCore.networks.build import use_channels_last
 from SSRKDCore.networks.model_folder import Model, ModelInput
 from SSRKDCore.networks.xray_network import XrayOutput, XrayReconstructionNetwork
-from SSRKDCore.training.sample_store import SampleStore
+from SSRKDCore.training.sample_store import UNKNOWN_LABEL, SampleStore
 from SSRKDCore.training.settings import XrayTraining
 from SSRKDCore.training.stage_module import StageModule, initialised
 from SSRKDCore.training.xray_batches import collate, point_item, standardised
@@ -159,21 +160,20 @@ class HeldOutPoints:
             for rig in range(min(_VALIDATION_RIGS, self.store.rigs_per_case)):
                 wrong = self._wrong(module, case, rig)
                 split = round(self.settings.points * self.settings.near_share)
-                near.append(wrong[:split].mean())
-                anywhere.append(wrong[split:].mean())
-        if not near:
-            return {}
-        return {
-            "held_out_wrong_near": float(torch.stack(near).mean()),
-            "held_out_wrong_anywhere": float(torch.stack(anywhere).mean()),
-        }
+                near.append(wrong[:split].nanmean())
+                anywhere.append(wrong[split:].nanmean())
+        means = {"held_out_wrong_near": near, "held_out_wrong_anywhere": anywhere}
+        # Where nothing at all is known there is no share.
+        found = {name: float(torch.stack(shares).nanmean()) for name, shares in means.items() if shares}
+        return {name: share for name, share in found.items() if math.isfinite(share)}
 
     def _wrong(self, module: XrayStage, case: int, rig: int) -> Tensor:
-        """(N,) 1 where the point is put into the wrong class; points near surfaces come first."""
+        """(N,) 1 where the point is put into the wrong class, NaN where no class is known; points near surfaces come first."""
         sample = self.store.read(case, rig, teacher=False)
         images = torch.from_numpy(sample.images).float()
         item = point_item(sample, self.settings, False, np.random.default_rng([self.settings.seed, case, rig]))
         item["images"] = standardised(images, torch.ones_like(images), self.settings)
         batch = {name: value.to(module.device) for name, value in collate([item]).items()}
         output = module.answer(batch)
-        return (output.logits[-1].argmax(dim=1) != batch["labels"])[0].float().cpu()
+        wrong = (output.logits[-1].argmax(dim=1) != batch["labels"])[0].float()
+        return wrong.masked_fill(batch["labels"][0] == UNKNOWN_LABEL, math.nan).cpu()

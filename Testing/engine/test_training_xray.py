@@ -6,12 +6,14 @@ import argparse
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from knee_model import shadow_radiographs
 from tiny_training import (
+    IMAGE,
     TEACHER,
     marked_class,
     tiny_xray,
@@ -21,6 +23,8 @@ from tiny_training import (
     write_store,
 )
 from torch import Tensor, nn
+from torch.nn import functional
+from training_cases import write_knee_case
 
 from SSRKDCore.commands import train as command
 from SSRKDCore.errors import InputError
@@ -34,7 +38,9 @@ from SSRKDCore.networks.coordinates import normalised_coordinates
 from SSRKDCore.networks.model_folder import Model, ModelInput, load_model, save_model
 from SSRKDCore.radiographs.standardise import ROBUST
 from SSRKDCore.reconstruction.network_input import prepare_network_input
-from SSRKDCore.training.sample_store import SampleStore
+from SSRKDCore.training.make_samples import prepare_samples
+from SSRKDCore.training.sample_settings import SampleSettings
+from SSRKDCore.training.sample_store import UNKNOWN_LABEL, SampleStore
 from SSRKDCore.training.xray_batches import XrayBatches, project_points, standardised
 from SSRKDCore.training.xray_losses import (
     class_weights,
@@ -42,8 +48,9 @@ from SSRKDCore.training.xray_losses import (
     point_cross_entropy,
     stack_weights,
     stacked_cross_entropy,
+    wrong_share,
 )
-from SSRKDCore.training.xray_stage import XrayStage
+from SSRKDCore.training.xray_stage import HeldOutPoints, XrayStage
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -190,6 +197,30 @@ def test_every_case_counts_the_same_and_unknown_points_do_not() -> None:
     assert float(total) == pytest.approx((singles[0] + 1.5 * singles[1]) / 2.5, rel=1e-6)
     teacher = torch.zeros(2, 64, 7)
     assert float(distillation_loss([teacher + 1, teacher - 3], teacher)) == pytest.approx(2.0)
+
+
+def test_points_of_which_nothing_is_known_are_neither_right_nor_wrong(tmp_path: Path) -> None:
+    extent = {"femur": (-84.0, 30.0), "tibia": (-25.0, 84.0)}
+    whole, cut = (
+        write_knee_case(tmp_path / "cases" / "whole"),
+        write_knee_case(tmp_path / "cases" / "cut", extent=extent),
+    )
+    store = prepare_samples([whole, cut], tmp_path / "samples", SampleSettings(rigs=1, image_size=IMAGE, rays=1))
+    assert (store.read(1, 0).labels == UNKNOWN_LABEL).mean() > 0.3
+
+    class Knowing:
+        """Right about every point that anybody knows."""
+
+        device = torch.device("cpu")
+
+        def answer(self, batch: dict[str, Tensor]) -> SimpleNamespace:
+            labels = batch["labels"] * (batch["labels"] != UNKNOWN_LABEL)
+            return SimpleNamespace(logits=[functional.one_hot(labels, 5).transpose(1, 2).float()])
+
+    measured = HeldOutPoints(store, [0, 1], tiny_xray())(Knowing())
+    assert measured == {"held_out_wrong_near": 0.0, "held_out_wrong_anywhere": 0.0}
+    labels = torch.tensor([[0, 2, 1, UNKNOWN_LABEL, UNKNOWN_LABEL, UNKNOWN_LABEL]])
+    assert float(wrong_share(functional.one_hot(0 * labels, 5).transpose(1, 2), labels)) == pytest.approx(2 / 3)
 
 
 def test_the_loss_of_each_row_of_the_ablation_is_its_parts(store: SampleStore) -> None:
