@@ -122,6 +122,11 @@ def _check_identity(case: Case, seen: dict[str, Path]) -> None:
     if case.id in seen:
         raise InputError(f"{case.folder} has the same id {case.id!r} as {seen[case.id]}: leave one out, or rename it.")
     seen[case.id] = case.folder
+    refuse_evaluation_only(case)
+
+
+def refuse_evaluation_only(case: Case) -> None:
+    """Raises InputError, naming the case, when its provenance says that it must never be trained on."""
     for word in _EVALUATION_WORDS:
         if word in _words(case.provenance) and case.provenance.get(word, True) is not False:
             raise InputError(

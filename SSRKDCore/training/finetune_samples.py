@@ -26,6 +26,7 @@ from SSRKDCore.radiographs.radiograph import VIEW_NAMES, Radiograph
 from SSRKDCore.radiographs.reader import read_radiograph
 from SSRKDCore.reconstruction.network_input import resampled_radiograph, target_view, view_order
 from SSRKDCore.surface import Surface
+from SSRKDCore.training.case_checks import refuse_evaluation_only
 from SSRKDCore.training.case_volume import bone_shadow, load_case_volume, reference_bones
 from SSRKDCore.training.point_sampling import BoneLabels, PointCounts, labelled_points, unlabelled_points
 from SSRKDCore.training.sample_store import (
@@ -277,6 +278,7 @@ def prepare_radiograph_samples(
 
 def _job(folder: Path, labelled: bool, out: Path) -> _Job:
     case = load_case(folder)
+    refuse_evaluation_only(case)
     if labelled and case.reference is None:
         raise InputError(f"{folder} has no reference: give it one, or name it among the unlabelled cases.")
     if not labelled and case.ct is None:

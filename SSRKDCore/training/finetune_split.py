@@ -11,6 +11,7 @@ import numpy as np
 from SSRKDCore.cases import Case, load_case
 from SSRKDCore.errors import InputError
 from SSRKDCore.evaluation.case_evaluation import case_subject
+from SSRKDCore.training.case_checks import refuse_evaluation_only
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,12 @@ def split_for_finetuning(cases: Sequence[Path], stopping: int = 0, held_out: int
     ----------
     cases: folders of labelled cases. stopping, held_out: persons; 0 takes a fifth of them each, one at least.
 
-    Raises InputError when there are too few persons, or cases that are not labelled.
+    Raises InputError when there are too few persons, or cases that are not labelled, or for evaluation only.
     """
     by_person: dict[str, list[Path]] = {}
     for folder in sorted(cases, key=lambda path: path.name):
         case = load_case(folder)
+        refuse_evaluation_only(case)
         if case.reference is None:
             raise InputError(f"{folder} has no reference: give it one, or name it among the unlabelled cases.")
         by_person.setdefault(person_of(case), []).append(folder)

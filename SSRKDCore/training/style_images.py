@@ -16,6 +16,7 @@ from torch import Tensor
 from SSRKDCore.cases import CASE_FILE, find_cases, load_case
 from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.radiographs.standardise import standardise
+from SSRKDCore.training.case_checks import refuse_evaluation_only
 from SSRKDCore.training.finetune_samples import network_images, radiographs_of
 from SSRKDCore.training.sample_store import STORE_FILE, SampleStore, write_arrays
 from SSRKDCore.training.step_dataset import StepDataset
@@ -61,7 +62,7 @@ def style_images(
 
     They are kept in the file `cache`, so that a run that goes on does not read everything again.
 
-    Raises InputError when the folder holds neither, or an image cannot be used; Cancelled.
+    Raises InputError when the folder holds neither, an image cannot be used, or a case is for evaluation only; Cancelled.
     """
     size = settings.network_config().image_size
     if (source / STORE_FILE).is_file():
@@ -105,6 +106,7 @@ def _of_cases(
         if cancelled is not None and cancelled():
             raise Cancelled("Reading the radiographs was cancelled.")
         case = load_case(folder)
+        refuse_evaluation_only(case)
         radiographs, rig = radiographs_of(case)
         plain, seen, _ = network_images(radiographs, rig, size)
         for image, mask in zip(plain, seen, strict=True):

@@ -7,7 +7,7 @@ is another than the training population's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,10 +90,11 @@ def unseen_legs_of_known_tissue(
 
 
 def external_knees(data: Path, out: Path, rig: str = "room") -> TestSet:
-    """The external set (right knees without fibula); cases that are there already are kept."""
+    """The external set (right knees without fibula), marked as never to be trained on; cases that are there already are kept."""
     folder = out / f"external-{rig}"
     for path in sorted(path for path in (data / "external_oai").iterdir() if path.is_dir()):
         _simulate(path, rig, "right", folder / path.name, path.name)
+        _record(folder / path.name, {"evaluate_only": True})
     return TestSet(f"{EXTERNAL}, {rig}", folder)
 
 
@@ -115,10 +116,15 @@ def _simulate(bones: Path, rig: str, side: str, out: Path, subject: str) -> None
 
 def _record_subject(case: Path, subject: str) -> None:
     """Say in a case's provenance whose knee it is: intervals of the evaluation are over subjects, of whom some have two legs."""
+    _record(case, {"subject": subject})
+
+
+def _record(case: Path, facts: Mapping[str, Any]) -> None:
+    """Say something more in a case's provenance, unless it says so already."""
     value = read_json(case / CASE_FILE, "a case file")
     provenance = value.get("provenance") or {}
-    if provenance.get("subject") != subject:
-        write_json(case / CASE_FILE, {**value, "provenance": {**provenance, "subject": subject}})
+    if {**provenance, **facts} != provenance:
+        write_json(case / CASE_FILE, {**value, "provenance": {**provenance, **facts}})
 
 
 def _run(arguments: list[str]) -> None:

@@ -19,7 +19,7 @@ from SSRKDCore.errors import InputError
 from SSRKDCore.evaluation.case_evaluation import CaseResult
 from SSRKDCore.evaluation.comparison import BoneComparison
 from SSRKDCore.grid import Grid
-from SSRKDCore.json_files import read_json
+from SSRKDCore.json_files import read_json, write_json
 from SSRKDCore.networks.build import build_network
 from SSRKDCore.networks.config import ct_config, xray_config
 from SSRKDCore.networks.model_folder import Model, ModelInput, load_model, save_model, shape_prior_path
@@ -237,6 +237,16 @@ def test_persons_stay_together_and_the_three_uses_apart(tmp_path: Path) -> None:
     assert any(split_for_finetuning(folders, seed=seed) != split for seed in range(4, 8))
     with pytest.raises(InputError, match="of 4 persons, and 2 are needed to stop"):
         split_for_finetuning(folders, stopping=2, held_out=2)
+
+
+def test_cases_for_evaluation_only_are_refused_labelled_or_not(tmp_path: Path) -> None:
+    folders = [write_knee_case(tmp_path / name) for name in ("a", "b", "c")]
+    described = folders[1] / "case.json"
+    write_json(described, read_json(described, "a case") | {"provenance": {"evaluate_only": True}})
+    with pytest.raises(InputError, match=r"b is for evaluation only"):
+        split_for_finetuning(folders)
+    with pytest.raises(InputError, match=r"b is for evaluation only"):
+        prepare_radiograph_samples([], tmp_path / "samples", SAMPLES, unlabelled=folders)
 
 
 def test_frozen_parts_keep_their_weights_and_rates_fall_towards_the_image(untrained: Model) -> None:

@@ -19,6 +19,7 @@ from SSRKDCore.cases import save_case
 from SSRKDCore.errors import InputError
 from SSRKDCore.geometry.presets import preset
 from SSRKDCore.geometry.rig import Rig
+from SSRKDCore.json_files import read_json, write_json
 from SSRKDCore.networks.build import build_network
 from SSRKDCore.networks.model_folder import Model, ModelInput, load_model, save_model
 from SSRKDCore.networks.style_config import StyleConfig
@@ -502,6 +503,10 @@ def test_changed_cases_are_read_again_and_bad_ones_refused(tmp_path: Path, room:
     assert not np.array_equal(moved.images[:2], other.images[:2])
     write_case(tmp_path / "cases" / "c", 3, room, lambda image: 0 * image)
     with pytest.raises(InputError, match=r"c.ap\.nrrd is constant"):
+        style_images(tmp_path / "cases", tmp_path / "kept.npz", tiny_style())
+    described = tmp_path / "cases" / "c" / "case.json"
+    write_json(described, read_json(described, "a case") | {"provenance": {"evaluate_only": True}})
+    with pytest.raises(InputError, match=r"c is for evaluation only"):
         style_images(tmp_path / "cases", tmp_path / "kept.npz", tiny_style())
 
 

@@ -19,6 +19,7 @@ from SSRKDCore.surface import Surface
 from SSRKDCore.surface_files import read_surface, write_surface
 from SSRKDCore.training.case_checks import check_content, check_training_cases, ct_box
 from SSRKDCore.training.case_volume import load_case_volume
+from SSRKDCore.training.test_sets import external_knees
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +72,13 @@ def test_evaluation_cases_are_never_trained_on(case: Path, provenance: dict) -> 
     change(case, provenance=provenance)
     assert "evaluation only" in problem_of(case)
     assert len(check_training_cases([], unlabelled=[case])) == 1
+
+
+def test_the_external_knees_are_marked_as_for_evaluation(good: Path, tmp_path: Path) -> None:
+    (tmp_path / "data" / "external_oai" / "9001104").mkdir(parents=True)
+    shutil.copytree(good, tmp_path / "cases" / "external-room" / "9001104")
+    external = external_knees(tmp_path / "data", tmp_path / "cases")
+    assert "evaluation only" in problem_of(external.folder / "9001104")
 
 
 def test_a_missing_ct_is_named(case: Path) -> None:
