@@ -122,7 +122,7 @@ def read_segmentation(path: str | Path) -> tuple[NDArray[np.uint8], Grid, list[s
         raise InputError(
             f"{path} has no segment named femur, tibia, fibula or patella: name the segments after the bones."
         )
-    if image.GetDimension() not in (3, 4):
+    if image.GetDimension() != 3:  # Layers are values of a voxel, not a dimension.
         raise InputError(f"{path} is not a volume: save the segmentation again.")
     image = _axis_aligned(image)
     layers = sitk.GetArrayFromImage(image)

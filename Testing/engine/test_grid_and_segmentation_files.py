@@ -104,7 +104,13 @@ def test_turned_axes_come_back_in_lps(tmp_path: Path) -> None:
 def test_refused_files(tmp_path: Path) -> None:
     (tmp_path / "text.seg.nrrd").write_text("NRRD0005 nonsense")
     sitk.WriteImage(sitk.GetImageFromArray(np.zeros((2, 2, 2), np.uint8)), str(tmp_path / "plain.nrrd"))
+    frame = sitk.GetImageFromArray(np.ones((2, 2, 2), np.uint8))
+    frames = sitk.JoinSeries([frame, frame])
+    for field, value in (("ID", "femur"), ("Name", "femur"), ("LabelValue", "1"), ("Layer", "0")):
+        frames.SetMetaData(f"Segment0_{field}", value)
+    sitk.WriteImage(frames, str(tmp_path / "frames.nrrd"))
     for name, words in (
+        ("frames.nrrd", "is not a volume"),
         ("none.seg.nrrd", "does not exist"),
         ("text.seg.nrrd", "cannot be read"),
         ("plain.nrrd", "no segment named"),
