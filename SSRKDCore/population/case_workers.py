@@ -91,10 +91,15 @@ def _in_processes(
 def _start_worker(threads: int) -> None:
     """Ctrl-C is the parent's: a worker ends the case in hand. Without its parent it ends at once."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
+    limit_threads(threads)
+
+
+def end_with_parent() -> None:
+    """From now on this worker process ends when its parent does, however that ended; else it would wait for work for ever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    limit_threads(threads)
 
 
 def _end_with(parent: Any) -> None:

@@ -22,6 +22,7 @@ from SSRKDCore.cases import CASE_FILE, find_cases, load_case
 from SSRKDCore.console import progress_bar, say
 from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.json_files import write_json
+from SSRKDCore.population.case_workers import end_with_parent
 from SSRKDCore.training.case_checks import check_content, check_training_cases
 from SSRKDCore.training.case_volume import CaseVolume, bone_shadow, load_case_volume
 from SSRKDCore.training.point_sampling import BoneLabels, labelled_points, unlabelled_points
@@ -145,13 +146,14 @@ def _make(job: _Job, settings: SampleSettings) -> str | None:
 
 
 def _start_worker() -> None:
-    """One thread a process, since the processes share the cores; Ctrl-C is for the parent."""
+    """One thread a process, since the processes share the cores; Ctrl-C is for the parent, without whom a worker ends."""
     import signal
 
     import numba
     import SimpleITK
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
     numba.set_num_threads(1)
     SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
 

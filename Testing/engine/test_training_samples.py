@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -317,6 +319,22 @@ def test_a_stopped_run_goes_on_and_finished_cases_are_kept(folders: list[Path], 
     store = prepare_samples(folders, out, SMALL)
     assert len(store) == 4
     assert all((out / name).stat().st_mtime_ns == time for name, time in made.items())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="this system has no SIGKILL")
+def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
+    for index in range(4):
+        write_knee_case(tmp_path / "cases" / f"knee{index}")
+    words = ["--cases", str(tmp_path / "cases"), "--out", str(tmp_path / "store"), "--workers", "2", "--rigs", "12"]
+    command = [sys.executable, "-m", "SSRKDCore.training.make_samples", *words, "--image-size", "64"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        deadline = time.monotonic() + 120
+        while not list(tmp_path.glob("store/*.npz")) and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.02)
+        process.kill()
+        # The workers hold the other end of this pipe: it closes because they end.
+        process.communicate(timeout=30)
+    assert len(list(tmp_path.glob("store/*.npz"))) < 4
 
 
 def test_progress_runs_from_start_to_end(folders: list[Path], tmp_path: Path) -> None:
