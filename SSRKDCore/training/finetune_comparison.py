@@ -8,11 +8,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from SSRKDCore.cases import load_case
 from SSRKDCore.errors import InputError
 from SSRKDCore.evaluation.case_evaluation import CaseResult, case_reconstruction
 from SSRKDCore.evaluation.evaluation_run import UnfinishedEvaluation
 from SSRKDCore.evaluation.table_one import ALL_BONES, TABLE_WORDS, differences_to_first, table_one
 from SSRKDCore.networks.model_folder import Model
+from SSRKDCore.training.finetune_samples import case_content
 
 SCHEMA = "ssrkd-finetune-comparison/1"
 MEASURE = "exact_assd_mm"
@@ -41,12 +43,14 @@ def compared(
 
     Parameters
     ----------
-    before, after: of kind xray. cases: folders, never learnt from. work: an evaluation that was ended goes on there.
+    before, after: of kind xray. cases: folders, never learnt from. work: an evaluation that was ended goes on there, of the same cases
+        with the same content.
     resolution, device: of the reconstruction. seed: of the bootstrap.
 
     Raises InputError when no case could be evaluated by the first model; Cancelled.
     """
     results = []
+    contents = hashlib.sha256("".join(case_content(load_case(folder)) for folder in cases).encode()).hexdigest()
     for index, (name, model) in enumerate((("before", before), ("after", after))):
 
         def share(fraction: float, words: str, index: int = index, name: str = name) -> None:
@@ -55,7 +59,7 @@ def compared(
 
         weights = network_sha256(model)
         settings = {"weights": weights, "resolution": resolution, "name": name}
-        unfinished = UnfinishedEvaluation(work / f"{name}-{weights[:12]}", cases, settings)
+        unfinished = UnfinishedEvaluation(work / f"{name}-{weights[:12]}-{contents[:12]}", cases, settings)
         job = case_reconstruction(model, resolution, device, cancelled)
         results.append(unfinished.run(job, progress=share, cancelled=cancelled))
     first, second = results

@@ -300,9 +300,19 @@ def _check(jobs: Sequence[_Job], out: Path, settings: RadiographSamples) -> None
 
 def _source(job: _Job, settings: RadiographSamples) -> dict[str, Any]:
     """What the samples of a case are made from, with the contents of its files."""
-    case = job.case
+    return {
+        "schema": SCHEMA,
+        "id": job.case.id,
+        "labelled": job.labelled,
+        "content": case_content(job.case, job.labelled),
+        "settings": settings.to_dict(),
+    }
+
+
+def case_content(case: Case, labelled: bool = True) -> str:
+    """Changes when the radiographs, the rig, or the truth of a case do; the CT takes the truth's place where it is not `labelled`."""
     files = [case.folder / CASE_FILE, *case.radiographs.values()]
-    if job.labelled:
+    if labelled:
         files += [case.reference] if isinstance(case.reference, Path) else list((case.reference or {}).values())
     elif case.ct is not None:
         files.append(case.ct)
@@ -310,10 +320,4 @@ def _source(job: _Job, settings: RadiographSamples) -> dict[str, Any]:
     for path in files:
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     digest.update(str(case.rig.to_dict()).encode())
-    return {
-        "schema": SCHEMA,
-        "id": case.id,
-        "labelled": job.labelled,
-        "content": digest.hexdigest()[:32],
-        "settings": settings.to_dict(),
-    }
+    return digest.hexdigest()[:32]

@@ -26,11 +26,13 @@ from SSRKDCore.networks.model_folder import Model, ModelInput, load_model, save_
 from SSRKDCore.radiographs.standardise import ROBUST
 from SSRKDCore.reconstruction.network_input import prepare_network_input
 from SSRKDCore.refinement.shape_prior import shape_prior_of
+from SSRKDCore.surface import Surface
+from SSRKDCore.surface_files import read_surface, write_surface
 from SSRKDCore.training import finetune as finetuning
 from SSRKDCore.training.ct_volume import VolumeInput
 from SSRKDCore.training.finetune import FinetuneJob, finetune
 from SSRKDCore.training.finetune_batches import RadiographBatches, StoppingPoints
-from SSRKDCore.training.finetune_comparison import comparison
+from SSRKDCore.training.finetune_comparison import compared, comparison
 from SSRKDCore.training.finetune_samples import (
     RadiographSamples,
     known_heights,
@@ -472,6 +474,16 @@ def test_before_and_after_are_compared_as_they_are_used(untrained: Model) -> Non
     corrected = replace(refined, card={**refined.card, "surface_correction": entry})
     assert finetuning._as_it_will_be(plain, corrected).card["surface_correction"] == entry
     assert finetuning._as_it_will_be(plain, untrained) is plain
+
+
+def test_a_judge_whose_truth_was_corrected_is_compared_again(model: Model, other_site: Path, tmp_path: Path) -> None:
+    case = shutil.copytree(sorted(other_site.iterdir())[0], tmp_path / "case")
+    first = compared(model, model, [case], tmp_path / "work", resolution=32)
+    assert compared(model, model, [case], tmp_path / "work", resolution=32) == first
+    surface = read_surface(case / "femur.ply")
+    write_surface(case / "femur.ply", Surface(surface.vertices + np.array([30.0, 0.0, 0.0]), surface.faces))
+    again = compared(model, model, [case], tmp_path / "work", resolution=32)
+    assert again["before"]["femur"]["exact_assd_mm"] != first["before"]["femur"]["exact_assd_mm"]
 
 
 def test_errors_weigh_what_they_weighed_in_the_models_own_training(untrained: Model, model: Model) -> None:
