@@ -139,6 +139,8 @@ def _extent(value: Mapping[str, Any], path: Path) -> dict[str, tuple[float, floa
 def find_cases(folder: str | Path) -> list[Path]:
     """Folders of cases: the folder itself, or those directly below it, that hold a case.json, sorted by name.
 
+    Hidden folders are left out: `complete_folder` writes in one, which stays behind when the writer was killed.
+
     Raises InputError when there is none.
     """
     folder = Path(folder)
@@ -146,7 +148,7 @@ def find_cases(folder: str | Path) -> list[Path]:
         raise InputError(f"{folder} is not a folder: name a folder of cases.")
     if (folder / CASE_FILE).is_file():
         return [folder]
-    found = sorted(path.parent for path in folder.glob(f"*/{CASE_FILE}"))
+    found = sorted(path.parent for path in folder.glob(f"*/{CASE_FILE}") if not path.parent.name.startswith("."))
     if not found:
         raise InputError(
             f"{folder} holds no case: each case is a folder with a {CASE_FILE}; make one with `ssrkd radiograph`."

@@ -195,6 +195,14 @@ def test_a_folder_without_cases(tmp_path: Path) -> None:
         find_cases(tmp_path / "none")
 
 
+def test_a_case_that_was_being_written_is_none(tmp_path: Path) -> None:
+    _case(tmp_path / "a")
+    with complete_folder(tmp_path / "b") as unfinished:
+        _case(unfinished)
+        assert unfinished.parent == tmp_path and find_cases(tmp_path) == [tmp_path / "a"]
+    assert find_cases(tmp_path) == [tmp_path / "a", tmp_path / "b"]
+
+
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
