@@ -21,6 +21,9 @@ EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_CANCELLED = 130
 
+# The disk, or a folder that was named, is at fault; the last two where a file has that name.
+_NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST)
+
 # Help lines stand here, so that `ssrkd --help` loads no command.
 COMMANDS: dict[str, str] = {
     "reconstruct": "two radiographs -> femur, tibia, fibula and patella surfaces",
@@ -128,7 +131,7 @@ def _run(parsed: argparse.Namespace) -> int:
             EXIT_FAILED,
         )
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        if error.errno not in _NO_PLACE:
             raise
         return _failed(
             parsed.json,

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tiny_training import use_tiny_networks, write_cases
 
+from SSRKDCore import cli
 from SSRKDCore.commands import train as command
 from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.json_files import write_json
@@ -25,6 +26,15 @@ def run(*arguments: str | Path) -> dict:
     parser = argparse.ArgumentParser()
     command.add_arguments(parser)
     return command.run(parser.parse_args([str(argument) for argument in arguments]))
+
+
+def test_a_file_where_a_folder_shall_be_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cases, file = write_cases(tmp_path / "cases", 2, 0), tmp_path / "file"
+    file.touch()
+    common = ["train", "segmenter", "--cases", str(cases), "--workers", "1"]
+    for place in (["--out", str(file)], ["--samples", str(file), "--out", str(tmp_path / "run")]):
+        assert cli.main([*common, *place]) == 2
+        assert str(file) in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_three_stages_follow_one_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
