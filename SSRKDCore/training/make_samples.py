@@ -6,6 +6,7 @@ A case's samples depend on the settings, their seed and the case's id only: not 
 from __future__ import annotations
 
 import argparse
+import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,6 +43,8 @@ from SSRKDCore.training.sample_store import (
 
 Progress = Callable[[float, str], None]
 
+# Where the samples go is at fault, and no case: none of these comes of reading.
+_NO_PLACE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 _CHECKING = 0.05
 """Share of the time that looking at all cases takes before the first is worked on."""
 
@@ -127,7 +130,10 @@ def _digest(path: Path) -> str:
 
 
 def _make(job: _Job, settings: SampleSettings) -> str | None:
-    """Make the samples of one case unless they are there; returns what is wrong with the case, or None."""
+    """Make the samples of one case unless they are there; returns what is wrong with the case, or None.
+
+    Raises InputError when the samples' own place cannot be written.
+    """
     try:
         source = _source(job, settings)
         if stored_record(job.file) == source:
@@ -140,6 +146,10 @@ def _make(job: _Job, settings: SampleSettings) -> str | None:
     except MemoryError:
         return f"{job.folder} needs more memory than there is: crop its CT to the knee, or use fewer workers."
     except (ArithmeticError, LookupError, OSError, RuntimeError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in _NO_PLACE:
+            raise InputError(
+                f"{job.file.parent} cannot be written ({error.strerror}): free some space or choose another folder; what is done is kept."
+            ) from error
         # One odd case must not end the work on thousands; it is named, and too many of them do end it.
         return f"{job.folder} failed ({type(error).__name__}: {error}): check its files, or leave it out."
     return None
@@ -178,7 +188,7 @@ def prepare_samples(
     out: folder of the store. settings: what to make. workers: processes; 0 takes all cores.
     progress: called with the fraction done and words. cancelled: asked between cases.
 
-    Raises InputError when `out` holds samples of other settings, or too many cases are bad; Cancelled.
+    Raises InputError when `out` holds samples of other settings or cannot be written, or too many cases are bad; Cancelled.
     """
     settings, out = settings or SampleSettings(), Path(out)
     folders = [(Path(folder), True) for folder in cases] + [(Path(folder), False) for folder in unlabelled]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 import time
@@ -20,12 +22,13 @@ from SSRKDCore.grid import Grid
 from SSRKDCore.json_files import read_json
 from SSRKDCore.surface import Surface
 from SSRKDCore.surface_files import read_surface, write_surface
+from SSRKDCore.training import make_samples
 from SSRKDCore.training.case_volume import CaseVolume, block_means, bone_shadow, load_case_volume
 from SSRKDCore.training.make_samples import main, prepare_samples, samples_of_case
 from SSRKDCore.training.point_sampling import BoneLabels, PointCounts, labelled_points, unlabelled_points
 from SSRKDCore.training.random_rigs import RandomRig, RigRanges, random_rig
 from SSRKDCore.training.sample_settings import SampleSettings
-from SSRKDCore.training.sample_store import UNKNOWN_LABEL, CaseSample, SampleStore, sample_file_name
+from SSRKDCore.training.sample_store import UNKNOWN_LABEL, CaseSample, SampleStore, sample_file_name, write_case_samples
 
 SMALL = SampleSettings(
     seed=5,
@@ -389,6 +392,20 @@ def test_bad_cases_are_named_and_skipped(folders: list[Path], tmp_path: Path) ->
     assert store.case_ids == ["case0", "case1", "case2"]
     (skipped,) = read_json(store.folder / "skipped.json", "the skipped cases")["skipped"]
     assert skipped["case"] == str(bad) and "truncated" in skipped["problem"] and "damaged" in skipped["problem"]
+
+
+def test_a_full_disk_is_no_problem_of_a_case(
+    folders: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, samples: object, record: object) -> None:
+        if path.name.startswith("case2"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write_case_samples(path, samples, record)
+
+    monkeypatch.setattr(make_samples, "write_case_samples", full)
+    with pytest.raises(InputError, match=r"store cannot be written \(No space left on device\): free some space"):
+        prepare_samples(folders, tmp_path / "store", SMALL)
+    assert not (tmp_path / "store" / "samples.json").exists()
 
 
 def test_too_many_bad_cases_are_refused(folders: list[Path], tmp_path: Path) -> None:
