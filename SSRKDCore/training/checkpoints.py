@@ -106,9 +106,16 @@ class Checkpoints(Callback):
     def _write(self, trainer: Trainer) -> None:
         path = self.folder / CHECKPOINT_NAME
         beside = path.with_suffix(".ckpt.part")
-        trainer.save_checkpoint(beside)
-        if trainer.is_global_zero:
-            os.replace(beside, path)
+        try:
+            trainer.save_checkpoint(beside)
+            if trainer.is_global_zero:
+                os.replace(beside, path)
+        except OSError as error:
+            # Lightning's own error names a file in the system's folder for temporary ones; half a checkpoint would fill the disk.
+            beside.unlink(missing_ok=True)
+            raise InputError(
+                f"{path} cannot be written ({error.strerror}): free some space, and the same command goes on from the checkpoint before."
+            ) from error
         self._written = time.monotonic()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,13 +10,14 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from training_toy import ToyBatches, ToyStage, toy_settings, train
 
 from SSRKDCore.errors import InputError
 from SSRKDCore.json_files import write_json
-from SSRKDCore.training.checkpoints import CHECKPOINT_NAME
+from SSRKDCore.training.checkpoints import CHECKPOINT_NAME, read_checkpoint
 from SSRKDCore.training.configuration import configuration
 from SSRKDCore.training.optimisers import learning_rate_factor
 from SSRKDCore.training.presets import (
@@ -215,6 +217,24 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_is_not_stored(tmp_path: Path
     with pytest.raises(InputError, match=r"step 6 is not a finite number: lower learning_rate"):
         run_stage(ToyStage(settings, 12), _Exploding(1, 12, 2), run, tmp_path / "run")
     assert torch.load(tmp_path / "run" / CHECKPOINT_NAME, weights_only=True)["global_step"] == 5
+
+
+def test_a_checkpoint_that_finds_no_room_is_named_and_the_one_before_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = Trainer.save_checkpoint
+
+    def full(trainer: Trainer, path: Path) -> None:
+        if trainer.global_step == 8:
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device", "/tmp/tmp0815")
+        usual(trainer, path)
+
+    monkeypatch.setattr(Trainer, "save_checkpoint", full)
+    with pytest.raises(InputError, match=r"run/last\.ckpt cannot be written \(No space left on device\)"):
+        train(tmp_path / "run", 12, run={"checkpoint_steps": 4})
+    assert not (tmp_path / "run" / "last.ckpt.part").exists()
+    assert read_checkpoint(tmp_path / "run" / CHECKPOINT_NAME)["global_step"] == 4
 
 
 def test_bfloat16_trains(tmp_path: Path) -> None:
