@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from SSRKDCore.surface import Surface
 from SSRKDCore.surface_files import read_surface
 from SSRKDCore.training.case_checks import check_solid
 from SSRKDCore.training.random_rigs import RandomRig
+from SSRKDCore.training.sample_store import UNKNOWN_LABEL
 
 Array = NDArray[np.float64]
 
@@ -92,6 +93,21 @@ class CaseVolume:
             fine = line_integrals(attenuation, grid, view.resampled(view.rows * rays, view.columns * rays))
             images.append(fine.reshape(view.rows, rays, view.columns, rays).mean(axis=(1, 3)))
         return np.stack(images)
+
+    def bone_masks(self, views: Sequence[View], box: Array) -> NDArray[np.uint8]:
+        """(V, rows, columns) uint8 of a labelled case: see `bone_shadow`; UNKNOWN_LABEL where a ray meets none of the bones as far as they
+        are known, and passes the box (2, 3) in mm at heights at which not all of them are.
+        """
+        assert self.bones is not None
+        low, high = np.clip(self.known_heights, *box[:, 2])
+        below, above = box.copy(), box.copy()
+        below[1, 2], above[0, 2] = low, high
+        masks = []
+        for view in views:
+            shadow = bone_shadow(self.bones, box, view)
+            unknown = _rays_through(below, view) | _rays_through(above, view)
+            masks.append(np.where((shadow == 0) & unknown, np.uint8(UNKNOWN_LABEL), shadow))
+        return np.stack(masks)
 
     def _slices(self, cut: tuple[float, float]) -> tuple[int, int]:
         """First slice and one past the last whose centres lie between two heights."""
@@ -189,6 +205,20 @@ def bone_shadow(bones: Mapping[str, Surface], box: Array, view: View) -> NDArray
         in_front = (depth > 0).all(axis=1)
         _fill_triangles(np.ascontiguousarray(pixels[in_front]), mask)
     return mask
+
+
+def _rays_through(box: Array, view: View) -> NDArray[np.bool_]:
+    """(rows, columns): whether the ray to a pixel's centre passes a box (2, 3) in mm; none does where the box is empty."""
+    if (box[1] <= box[0]).any():
+        return np.zeros((view.rows, view.columns), dtype=bool)
+    source = np.array(view.source)
+    rows, columns = np.arange(view.rows)[:, None], np.arange(view.columns)[None, :]
+    ways = view.pixel_position(*np.broadcast_arrays(rows, columns)) - source
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # Along a plane of the box a ray never or always lies between two of them: infinities of one or of both signs.
+        first, last = (box[0] - source) / ways, (box[1] - source) / ways
+    enter, leave = np.fmin(first, last).max(axis=-1), np.fmax(first, last).min(axis=-1)
+    return np.asarray(np.maximum(enter, 0.0) < np.minimum(leave, 1.0))
 
 
 @numba.njit(cache=True)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from SSRKDCore.training.augmentation import augment
 from SSRKDCore.training.domain_randomisation import randomise_domain
-from SSRKDCore.training.sample_store import CaseSample
+from SSRKDCore.training.sample_store import UNKNOWN_LABEL, CaseSample
 from SSRKDCore.training.settings import MIXED, PHYSICS
 
 
@@ -28,6 +28,13 @@ def changed_images(
     if augmentation == MIXED:
         augmentation = PHYSICS if float(torch.rand((), generator=generator)) < 0.5 else True
     if augmentation == PHYSICS:
-        masks = None if sample.bone_masks is None else torch.from_numpy(sample.bone_masks[views])
+        masks = known_bone(sample, views)
         return randomise_domain(images, generator, float(sample.cube[3]) / images.shape[-1], masks)
     return augment(images, generator) if augmentation else (images, torch.ones_like(images))
+
+
+def known_bone(sample: CaseSample, views: slice) -> Tensor | None:
+    """(V, S, S) where rays meet bone; None where not all of it is known, so that it is told from the image, as in unlabelled cases."""
+    if sample.bone_masks is None or (sample.bone_masks[views] == UNKNOWN_LABEL).any():
+        return None
+    return torch.from_numpy(sample.bone_masks[views])

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from SSRKDCore.training.augmentation import standardise_batch
+from SSRKDCore.training.changed_images import known_bone
 from SSRKDCore.training.domain_randomisation import DomainRandomisation, randomise_domain
 from SSRKDCore.training.program import exit_code_of
 from SSRKDCore.training.sample_store import SampleStore
@@ -64,7 +65,7 @@ def draw(samples: Path, out: Path, case: int, seed: int) -> None:
 
     sample = SampleStore(samples).read(case, 0, teacher=False)
     image = torch.from_numpy(sample.images[:1].astype(np.float32))
-    masks = None if sample.bone_masks is None else torch.from_numpy(sample.bone_masks[:1])
+    masks = known_bone(sample, slice(1))
     pixel_mm = float(sample.cube[3]) / image.shape[-1]
     figure = Figure(figsize=(12, 6.6), layout="constrained")
     FigureCanvasAgg(figure)

@@ -25,7 +25,7 @@ from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.json_files import write_json
 from SSRKDCore.population.case_workers import end_with_parent
 from SSRKDCore.training.case_checks import check_content, check_training_cases
-from SSRKDCore.training.case_volume import CaseVolume, bone_shadow, load_case_volume
+from SSRKDCore.training.case_volume import CaseVolume, load_case_volume
 from SSRKDCore.training.point_sampling import BoneLabels, labelled_points, unlabelled_points
 from SSRKDCore.training.random_rigs import random_rig
 from SSRKDCore.training.sample_settings import SampleSettings
@@ -59,7 +59,7 @@ def samples_of_case(volume: CaseVolume, settings: SampleSettings) -> list[CaseSa
         rig = random_rig(generator, settings.rig_ranges, settings.image_size, volume.center)
         box = volume.scanned_box(rig.cut)
         if volume.bones is not None and inside is not None:
-            masks = np.stack([bone_shadow(volume.bones, box, view) for view in rig.views])
+            masks = volume.bone_masks(rig.views, box)
             points, labels, near = labelled_points(
                 volume.bones, inside, rig.cube, box, volume.known_heights, settings.points, generator
             )

@@ -40,7 +40,8 @@ class CaseSample:
     ----------
     case_id, rig_index: where it comes from.
     images: (V, S, S) float16, line integrals -log(I/I0) of the network views, in the order ap, lateral; rows downwards.
-    bone_masks: (V, S, S) uint8, 1 where a ray through the pixel's centre meets a bone; None for an unlabelled case.
+    bone_masks: (V, S, S) uint8, 1 where a ray through the pixel's centre meets a bone, UNKNOWN_LABEL where it may meet what the reference
+        does not show; None for an unlabelled case.
     projections: (V, 3, 4) float64, (x, y, z, 1) in LPS mm -> (row * w, column * w, w) in pixels of the network views.
     cube: (4,) float64, centre (x, y, z) and side of the field of view, mm.
     points: (N, 3) float32, LPS mm, all inside the cube.

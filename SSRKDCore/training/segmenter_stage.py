@@ -80,10 +80,8 @@ class HeldOutSilhouettes:
             images = torch.from_numpy(sample.images).float()
             ready = standardised(images, torch.ones_like(images), self.settings)[:, None].to(module.device)
             said = module.heads(module.peers[0], {"images": ready})[-1].argmax(dim=1).cpu() == _BONE
-            truth = (
-                torch.stack([labels_of(sample, view, torch.ones_like(images[0])) for view in range(len(images))])
-                == _BONE
-            )
+            labels = torch.stack([labels_of(sample, view, torch.ones_like(images[0])) for view in range(len(images))])
+            said, truth = said & (labels != UNKNOWN_LABEL), labels == _BONE
             both += int((said & truth).sum())
             sizes += int(said.sum() + truth.sum())
         return {"held_out_dice": 2 * both / sizes} if sizes else {}

@@ -24,6 +24,7 @@ from SSRKDCore.surface import Surface
 from SSRKDCore.surface_files import read_surface, write_surface
 from SSRKDCore.training import make_samples
 from SSRKDCore.training.case_volume import CaseVolume, block_means, bone_shadow, load_case_volume
+from SSRKDCore.training.changed_images import known_bone
 from SSRKDCore.training.make_samples import main, prepare_samples, samples_of_case
 from SSRKDCore.training.point_sampling import BoneLabels, PointCounts, labelled_points, unlabelled_points
 from SSRKDCore.training.random_rigs import RandomRig, RigRanges, random_rig
@@ -219,6 +220,26 @@ def test_unknown_heights_have_no_label(tmp_path: Path) -> None:
     scanned = np.abs(sample.points[:, 2]) < 84
     assert (unknown & scanned).any() and (sample.labels[unknown & scanned] == UNKNOWN_LABEL).all()
     assert (sample.labels[~unknown] != UNKNOWN_LABEL).all()
+
+
+def test_bone_beyond_where_the_reference_is_known_is_not_taught_as_none(volume: CaseVolume, tmp_path: Path) -> None:
+    extent = {"femur": (-84.0, 31.0), "tibia": (-31.0, 84.0), "fibula": (-31.0, 84.0)}
+    folder = write_knee_case(tmp_path / "in-part", id=volume.case.id, extent=extent)
+    for name, (low, high) in {"femur": (-99, 35), "tibia": (-35, 99), "fibula": (-35, 99)}.items():
+        surface = read_surface(folder / f"{name}.ply")
+        vertices = surface.vertices.copy()
+        vertices[:, 2] = vertices[:, 2].clip(low, high)
+        write_surface(folder / f"{name}.ply", Surface(vertices, surface.faces))
+    for whole, part in zip(
+        samples_of_case(volume, SMALL), samples_of_case(load_case_volume(folder), SMALL), strict=True
+    ):
+        assert whole.bone_masks is not None and part.bone_masks is not None
+        bone, known = whole.bone_masks == 1, part.bone_masks != UNKNOWN_LABEL
+        assert (part.bone_masks[known] == whole.bone_masks[known]).all()
+        # About the joint all is known; most of the shafts is not.
+        assert (bone & known).any() and (bone & ~known).sum() > 0.2 * bone.sum()
+        assert set(np.unique(whole.bone_masks)) == {0, 1}
+        assert known_bone(whole, slice(None)) is not None and known_bone(part, slice(None)) is None
 
 
 def test_unlabelled_points_lie_about_dense_matter(volume: CaseVolume) -> None:

@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 import torch
 from tiny_training import IMAGE, use_tiny_networks, write_cases, write_store
+from torch import Tensor
+from training_cases import write_knee_case
 
 from SSRKDCore.errors import InputError
 from SSRKDCore.networks.model_folder import load_model
 from SSRKDCore.radiographs.standardise import ROBUST, standardise
+from SSRKDCore.training.make_samples import prepare_samples
 from SSRKDCore.training.presets import segmenter_preset
+from SSRKDCore.training.sample_settings import SampleSettings
 from SSRKDCore.training.sample_store import UNKNOWN_LABEL, SampleStore
 from SSRKDCore.training.segmenter_batches import SegmenterBatches, _cropped_and_flipped
 from SSRKDCore.training.segmenter_stage import HeldOutSilhouettes, SegmenterStage, soft_dice_loss, train_segmenter
@@ -99,6 +103,24 @@ def test_the_dice_loss_is_that_of_the_known_pixels() -> None:
     assert float(soft_dice_loss(torch.stack([nothing + 40.0, nothing - 40.0], dim=1), nothing)) == pytest.approx(
         0, abs=1e-5
     )
+
+
+def test_what_the_reference_does_not_show_counts_neither_way(tmp_path: Path) -> None:
+    extent = {"femur": (-84.0, 31.0), "tibia": (-31.0, 84.0)}
+    case = write_knee_case(tmp_path / "knee", extent=extent)
+    store = prepare_samples([case], tmp_path / "samples", SampleSettings(rigs=1, image_size=IMAGE, rays=1))
+    masks = store.read(0, 0).bone_masks
+    assert masks is not None and (masks == UNKNOWN_LABEL).any()
+
+    class Eager:
+        """Bone wherever it is, and wherever it may be."""
+
+        device, peers = torch.device("cpu"), (None,)
+
+        def heads(self, peer: object, part: object) -> list[Tensor]:
+            return [torch.stack([torch.zeros(masks.shape), torch.from_numpy(masks > 0) * 2.0 - 1.0], dim=1)]
+
+    assert HeldOutSilhouettes(store, [0], tiny_segmenter())(Eager()) == {"held_out_dice": 1.0}
 
 
 def test_steps_repeat_and_lacking_cases_are_refused(store: SampleStore) -> None:

@@ -19,7 +19,7 @@ from SSRKDCore.geometry.network_view import network_view
 from SSRKDCore.geometry.view import View
 from SSRKDCore.json_files import read_json, write_json
 from SSRKDCore.population.rigid_transforms import rotation_about
-from SSRKDCore.training.case_volume import CaseVolume, bone_shadow, load_case_volume
+from SSRKDCore.training.case_volume import CaseVolume, load_case_volume
 from SSRKDCore.training.random_rigs import RandomRig, random_rig
 from SSRKDCore.training.sample_settings import SampleSettings
 from SSRKDCore.training.sample_store import STORE_FILE, CaseSample, SampleStore, stored_record, write_case_samples
@@ -90,7 +90,7 @@ def _samples(store: SampleStore, case: int, count: int) -> Sequence[CaseSample]:
         masks = sample.bone_masks
         if masks is not None and volume.bones is not None:
             box = volume.scanned_box(room.cut)
-            masks = np.concatenate([masks, np.stack([bone_shadow(volume.bones, box, view) for view in views])])
+            masks = np.concatenate([masks, volume.bone_masks(views, box)])
         found.append(
             replace(
                 sample,
