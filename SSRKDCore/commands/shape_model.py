@@ -9,6 +9,8 @@ from typing import Any
 from SSRKDCore.console import progress_bar, say
 from SSRKDCore.errors import InputError
 
+_CANCELLED = 130
+
 HELP = "fit a statistical shape model of the knee to a folder of bone surfaces"
 
 
@@ -34,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Fits and writes the model, and measures it if asked to; returns what was done."""
+    """Fits and writes the model, and measures it if asked to; returns what was done. Interrupted while measuring, the exit code is 130."""
     if args.out.suffix != ".npz":
         raise InputError(f"{args.out} is not a model file name: end it with .npz.")
     for path in (args.out, args.report):
@@ -61,8 +63,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     result: dict[str, Any] = {"model": str(args.out), "sha256": model.sha256(), **model.card}
     if args.report is not None:
         sources = read_bone_sources(args.data, args.exclude)
-        with progress_bar("Measuring") as progress:
-            report = quality_report(found, sources, progress=progress)
+        try:
+            with progress_bar("Measuring") as progress:
+                report = quality_report(found, sources, progress=progress)
+        except KeyboardInterrupt:
+            say(
+                f"Interrupted: {args.out} is written, and {args.report} is not; measure it by the same command with --overwrite."
+            )
+            return {**result, "interrupted": True, "exit_code": _CANCELLED}
         report["model"]["excluded_subjects"] = sorted(set(args.exclude))
         args.report.parent.mkdir(parents=True, exist_ok=True)
         write_json(args.report, report)

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 from simple_bones import simple_bone, write_simple_anatomy
 
+from SSRKDCore import cli
 from SSRKDCore.anatomy import BONE_NAMES
 from SSRKDCore.commands import shape_model as command
 from SSRKDCore.errors import InputError
 from SSRKDCore.evaluation.exact_distances import surface_distances
+from SSRKDCore.population import shape_quality
 from SSRKDCore.population.bone_sources import read_bone_sources, read_model_draws
 from SSRKDCore.population.completion import completed
 from SSRKDCore.population.gaussian_process import LowRankRegression, Scale, covariance, low_rank_basis
@@ -301,6 +303,21 @@ def test_the_command_writes_a_model_and_refuses_to_replace_it(anatomy: Path, wor
         command.run(_arguments("--data", str(anatomy), "--out", str(tmp_path / "model.txt")))
     with pytest.raises(InputError, match="no subject"):
         command.run(_arguments("--data", str(anatomy), "--out", str(tmp_path / "b.npz"), "--exclude", "nobody"))
+
+
+def test_an_interrupt_while_measuring_says_that_the_model_is_there(
+    anatomy: Path, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shape_quality, "quality_report", interrupted)
+    out, report = tmp_path / "model.npz", tmp_path / "report.json"
+    words = ["--data", str(anatomy), "--out", str(out), "--work", str(work), "--report", str(report)]
+    assert cli.main(["shape-model", *words]) == 130
+    assert out.is_file() and not report.exists()
+    said = capsys.readouterr()
+    assert f"{out} is written, and {report} is not" in said.out and "nothing was written" not in said.err
 
 
 def test_templates_need_their_sources(anatomy: Path, tmp_path: Path) -> None:
