@@ -120,7 +120,7 @@ def _subject(args: argparse.Namespace, progress: Progress) -> tuple[Subject, Rig
         return leg_subject(name, surfaces, rig, tissue, args.voxel, progress), rig, side, warnings
 
     from SSRKDCore.drr.simulated_case import assumed_side, cropped, ct_subject, placed_rig
-    from SSRKDCore.drr.volume_reader import read_ct
+    from SSRKDCore.drr.volume_reader import read_ct, volume_name
 
     hounsfield, grid, volume_warnings = read_ct(path)
     progress(0.5, f"Read {name}")
@@ -129,7 +129,7 @@ def _subject(args: argparse.Namespace, progress: Progress) -> tuple[Subject, Rig
     rig = placed_rig(args.rig, side, center, (float(middle[0]), float(middle[1]), float(middle[2])))
     if args.crop is not None:
         hounsfield, grid = cropped(hounsfield, grid, rig.field_of_view.center, args.crop)
-    subject = ct_subject(name.split(".")[0] or name, hounsfield, grid, args.energy, tuple(volume_warnings))
+    subject = ct_subject(volume_name(path.resolve()), hounsfield, grid, args.energy, tuple(volume_warnings))
     progress(1.0, "Computed attenuation")
     return subject, rig, side, warnings
 

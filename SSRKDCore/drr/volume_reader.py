@@ -34,6 +34,14 @@ def is_volume_file(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
+def volume_name(path: Path) -> str:
+    """What a volume is called: its file's name without the suffix (a date's points are none), or its folder's name."""
+    lengths = [len(suffix) for suffix in SUFFIXES if path.name.lower().endswith(suffix)]
+    if path.is_dir() or not lengths:
+        return path.name
+    return path.name[: -max(lengths)] or path.name
+
+
 def read_ct(path: str | Path) -> tuple[NDArray[np.float32], Grid, list[str]]:
     """Read a CT volume.
 

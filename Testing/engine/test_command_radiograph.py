@@ -16,7 +16,7 @@ import SimpleITK
 from SSRKDCore.cases import load_case
 from SSRKDCore.commands import radiograph
 from SSRKDCore.drr.simulated_case import cropped
-from SSRKDCore.drr.volume_reader import read_ct
+from SSRKDCore.drr.volume_reader import read_ct, volume_name
 from SSRKDCore.errors import InputError
 from SSRKDCore.geometry.known_geometry import assumed_preset, geometry_doubts
 from SSRKDCore.geometry.presets import preset
@@ -164,6 +164,17 @@ def test_ct_becomes_a_case(tmp_path: Path) -> None:
     assert ap[round(row), round(column)] == pytest.approx(42.5 * soft + 17.5 * bone, rel=0.02)
     (row, column), _ = view.project((190.0, 0.0, 92.0))
     assert ap[round(row), round(column)] == pytest.approx(60 * soft, rel=0.02)
+
+
+def test_a_point_in_the_name_of_a_ct_does_not_end_it(small_rig: Path, tmp_path: Path) -> None:
+    ids = []
+    for name in ("P001.2024-05-01.nrrd", "P001.2025-05-01.nii.gz"):
+        middle = ("20", "0", "93")
+        run(ct_file(tmp_path / name), "--rig", small_rig, "--center", *middle, "--out", tmp_path / f"case {name}")
+        ids.append(load_case(tmp_path / f"case {name}").id)
+    assert ids == ["P001.2024-05-01", "P001.2025-05-01"]
+    (tmp_path / "study.2024").mkdir()
+    assert volume_name(tmp_path / "study.2024") == "study.2024" and volume_name(Path(".nrrd")) == ".nrrd"
 
 
 def test_ct_axes_and_senses_make_no_difference(tmp_path: Path) -> None:
