@@ -15,6 +15,7 @@ from SSRKDCore.evaluation.evaluation_run import UnfinishedEvaluation
 from SSRKDCore.evaluation.table_one import ALL_BONES, TABLE_WORDS, differences_to_first, table_one
 from SSRKDCore.networks.model_folder import Model
 from SSRKDCore.training.finetune_samples import case_content
+from SSRKDCore.training.initial_weights import network_sha256
 
 SCHEMA = "ssrkd-finetune-comparison/1"
 MEASURE = "exact_assd_mm"
@@ -110,12 +111,3 @@ def comparison_words(record: dict[str, Any]) -> list[str]:
             f"{bone:<8} exact ASSD {figures[0]} -> {figures[1]} mm, not found {row['failed']} -> {other['failed']}"
         )
     return lines
-
-
-def network_sha256(model: Model) -> str:
-    """SHA-256 over the names and values of a network's weights, wherever they came from."""
-    digest = hashlib.sha256()
-    for name, value in sorted(model.network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

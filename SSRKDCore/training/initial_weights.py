@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -75,6 +76,15 @@ def weights_sha256(model: Model) -> str:
             f"The model {model.name} does not say the SHA-256 of its weights: load it from a model folder."
         )
     return found
+
+
+def network_sha256(model: Model) -> str:
+    """SHA-256 over the names and values of a network's weights, wherever they came from."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 class ContinuedBatches(XrayBatches):

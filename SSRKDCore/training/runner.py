@@ -195,6 +195,7 @@ def _train(
 
 def _identity(module: StageModule, batches: StepDataset, run: RunSettings) -> dict[str, Any]:
     """What makes a run what it is; where it runs and how often it writes is no part of it."""
+    models = module.models_in_use()
     return {
         "schema": RUN_SCHEMA,
         "stage": module.stage,
@@ -203,6 +204,7 @@ def _identity(module: StageModule, batches: StepDataset, run: RunSettings) -> di
         "precision": run.precision,
         "processes": run.processes,
         "data": batches.fingerprint(),
+        **({"models": models} if models else {}),
     }
 
 

@@ -36,6 +36,10 @@ class StageModule(LightningModule):
     def training_step(self, batch: dict[str, Tensor], batch_index: int) -> dict[str, Tensor]:
         raise NotImplementedError
 
+    def models_in_use(self) -> dict[str, str]:
+        """Frozen models that the loss depends on, by what they are for; a run is only resumed with the same."""
+        return {}
+
     def configure_optimizers(self) -> Any:
         # With float16 the fused optimiser would take scaled gradients, which cannot be clipped.
         fused = self.trainer.precision != "16-mixed" and self.device.type in ("cpu", "cuda")

@@ -15,6 +15,7 @@ from SSRKDCore.errors import InputError
 from SSRKDCore.networks.build import use_channels_last
 from SSRKDCore.networks.model_folder import Model, ModelInput
 from SSRKDCore.networks.xray_network import XrayOutput, XrayReconstructionNetwork
+from SSRKDCore.training.initial_weights import network_sha256
 from SSRKDCore.training.sample_store import UNKNOWN_LABEL, SampleStore
 from SSRKDCore.training.settings import XrayTraining
 from SSRKDCore.training.stage_module import StageModule, initialised
@@ -65,6 +66,9 @@ class XrayStage(StageModule):
     def model_input(self) -> ModelInput:
         """What images must be for the trained network."""
         return ModelInput(self.xray.intensity_scale, self.xray.background_weight, self.xray.input_standardisation())
+
+    def models_in_use(self) -> dict[str, str]:
+        return {"segmenter": network_sha256(self._segmenter[0])} if self._segmenter else {}
 
     def model(self, name: str = "student") -> Model:
         """The network as it is now, as reconstruction wants it (shared, not copied)."""

@@ -41,6 +41,8 @@ from SSRKDCore.reconstruction.network_input import prepare_network_input
 from SSRKDCore.training.make_samples import prepare_samples
 from SSRKDCore.training.sample_settings import SampleSettings
 from SSRKDCore.training.sample_store import UNKNOWN_LABEL, SampleStore
+from SSRKDCore.training.settings import RunSettings
+from SSRKDCore.training.stage_job import StageJob
 from SSRKDCore.training.xray_batches import XrayBatches, project_points, standardised
 from SSRKDCore.training.xray_losses import (
     class_weights,
@@ -51,6 +53,7 @@ from SSRKDCore.training.xray_losses import (
     wrong_share,
 )
 from SSRKDCore.training.xray_stage import HeldOutPoints, XrayStage
+from SSRKDCore.training.xray_training import train_xray
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -331,6 +334,20 @@ def test_the_command_trains_a_student_that_reconstruction_can_load(
     # The same command on a finished run writes the same weights again.
     weights = model.card["weights"]["sha256"]
     assert load_model(_run([*arguments, "--licence", "CC0-1.0"])["model"]).card["weights"]["sha256"] == weights
+
+
+def test_a_run_goes_on_only_with_the_segmenter_that_it_began_with(
+    store: SampleStore, segmenter: Model, tmp_path: Path
+) -> None:
+    torch.manual_seed(9)
+    other = replace(segmenter, network=build_network(segmenter.config).eval())
+    settings = tiny_xray(enhancement=True, steps=2, warm_up_steps=1)
+    run = RunSettings(accelerator="cpu", threads=1, progress=False, validation_steps=0, held_out=0)
+    job = StageJob(store, range(len(store)), [], settings, run, tmp_path / "run", "tiny", "CC0-1.0", None, segmenter)
+    train_xray(job)
+    with pytest.raises(InputError, match=r"differs in models\.segmenter"):
+        train_xray(replace(job, segmenter=other))
+    train_xray(job)
 
 
 def test_the_command_makes_samples_of_cases_and_keeps_bad_input_out(cases: Path, tmp_path: Path) -> None:
