@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from SSRKDCore.cases import Case
 from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.evaluation.answer import CaseAnswer
 from SSRKDCore.evaluation.case_evaluation import Progress
+from SSRKDCore.evaluation.experiments import error_map, gallery
 from SSRKDCore.evaluation.experiments.experiment_files import write_experiment
 from SSRKDCore.evaluation.experiments.framework import Plan, Point, given_case, plan_settings, run_plan
 from SSRKDCore.evaluation.experiments.registry import EXPERIMENTS, Request, load_experiment
@@ -181,3 +183,21 @@ def test_the_ball_of_the_tests_is_one() -> None:
     assert surface.is_closed() and surface.volume > 0
     assert np.isclose(np.linalg.norm(surface.vertices, axis=1), 15.0).all()
     assert FieldOfView((0, 0, 0), 150.0) == CUBE
+
+
+def test_cases_whose_names_hold_points_keep_files_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("1.2.840.1", "1.2.840.2")
+    knees = [CaseSource(write_ball_case(tmp_path / "cases" / name)) for name in names]
+    size = {names[0]: 1.0, names[1]: 3.0}
+    monkeypatch.setattr(gallery, "strip", lambda case, answer: np.full((2, 2, 3), int(10 * size[case.id]), np.uint8))
+    monkeypatch.setattr(error_map, "vertex_errors", lambda model, case, answer: {"patella": np.full(4, size[case.id])})
+    monkeypatch.setattr(error_map.KneeShapeModel, "load", lambda path: SimpleNamespace(sha256=lambda: ""))
+    maps = error_map.plan(Request(cases=tmp_path / "cases", shape_model=tmp_path)).observe
+    for kind, observe in (("picture", gallery.observe), ("file", maps)):
+        plan = Plan([Point("as it is", given_case)], knees, observe=observe)
+        log = ResultLog(tmp_path / kind, plan_settings(plan, 0))
+        files = [item.observed[kind] for item in run_plan(plan, grown_by(lambda case: size[case.id]), log)]
+        assert len(set(files)) == 2
+        if kind == "file":
+            stack = error_map._stacks([log.folder / "files" / file for file in files])["patella"]
+            assert stack.mean(axis=1) == pytest.approx([1.0, 3.0])

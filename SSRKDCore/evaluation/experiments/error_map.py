@@ -37,7 +37,8 @@ def plan(request: Request) -> Plan:
     model = KneeShapeModel.load(request.needed_shape_model())
 
     def observe(case: Case, answer: CaseAnswer, files: Path) -> Mapping[str, Any]:
-        path = files.with_suffix(".npz")
+        # Not `with_suffix`: a case's name may hold points, as the numbers of DICOM do.
+        path = files.with_name(f"{files.name}.npz")
         errors = vertex_errors(model, case, answer)
         np.savez_compressed(path, **{name: values.astype(np.float32) for name, values in errors.items()})  # type: ignore[arg-type]
         return {"file": path.name, "known": {name: float(np.isfinite(e).mean()) for name, e in errors.items()}}

@@ -46,7 +46,8 @@ def observe(case: Case, answer: CaseAnswer, files: Path) -> Mapping[str, Any]:
     """A strip of six pictures of the case, beside the results."""
     from SSRKDCore.pictures.render import write_png
 
-    path = files.with_suffix(".png")
+    # Not `with_suffix`: a case's name may hold points, as the numbers of DICOM do.
+    path = files.with_name(f"{files.name}.png")
     write_png(path, strip(case, answer))
     return {"picture": path.name}
 
