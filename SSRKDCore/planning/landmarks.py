@@ -9,18 +9,31 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from SSRKDCore.errors import InputError
-from SSRKDCore.planning.bone_checks import check_fibula, check_surfaces, rough_directions
+from SSRKDCore.planning.bone_checks import RoughDirections, check_fibula, check_surfaces, rough_directions
 from SSRKDCore.planning.bone_samples import BoneSamples, across, front_of, unit
 from SSRKDCore.planning.femur_landmarks import find_femur_landmarks
 from SSRKDCore.planning.fibula_landmarks import find_fibula_landmarks
 from SSRKDCore.planning.landmark_collector import LandmarkCollector
-from SSRKDCore.planning.landmark_set import LandmarkSet
+from SSRKDCore.planning.landmark_set import LANDMARK_BONES, LandmarkSet
 from SSRKDCore.planning.patella_landmarks import find_patella_landmarks
 from SSRKDCore.planning.tibia_landmarks import find_tibia_landmarks
 from SSRKDCore.planning.tibial_plateau import Plateau
 from SSRKDCore.surface import Surface
 
 Array = NDArray[np.float64]
+
+#: Landmarks of one bone of which the second lies beyond the first along that axis of the bone ("lateral" or "up").
+_IN_ORDER = (
+    ("medial_epicondyle", "lateral_epicondyle", "lateral"),
+    ("medial_condyle_distal", "lateral_condyle_distal", "lateral"),
+    ("medial_condyle_posterior", "lateral_condyle_posterior", "lateral"),
+    ("femoral_shaft_distal", "femoral_shaft_proximal", "up"),
+    ("medial_plateau_edge", "lateral_plateau_edge", "lateral"),
+    ("medial_plateau_centre", "lateral_plateau_centre", "lateral"),
+    ("medial_plateau_anterior", "lateral_plateau_anterior", "lateral"),
+    ("medial_plateau_posterior", "lateral_plateau_posterior", "lateral"),
+    ("tibial_shaft_distal", "tibial_shaft_proximal", "up"),
+)
 
 
 def find_landmarks(
@@ -44,11 +57,14 @@ def find_landmarks(
     Hip and ankle centre are found only where a femoral head or the plafond is in the surface; else they are absent, with the reason
     in `missing`.
 
-    Raises InputError for surfaces that are empty, open, inside out or mirrored, unknown names, and ends without joint surfaces.
+    Raises InputError for surfaces that are empty, open, inside out or mirrored, unknown names, ends without joint surfaces, and given
+    landmarks of two sides, or ends of a shaft, that are exchanged.
     """
     check_surfaces(bones, side)
     collector = LandmarkCollector(given or {})
     rough = rough_directions(bones, side)
+    # Before anything is built on them, and once more with those that were found in the place of what was not given.
+    _check_given_order(collector, rough)
     samples = {name: BoneSamples.of(surface, (reach or {}).get(name, math.inf)) for name, surface in bones.items()}
     for name in ("femur", "tibia", "fibula", "patella"):
         if name not in bones:
@@ -72,8 +88,23 @@ def find_landmarks(
         up = unit(np.sum(ups, axis=0))
         lateral = across(next(iter(rough.values())).lateral if plateau is None else plateau.lateral, up)
         find_patella_landmarks(samples["patella"], up, front_of(up, lateral, side), collector)
+    _check_given_order(collector, rough)
     _check_given_ends(collector, femoral_up, plateau)
     return collector.collected(side)
+
+
+def _check_given_order(collector: LandmarkCollector, rough: Mapping[str, RoughDirections]) -> None:
+    """Raise InputError for a given landmark that lies on its partner's side: exchanged, varus would be measured as valgus."""
+    for first, second, axis in _IN_ORDER:
+        directions = rough.get(str(LANDMARK_BONES[first]))
+        start, end = collector.get(first), collector.get(second)
+        if directions is None or start is None or end is None:
+            continue
+        by_hand = collector.is_given(first) or collector.is_given(second)
+        if by_hand and (end - start) @ getattr(directions, axis) <= 0:
+            raise InputError(
+                f"{first} and {second} are exchanged or lie at one place: correct what was set by hand of them."
+            )
 
 
 def _check_given_ends(collector: LandmarkCollector, femoral_up: Array | None, plateau: Plateau | None) -> None:

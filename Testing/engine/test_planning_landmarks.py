@@ -110,6 +110,31 @@ def test_a_given_landmark_replaces_the_computed_one_and_others_follow(tmp_path: 
         read_landmarks(tmp_path / "landmarks.json", "left")
 
 
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("medial_condyle_posterior", "lateral_condyle_posterior"),
+        ("medial_condyle_distal", "lateral_condyle_distal"),
+        ("medial_plateau_edge", "lateral_plateau_edge"),
+        ("medial_plateau_centre", "lateral_plateau_centre"),
+        ("femoral_shaft_distal", "femoral_shaft_proximal"),
+    ],
+)
+def test_given_landmarks_that_are_exchanged_are_refused(first: str, second: str, side: str) -> None:
+    """With the posterior condyles exchanged, 176 degrees of HKA would be read as 184; also without a fibula, which tells sides apart."""
+    bones = {name: bone for name, bone in leg(side).items() if name != "fibula"}
+    here, there = landmarks(side)[first], landmarks(side)[second]
+    turn = moved(rotation((1, 2, 3), 70.0), (5.0, -200.0, 30.0))
+    for motion in (np.eye(4), turn):
+        placed = {name: bone.transformed(motion) for name, bone in bones.items()}
+        given = {name: motion[:3, :3] @ place + motion[:3, 3] for name, place in ((first, here), (second, there))}
+        find_landmarks(placed, side, given)
+        for wrong in ({first: given[second], second: given[first]}, dict.fromkeys((first, second), given[first])):
+            with pytest.raises(InputError, match=f"{first} and {second} are exchanged or lie at one place"):
+                find_landmarks(placed, side, wrong)
+
+
 def test_what_is_no_leg_of_that_side_is_refused() -> None:
     bones = leg()
     mirrored = {name: bone.transformed(MIRROR) for name, bone in bones.items()}
