@@ -16,6 +16,7 @@ from SSRKDCore.planning.landmark_set import GIVEN, LANDMARK_BONES, LandmarkSet
 Array = NDArray[np.float64]
 
 SCHEMA = "ssrkd-landmarks/1"
+_FARTHEST_MM = 1e6
 
 
 def landmarks_to_dict(landmarks: LandmarkSet) -> dict[str, Any]:
@@ -56,7 +57,7 @@ def read_landmarks(path: str | Path, side: str | None = None) -> dict[str, Array
     if not isinstance(positions, dict):
         raise InputError(f"{path} lists no landmarks by name: correct it.")
     chosen = value.get("given", list(positions))
-    if not isinstance(chosen, list) or any(name not in positions for name in chosen):
+    if not isinstance(chosen, list) or any(not isinstance(name, str) or name not in positions for name in chosen):
         raise InputError(f"{path}: given must list names of its landmarks: correct it.")
     unknown = sorted(set(positions) - set(LANDMARK_BONES))
     if unknown:
@@ -70,6 +71,7 @@ def _position(path: str | Path, name: str, value: Any) -> Array:
         and len(value) == 3
         and all(isinstance(item, (int, float)) and not isinstance(item, bool) for item in value)
     )
-    if not numbers or not np.isfinite(value).all():
+    # A whole number of JSON may have more digits than a float can hold; NaN is not below anything either.
+    if not numbers or not all(abs(item) < _FARTHEST_MM for item in value):
         raise InputError(f"{path}: {name} needs three finite coordinates in mm: correct it.")
     return np.array(value, dtype=np.float64)

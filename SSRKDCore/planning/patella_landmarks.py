@@ -39,6 +39,9 @@ def find_patella_landmarks(patella: BoneSamples, up: Array, front: Array, collec
     flat = strip - ((strip - ridge) @ side)[:, None] * side
     for name, pole, direction in (("inferior", inferior, -along), ("superior", superior, along)):
         beyond = flat[(flat - ridge) @ direction > 0]
+        if not len(beyond):
+            collector.lack("there is no bone between the patella's ridge and that pole", f"patella_articular_{name}")
+            continue
         chord = pole - ridge
         chord = chord - (chord @ side) * side
         outwards = across(-thin, unit(chord))

@@ -93,7 +93,21 @@ def test_landmarks_corrected_by_hand_are_taken_back(
     assert report["landmarks"]["given"] == ["hip_centre"]
 
 
-@pytest.mark.parametrize("what", ["other side", "open", "schema", "frame", "coordinates", "unknown name", "exists"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        "other side",
+        "open",
+        "schema",
+        "frame",
+        "coordinates",
+        "huge",
+        "unknown name",
+        "given in a list",
+        "one pole",
+        "exists",
+    ],
+)
 def test_bad_input_is_one_sentence_and_nothing_is_written(
     what: str, folders: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -113,7 +127,10 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(
             "schema": {"schema": "ssrkd-landmarks/9"},
             "frame": {"frame": "RAS"},
             "coordinates": {"landmarks": {"hip_centre": [0, "a", 1]}},
+            "huge": {"landmarks": {"hip_centre": [10**400, 0, 1]}},
             "unknown name": {"landmarks": {"nose": [0, 0, 0]}},
+            "given in a list": {"landmarks": {"hip_centre": [0, 0, 400]}, "given": [["hip_centre"]]},
+            "one pole": {"landmarks": {f"patella_{end}_pole": [0, -48, 38] for end in ("inferior", "superior")}},
         }[what]
         write_json(tmp_path / "landmarks.json", landmarks)
         extra = ["--landmarks", tmp_path / "landmarks.json"]
