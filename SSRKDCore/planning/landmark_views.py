@@ -20,7 +20,6 @@ _KNEE_HALF_MM = 115.0
 _AXES = {
     "femoral mechanical axis": ("intercondylar_notch", "hip_centre"),
     "femoral shaft": ("femoral_shaft_distal", "femoral_shaft_proximal"),
-    "tibial mechanical axis": ("tibial_eminence", "ankle_centre"),
     "tibial shaft": ("tibial_shaft_proximal", "tibial_shaft_distal"),
     "weight-bearing line": ("hip_centre", "ankle_centre"),
     "distal condyles": ("medial_condyle_distal", "lateral_condyle_distal"),
@@ -88,13 +87,18 @@ def draw_landmarks(path: Path, bones: Mapping[str, Surface], landmarks: Landmark
     lines = {
         words: (landmarks[a], landmarks[b]) for words, (a, b) in _AXES.items() if a in landmarks and b in landmarks
     }
+    if "ankle_centre" in landmarks and "medial_plateau_centre" in landmarks and "lateral_plateau_centre" in landmarks:
+        # From where the tibia's frame has its origin (anatomical_frames.tibial_frame), which is no landmark.
+        middle = 0.5 * (landmarks["medial_plateau_centre"] + landmarks["lateral_plateau_centre"])
+        lines["tibial mechanical axis"] = (middle, landmarks["ankle_centre"])
     box = frame.origin + np.array([[-_KNEE_HALF_MM] * 3, [_KNEE_HALF_MM] * 3])
     views: dict[str, View] = {
         f"{landmarks.side} knee, from the front": (-frame.anterior, frame.proximal, box, _FRONTAL),
         "from the lateral side": (-frame.lateral, frame.proximal, box, _SAGITTAL),
     }
     if "hip_centre" in landmarks or "ankle_centre" in landmarks:
-        points = np.concatenate([surface.vertices for surface in bones.values()])
+        # A hip or ankle that was set by hand lies beyond what a knee's field of view shows of the bones.
+        points = np.concatenate([*(surface.vertices for surface in bones.values()), np.array(list(landmarks.values()))])
         everything = np.stack([points.min(axis=0), points.max(axis=0)])
         views["whole leg, from the front"] = (-frame.anterior, frame.proximal, everything, _WHOLE)
         views["whole leg, from the lateral side"] = (-frame.lateral, frame.proximal, everything, _WHOLE)

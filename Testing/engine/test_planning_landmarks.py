@@ -110,6 +110,24 @@ def test_a_given_landmark_replaces_the_computed_one_and_others_follow(tmp_path: 
         read_landmarks(tmp_path / "landmarks.json", "left")
 
 
+def test_a_picture_shows_hip_and_ankle_that_were_given_and_the_axis_that_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from SSRKDCore.pictures import landmark_picture
+    from SSRKDCore.planning.landmark_views import draw_landmarks
+
+    drawn: list[tuple] = []
+    monkeypatch.setattr(landmark_picture, "write_landmark_picture", lambda *parts: drawn.append(parts))
+    found = find_landmarks(leg(), "right", {"hip_centre": HIP, "ankle_centre": ANKLE})
+    draw_landmarks(tmp_path / "landmarks.png", leg(), found)
+    *_, lines, views = drawn[0]
+    for words in ("whole leg, from the front", "whole leg, from the lateral side"):
+        low, high = views[words][2]
+        assert ((low <= HIP) & (high >= HIP) & (low <= ANKLE) & (high >= ANKLE)).all()
+    start, end = lines["tibial mechanical axis"]
+    np.testing.assert_allclose((start - end) / np.linalg.norm(start - end), tibial_frame(found).proximal, atol=1e-12)
+
+
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize(
     ("first", "second"),
