@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from SSRKDCore.json_files import read_json, write_json
 from SSRKDCore.planning.guide_model import Guide, Wire
 from SSRKDCore.planning.plan_files import (
     check_header,
+    direction,
     file_beside,
     optional_plane_from,
     plane_from,
@@ -62,17 +64,25 @@ def read_guide(folder: str | Path) -> Guide:
         return Guide(
             surfaces[0],
             surfaces[1],
-            float(value["clearance_mm"]),
+            _finite(value["clearance_mm"]),
             plane_from(value["cut_plane"]),
-            float(value["slot_thickness_mm"]),
+            _finite(value["slot_thickness_mm"]),
             tuple(
-                Wire(point(wire["entry"]), point(wire["direction"]), float(wire["diameter_mm"]))
+                Wire(point(wire["entry"]), point(wire["direction"]), _finite(wire["diameter_mm"]))
                 for wire in value["wires"]
             ),
             point(value["seating_direction"]),
-            None if hinge is None else (point(hinge["point"]), point(hinge["direction"])),
-            {str(name): float(number) for name, number in value["parameters"].items()},
+            None if hinge is None else (point(hinge["point"]), direction(hinge["direction"])),
+            {str(name): _finite(number) for name, number in value["parameters"].items()},
             optional_plane_from(value["second_cut_plane"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{path} is no complete guide ({error}): make it again.") from error
+
+
+def _finite(value: Any) -> float:
+    """A number from JSON, where NaN can stand too. Raises ValueError, TypeError or OverflowError."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value!r} is no finite number")
+    return number

@@ -13,11 +13,11 @@ from SSRKDCore.anatomy import SIDES
 from SSRKDCore.errors import InputError
 from SSRKDCore.json_files import read_json, write_json
 from SSRKDCore.planning.corrected_tibia import CorrectedTibia
-from SSRKDCore.planning.correction_target import CorrectionTarget
+from SSRKDCore.planning.correction_target import LARGEST_WEDGE_DEGREES, CorrectionTarget
 from SSRKDCore.planning.hinge import Hinge
 from SSRKDCore.planning.landmark_set import LANDMARK_BONES
-from SSRKDCore.planning.osteotomy import OsteotomyParameters
-from SSRKDCore.planning.osteotomy_frame import TibialAxes
+from SSRKDCore.planning.osteotomy import LATERAL_CLOSING, OsteotomyParameters
+from SSRKDCore.planning.osteotomy_frame import REQUIRED, TibialAxes
 from SSRKDCore.planning.osteotomy_plan import OsteotomyPlan
 from SSRKDCore.planning.plan_warning import PlanWarning
 from SSRKDCore.planning.plane import Plane
@@ -30,6 +30,8 @@ Array = NDArray[np.float64]
 SCHEMA = "ssrkd-hto-plan/1"
 PLAN_FILE = "plan.json"
 TIBIA_FILE = "tibia.stl"
+# Of a direction's length, as rounded by hand.
+_UNIT = 1e-3
 #: Part of CorrectedTibia -> its file.
 PART_FILES = {
     "proximal": "proximal.stl",
@@ -88,7 +90,7 @@ def read_plan(folder: str | Path) -> tuple[OsteotomyPlan, Surface]:
         plan = _plan(value)
     except InputError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{path} is no complete plan ({error}): plan the osteotomy again.") from error
     return plan, read_surface(file_beside(path, value, "tibia"))
 
@@ -98,12 +100,12 @@ def _plan(value: dict[str, Any]) -> OsteotomyPlan:
         raise ValueError(f"side {value['side']!r}")
     axes = TibialAxes(*(point(value["axes"][name]) for name in ("origin", "lateral", "anterior", "proximal")))
     miniaci = value["miniaci_degrees"]
-    return OsteotomyPlan(
+    plan = OsteotomyPlan(
         value["side"],
         OsteotomyParameters.from_dict(value["parameters"]),
         CorrectionTarget(value["target"]["kind"], float(value["target"]["value"])),
         axes,
-        Hinge(point(value["hinge"]["point"]), point(value["hinge"]["direction"])),
+        Hinge(point(value["hinge"]["point"]), direction(value["hinge"]["direction"])),
         plane_from(value["cut_plane"]),
         optional_plane_from(value["lower_plane"]),
         optional_plane_from(value["ascending_plane"]),
@@ -116,6 +118,22 @@ def _plan(value: dict[str, Any]) -> OsteotomyPlan:
         {name: Change(float(item["before"]), float(item["after"])) for name, item in value["changes"].items()},
         tuple(PlanWarning(**warning) for warning in value["warnings"]),
     )
+    _check_possible(plan)
+    return plan
+
+
+def _check_possible(plan: OsteotomyPlan) -> None:
+    """Raise ValueError for values that no plan has, each of which a guide is built on."""
+    matrix, handed = plan.axes.matrix, 1.0 if plan.side == "right" else -1.0
+    if not np.allclose(matrix @ matrix.T, np.eye(3), atol=_UNIT) or np.linalg.det(matrix) * handed < 0:
+        raise ValueError(f"its axes are not those of a {plan.side} tibia")
+    if not (0 < plan.wedge_degrees <= LARGEST_WEDGE_DEGREES and 0 < plan.height_mm < np.inf):
+        raise ValueError(f"its wedge is {plan.wedge_degrees:g} degrees and {plan.height_mm:g} mm")
+    if (plan.lower_plane is not None) != (plan.parameters.kind == LATERAL_CLOSING):
+        raise ValueError("a closing wedge has a lower plane, and no other has")
+    missing = [name for name in REQUIRED if name not in plan.landmarks]
+    if missing:
+        raise ValueError(f"it lacks the landmark {missing[0]}")
 
 
 def _landmarks(value: dict[str, Any]) -> dict[str, Array]:
@@ -149,6 +167,14 @@ def point(value: Any) -> Array:
     found = np.array(value, dtype=np.float64)
     if found.shape != (3,) or not np.isfinite(found).all():
         raise ValueError(f"{value!r} is no point of three finite numbers")
+    return found
+
+
+def direction(value: Any) -> Array:
+    """(3,) unit vector from JSON. Raises ValueError."""
+    found = point(value)
+    if abs(np.linalg.norm(found) - 1.0) > _UNIT:
+        raise ValueError(f"{value!r} is no direction of length one")
     return found
 
 

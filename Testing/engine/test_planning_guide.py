@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -102,9 +103,17 @@ def test_a_guide_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert again.surface.is_closed() and again.surface.volume == pytest.approx(guide.surface.volume, rel=1e-6)
     assert again.parameters == guide.parameters and len(again.wires) == 3
     assert np.allclose(again.cut_plane.normal, guide.cut_plane.normal)
-    (tmp_path / "guide.json").write_text("{}")
-    with pytest.raises(InputError, match="schema"):
-        read_guide(tmp_path)
+    content = json.loads((tmp_path / "guide.json").read_text())
+    for damage, words in (
+        ({"schema": "other/1"}, "schema"),
+        ({"clearance_mm": float("nan")}, "nan is no finite number"),
+        ({"slot_thickness_mm": 10**400}, "complete"),
+        ({"parameters": {"wedge_degrees": float("inf")}}, "inf is no finite number"),
+        ({"hinge": {"point": [0, 0, 0], "direction": [0, 0, 0]}}, "length one"),
+    ):
+        (tmp_path / "guide.json").write_text(json.dumps(content | damage))
+        with pytest.raises(InputError, match=words):
+            read_guide(tmp_path)
 
 
 def test_impossible_guides_are_refused() -> None:

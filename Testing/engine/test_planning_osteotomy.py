@@ -234,6 +234,14 @@ def test_a_plan_is_read_back_as_it_was_written(tmp_path: Path) -> None:
         ({"schema": "other/1"}, "schema"),
         ({"files": {"tibia": "../tibia.stl"}}, "own folder"),
         ({"hinge": {}}, "complete"),
+        ({"entry": [10**400, 0, 0]}, "complete"),
+        ({"side": "left"}, "axes are not those of a left tibia"),
+        ({"axes": content["axes"] | {"lateral": [0, 0, 0]}}, "axes"),
+        ({"hinge": content["hinge"] | {"direction": [0, 0, 0]}}, "length one"),
+        ({"wedge_degrees": float("nan")}, "nan degrees"),
+        ({"height_mm": -5.0}, "-5 mm"),
+        ({"lower_plane": content["cut_plane"]}, "closing wedge"),
+        ({"landmarks": {}}, "lacks the landmark"),
     ):
         (tmp_path / "plan.json").write_text(json.dumps(content | damage))
         with pytest.raises(InputError, match=words):
