@@ -160,6 +160,8 @@ def _parameters(args: argparse.Namespace) -> SimulationParameters:
     if args.seed < 0:
         raise InputError(f"The seed is {args.seed}: use a whole number from 0.")
     ends = None if args.knee_centre is None else (np.array(args.knee_centre), np.array(args.ankle_centre))
+    if ends is not None and not np.isfinite(ends).all():
+        raise InputError("--knee-centre and --ankle-centre need finite coordinates: correct them.")
     field, deviation = _deviation(args.reconstruction_sd)
     return SimulationParameters(
         seating=SeatingParameters(starts=args.starts),
@@ -242,9 +244,11 @@ def _table(folders: list[str], out: str, overwrite: bool) -> dict[str, Any]:
     notes: list[str] = []
     for folder in folders:
         report = read_json(Path(folder) / "report.json", "the result of a guide simulation")
-        if report.get("schema") != SCHEMA or not isinstance(report.get("guide"), dict):
+        there = [name for name in ("guide", "control") if report.get(name) is not None]
+        whole = "guide" in there and all(isinstance(report[name], dict) for name in there)
+        if report.get("schema") != SCHEMA or not whole or not isinstance(report.get("case"), str):
             raise InputError(f"{folder} is no result of ssrkd simulate-guide of this version: simulate it again.")
-        rows += [_row(report, name) for name in ("guide", "control") if report.get(name) is not None]
+        rows += [_row(report, name) for name in there]
         notes.append(str(report["guide"].get("scores_note", "")))
     notes = [note for note in dict.fromkeys(notes) if note]
     table = {"schema": TABLE_SCHEMA, "notes": notes, "rows": rows}

@@ -46,6 +46,10 @@ def test_a_case_gives_a_page_figures_and_a_row_in_a_table(case: Path) -> None:
 def test_bad_input_is_one_sentence_and_writes_nothing(case: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(case, "--starts", "0") == 2
     assert run(case, "--reconstruction-sd", "much") == 2
+    assert run(case, "--knee-centre", "nan", "0", "0", "--ankle-centre", "0", "0", "-300") == 2
     assert main(["simulate-guide", "table", str(case), "--out", str(case / "table")]) == 2
+    for damage in ({"guide": {}}, {"guide": {}, "case": "a", "control": [1]}, {"guide": None, "case": "a"}):
+        (case / "report.json").write_text(json.dumps({"schema": "ssrkd-guide-simulation/1"} | damage))
+        assert main(["simulate-guide", "table", str(case), "--out", str(case / "table")]) == 2
     assert not (case / "out").exists() and not (case / "table").exists()
     assert "Traceback" not in capsys.readouterr().err
