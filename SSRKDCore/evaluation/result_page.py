@@ -72,7 +72,8 @@ def write_page(folder: str | Path, out: str | Path, title: str = "Evaluation", o
         reasons = f" ({'; '.join(builder.left_out)})" if builder.left_out else ""
         raise InputError(f"{folder} holds no result of ssrkd evaluate or experiment{reasons}: run one first.")
     beside = out.with_name(out.name + ".part")
-    beside.write_text(builder.html(title), encoding="utf-8")
+    # Names of folders may hold bytes that are no UTF-8: they stand on the page as numbers.
+    beside.write_text(builder.html(title), encoding="utf-8", errors="backslashreplace")
     os.replace(beside, out)
     return Page(tuple(builder.names), builder.pictures, tuple(builder.left_out))
 
@@ -108,7 +109,7 @@ class _Builder:
         schema = str(report.get("schema", ""))
         try:
             heading, parts = _content(schema, report)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             self.left_out.append(f"{name}: its report.json is damaged ({type(error).__name__}: {error})")
             return
         if not parts:
@@ -125,7 +126,11 @@ class _Builder:
 
     def _picture(self, folder: Path, name: str) -> str:
         path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
+        try:
+            there = path.resolve().is_relative_to(folder.resolve()) and path.is_file()
+        except (OSError, ValueError):  # A name that no file can have: a null character, too long, ...
+            there = False
+        if not there:
             self.left_out.append(f"{name}: the picture is missing")
             return f"<p class='small'>The picture {escape(name)} is missing.</p>"
         size = path.stat().st_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -128,3 +129,23 @@ def test_large_pictures_stay_in_their_folder(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(result_page, "MAXIMUM_PICTURE_BYTES", 10)
     page = result_page.write_page(tmp_path / "results", tmp_path / "page.html")
     assert page.pictures == 0 and any("too many" in words for words in page.left_out)
+
+
+def test_a_damaged_report_costs_its_own_place_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    results = tmp_path / "results"
+    write_results(results)
+    names = {"nul": "a\0.png", "long": "a" * 300 + ".png"}
+    for name, picture in names.items():
+        (results / name).mkdir()
+        report = {"schema": "ssrkd-x/1", "command": f"ssrkd \udce9 {name}", "pictures": [picture]}
+        (results / name / "report.json").write_text(json.dumps(report), encoding="utf-8")
+    (results / "endless").mkdir()
+    endless = {"schema": "ssrkd-evaluation/1", "model": {"name": "m"}, "cases_unlabelled": float("inf"), "cases": {}}
+    endless |= {"cases_scored": 1, "cases_failed": 0, "resolution": 64}
+    (results / "endless" / "report.json").write_text(json.dumps(endless), encoding="utf-8")
+    page = tmp_path / "page.html"
+    assert main(["report", str(results), "--out", str(page)]) == 0
+    printed = capsys.readouterr().out
+    assert "(4 results, 1 pictures)" in printed and "endless: its report.json is damaged" in printed
+    assert printed.count("the picture is missing") == 2 + len(names)
+    assert "ssrkd \\udce9 long" in page.read_text(encoding="utf-8") and not page.with_name("page.html.part").exists()
