@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     from SSRKDCore.evaluation.case_evaluation import case_reconstruction
     from SSRKDCore.evaluation.evaluation_run import UnfinishedEvaluation, missing_cases, scored_folders
-    from SSRKDCore.networks.model_folder import load_model
+    from SSRKDCore.networks.model_folder import SHAPE_PRIOR_ENTRY, SURFACE_CORRECTION_ENTRY, load_model
     from SSRKDCore.reconstruction.style_transfer import load_style
 
     folders, unlabelled = scored_folders(found)
@@ -90,7 +90,16 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         description["style"] = {"name": style.name, "weights": style.card.get("weights")}
     description["refined"] = bool(args.refine and model.card.get("shape_prior"))
     description["prepared"] = args.prepare
-    settings = {"model": description, "resolution": args.resolution, "trim_cut_references": args.trim_cut_references}
+    refined_by = {
+        entry: model.card[entry]
+        for entry in (SHAPE_PRIOR_ENTRY, SURFACE_CORRECTION_ENTRY)
+        if description["refined"] and entry in model.card
+    }
+    settings = {
+        "model": description | refined_by,
+        "resolution": args.resolution,
+        "trim_cut_references": args.trim_cut_references,
+    }
     unfinished = UnfinishedEvaluation(args.out, folders, settings)
     if unfinished.done:
         say(f"{unfinished.done} of {len(folders)} cases are evaluated already.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 from knee_model import knee_model, shadow_radiographs
 
-from SSRKDCore.cases import save_case
+from SSRKDCore.cases import Case, save_case
 from SSRKDCore.cli import main
 from SSRKDCore.errors import Cancelled
 from SSRKDCore.evaluation.answer import CaseAnswer
@@ -207,6 +208,46 @@ def test_equal_ids_do_not_hide_one_another(tmp_path: Path, rig: Rig, knee: Recon
         write_json(folder / "case.json", {**content, "id": "same"})
     results = evaluate_cases(folders, lambda case, progress: as_answer(knee))
     assert [result.id for result in results] == ["same", "same (b)"]
+
+
+@pytest.mark.parametrize("entry", ["shape_prior", "surface_correction"])
+def test_a_run_does_not_go_on_with_what_another_refinement_gave(
+    entry: str,
+    tmp_path: Path,
+    rig: Rig,
+    knee: Reconstruction,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The weights are the same, and the bones are not."""
+    from SSRKDCore.evaluation import case_evaluation
+
+    for name in ("a", "b"):
+        make_case(tmp_path / "cases" / name, rig, knee, ("patella",), SHIFT)
+    refined = {"shape_prior": {"sha256": "1"}, "surface_correction": {"sha256": "1"}}
+    current = [refined]
+
+    def model(name: object = None) -> object:
+        plain = knee_model(rig)
+        return replace(plain, card={**plain.card, **current[0]})
+
+    def reconstruction(*given: object, **named: object) -> object:
+        def run(case: Case, progress: object) -> CaseAnswer:
+            if case.id == "b" and current == [refined]:
+                raise Cancelled("stop")
+            return as_answer(knee)
+
+        return run
+
+    monkeypatch.setattr(model_folder, "load_model", model)
+    monkeypatch.setattr(case_evaluation, "case_reconstruction", reconstruction)
+    words = ("--cases", tmp_path / "cases", "--out", tmp_path / "out")
+    assert evaluate(*words) == 130
+    current[0] = {**refined, entry: {"sha256": "2"}}
+    assert evaluate(*words) == 2
+    assert "other settings (model)" in capsys.readouterr().err
+    # Without refinement neither matters, and a run of its own is begun.
+    assert evaluate("--no-refine", "--cases", tmp_path / "cases", "--out", tmp_path / "plain") == 0
 
 
 def test_a_reference_cut_inside_the_view_is_stated_or_trimmed(tmp_path: Path, rig: Rig, knee: Reconstruction) -> None:
