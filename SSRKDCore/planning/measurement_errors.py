@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -180,4 +181,6 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    from SSRKDCore.training.program import exit_code_of
+
+    sys.exit(exit_code_of("measurement_errors", main, resumable=False))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -168,4 +169,6 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    from SSRKDCore.training.program import exit_code_of
+
+    sys.exit(exit_code_of("short_shaft_errors", main, resumable=False))

@@ -10,15 +10,16 @@ from SSRKDCore import cli
 from SSRKDCore.errors import Cancelled, InputError
 
 
-def exit_code_of(name: str, job: Callable[[], None]) -> int:
-    """Run a job that goes on where it was stopped; returns the exit code of the program `name`."""
+def exit_code_of(name: str, job: Callable[[], object], resumable: bool = True) -> int:
+    """Run a job that goes on where it was stopped, or with `resumable` False begins anew; returns the exit code of the program `name`."""
     try:
         job()
     except InputError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return cli.EXIT_BAD_INPUT
     except (Cancelled, KeyboardInterrupt):
-        print(f"{name}: stopped; the same command goes on from here.", file=sys.stderr)
+        words = "the same command goes on from here" if resumable else "nothing was written"
+        print(f"{name}: stopped; {words}.", file=sys.stderr)
         return cli.EXIT_CANCELLED
     return cli.EXIT_OK
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -10,6 +13,7 @@ import numpy as np
 import pytest
 from leg_shapes import ANKLE, HIP, cut_between, moved, rotation, simple_leg
 
+import SSRKDCore
 from SSRKDCore.errors import InputError
 from SSRKDCore.planning.landmark_set import Landmark, LandmarkSet, SeenShaft
 from SSRKDCore.planning.landmarks import find_landmarks
@@ -206,3 +210,19 @@ def test_the_table_of_short_shafts_is_that_of_the_differences() -> None:
     assert Spread.of([1.0, -3.0]) == Spread(2, -1.0, pytest.approx(np.sqrt(8.0)), pytest.approx(np.sqrt(5.0)), 3.0)
     with pytest.raises(InputError, match="too short a shaft"):
         whole_landmarks({"tibia": cut_between(bones["tibia"], -85.0, 50.0)}, "right")
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("measurement_errors", ["--model", "compact", "--cases", "none", "--out", "out"]),
+        ("short_shaft_errors", ["--right", "none", "--out", "out.json"]),
+    ],
+)
+def test_a_program_ends_bad_input_in_one_sentence(program: str, words: list[str], tmp_path: Path) -> None:
+    command = [sys.executable, "-m", f"SSRKDCore.planning.{program}", *words]
+    environment = {**os.environ, "PYTHONPATH": str(Path(SSRKDCore.__file__).parents[1])}
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith(f"{program}: none ") and ended.stderr.strip().count("\n") == 0
+    assert not list(tmp_path.iterdir())
