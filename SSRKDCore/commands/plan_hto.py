@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from SSRKDCore.planning.plane import Plane
 
 HELP = "plan a high tibial osteotomy and correct the tibia"
+_FROM_PLANE = ("hinge_below_plateau_mm", "entry_below_plateau_mm", "hinge_tilt_degrees")
+_OF_SECOND_CUT = ("ascending_angle_degrees", "tubercle_thickness_mm")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -86,6 +88,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         return {name: getattr(args, name) for name in names if getattr(args, name) is not None}
 
     biplanar = args.type == MEDIAL_OPENING and not args.uniplanar
+    _check_used(args, biplanar)
     parameters = OsteotomyParameters.usual(args.type, biplanar=biplanar, **given(OsteotomyParameters))
     limits, target = WarningLimits(**given(WarningLimits)), _target(args)
     by_hand = {} if args.landmarks is None else read_landmarks(args.landmarks, args.side)
@@ -108,6 +111,17 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                 say(str(error))
     _tell(plan, args.out)
     return content
+
+
+def _check_used(args: argparse.Namespace, biplanar: bool) -> None:
+    """Raise InputError for a dimension that the plan would not have."""
+    from SSRKDCore.errors import InputError
+
+    unused = {} if args.cut_plane is None else dict.fromkeys(_FROM_PLANE, "follows from --cut-plane")
+    unused |= {} if biplanar else dict.fromkeys(_OF_SECOND_CUT, "is of the ascending second cut, and there is none")
+    for name, reason in unused.items():
+        if getattr(args, name) is not None:
+            raise InputError(f"--{name.replace('_', '-')} {reason}: leave it out.")
 
 
 def _plane(numbers: list[float]) -> Plane:

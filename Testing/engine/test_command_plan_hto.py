@@ -37,6 +37,15 @@ def test_bad_words_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert main(["plan-hto", str(tmp_path / "absent"), "--side", "right", "--angle", "8", "--out", out]) == 2
     assert main(["plan-hto", str(tmp_path), "--side", "right", "--angle", "80", "--out", out]) == 2
     assert "wedge angle" in capsys.readouterr().err
+    plane = ["--cut-plane", "0", "0", "-30", "0", "0", "1"]
+    for words, what in (
+        ([*plane, "--hinge-below-plateau-mm", "20"], "--hinge-below-plateau-mm follows from --cut-plane"),
+        ([*plane, "--hinge-tilt-degrees", "0"], "--hinge-tilt-degrees follows from --cut-plane"),
+        (["--uniplanar", "--tubercle-thickness-mm", "9"], "--tubercle-thickness-mm is of the ascending second cut"),
+        (["--type", "lateral-closing", "--ascending-angle-degrees", "100"], "--ascending-angle-degrees is of the"),
+    ):
+        assert main(["plan-hto", str(tmp_path), "--side", "right", "--angle", "8", "--out", out, *words]) == 2
+        assert what in capsys.readouterr().err
     assert main(["guide", str(tmp_path), "--thickness-mm", "99", "--out", out]) == 2
     assert "thickness_mm" in capsys.readouterr().err
     assert main(["guide", str(tmp_path), "--out", out]) == 2
