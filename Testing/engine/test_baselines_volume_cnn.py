@@ -155,6 +155,12 @@ def test_a_stopped_preparation_keeps_what_it_has(store: SampleStore) -> None:
     before = made.stat().st_mtime_ns
     labels.prepare([0, 1])
     assert made.stat().st_mtime_ns == before and labels.read(1, 0).shape == (8, 8, 8)
+    # Half a file, as a full disk or a power cut leaves it, is no archive.
+    made.write_bytes(made.read_bytes()[: made.stat().st_size // 2])
+    with pytest.raises(InputError, match="damaged"):
+        labels.read(0, 0)
+    labels.prepare([0, 1])
+    assert labels.read(0, 0).shape == (8, 8, 8)
 
 
 def test_unknown_voxels_teach_nothing() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -78,7 +79,7 @@ class VoxelLabels:
             with np.load(path, allow_pickle=False) as archive:
                 content = zlib.decompress(archive[f"{rig}/labels"].tobytes())
             return np.frombuffer(content, np.uint8).reshape((self.voxels,) * 3).copy()
-        except (OSError, ValueError, KeyError, EOFError, zlib.error) as error:
+        except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
             raise InputError(f"{path} is missing or damaged: delete it if it exists, and train again.") from error
 
     def _path(self, case: int) -> Path:
@@ -91,7 +92,7 @@ class VoxelLabels:
         try:
             with np.load(self._path(case), allow_pickle=False) as archive:
                 return str(archive["source"]) == self._source(case)
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             return False
 
     def _make(self, case: int) -> None:
