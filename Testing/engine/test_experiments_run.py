@@ -16,7 +16,7 @@ from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.evaluation.answer import CaseAnswer
 from SSRKDCore.evaluation.case_evaluation import Progress
 from SSRKDCore.evaluation.experiments import error_map, gallery
-from SSRKDCore.evaluation.experiments.experiment_files import write_experiment
+from SSRKDCore.evaluation.experiments.experiment_files import budget_words, write_experiment
 from SSRKDCore.evaluation.experiments.framework import Plan, Point, given_case, plan_settings, run_plan
 from SSRKDCore.evaluation.experiments.registry import EXPERIMENTS, Request, load_experiment
 from SSRKDCore.evaluation.experiments.result_log import RESULTS_FILE, ResultLog
@@ -72,6 +72,10 @@ def test_known_errors_and_files(tmp_path: Path, sources: list[Source]) -> None:
     # What the plot rests on stands on it.
     svg = (out / "plot.svg").read_text(encoding="utf-8")
     assert "<svg" in svg and "cases: 3 of 2 subjects" in report["budget"] and "64 samples" in report["budget"]
+    # Cases as they are may be real ones; those that a point makes are not.
+    assert "own radiographs" in report["budget"] and "simulated" not in report["budget"]
+    made = replace(plan, points=[replace(point, make=lambda *given: given_case(*given)) for point in plan.points])
+    assert "; simulated radiographs;" in budget_words(made, results, "known", 64, 0)
 
 
 class Killed(BaseException):

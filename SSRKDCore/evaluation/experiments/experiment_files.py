@@ -9,7 +9,7 @@ from typing import Any
 
 from SSRKDCore.evaluation.case_evaluation import CaseResult
 from SSRKDCore.evaluation.comparison import MEASURE_EXPLANATIONS, BoneComparison
-from SSRKDCore.evaluation.experiments.framework import SCHEMA, Plan, PointResult
+from SSRKDCore.evaluation.experiments.framework import SCHEMA, Plan, PointResult, given_case
 from SSRKDCore.evaluation.experiments.plot import plot_points
 from SSRKDCore.evaluation.experiments.registry import EXPERIMENTS, Finish, Request
 from SSRKDCore.evaluation.table_one import TABLE_WORDS, differences_to_first, table_one
@@ -32,9 +32,12 @@ def result_rows(results: Sequence[CaseResult]) -> list[tuple[dict[str, str], Bon
 def budget_words(plan: Plan, results: Sequence[PointResult], method: str, resolution: int, seed: int) -> str:
     """What every number of the experiment rests on."""
     subjects = len({item.result.subject_name for item in results})
+    # Cases that are taken as they are may hold real radiographs.
+    given = all(point.make is given_case for point in plan.points)
+    radiographs = "the cases' own radiographs" if given else "simulated radiographs"
     return (
         f"cases: {len(plan.sources)} of {subjects} subjects, the same at every point; {resolution} samples along the cube; {method}; "
-        f"simulated radiographs; seed {seed}"
+        f"{radiographs}; seed {seed}"
     )
 
 
