@@ -194,5 +194,5 @@ def _check_surface(tibia: Surface, landmarks: LandmarkSet) -> None:
         if across * (-1.0 if landmarks.side == "right" else 1.0) <= 0:
             raise InputError(
                 f"The lateral plateau lies where that of the other leg does, but the leg is said to be a {landmarks.side} one: "
-                "correct the side."
+                "correct the side, or convert the bones to LPS."
             )

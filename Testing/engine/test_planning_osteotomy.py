@@ -214,7 +214,8 @@ def test_bad_input_is_refused() -> None:
     with pytest.raises(InputError, match="already"):
         plan_osteotomy(tibia, landmarks, parameters, CorrectionTarget(FUJISAWA, 5.0))
     wrong_side = leg_landmarks("left")
-    with pytest.raises(InputError, match="correct the side"):
+    # In RAS the side may be right: the whole leg is then half a turn off.
+    with pytest.raises(InputError, match="correct the side, or convert the bones to LPS"):
         plan_osteotomy(tibia, type(landmarks)(wrong_side.landmarks, {}, "right"), parameters, CorrectionTarget())
     with pytest.raises(InputError, match="between"):
         OsteotomyParameters(hinge_to_cortex_mm=-1.0)
