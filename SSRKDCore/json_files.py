@@ -75,5 +75,6 @@ def write_json(path: str | Path, value: Any) -> None:
     """Write JSON beside the target and rename, so that readers see the old file or the whole new one."""
     path = Path(path)
     beside = path.with_name(path.name + ".part")
-    beside.write_text(to_json_text(value), encoding="utf-8")
+    # Paths may hold bytes that are no UTF-8: as \udcXX they are JSON, and are read back as the same path.
+    beside.write_text(to_json_text(value), encoding="utf-8", errors="backslashreplace")
     os.replace(beside, path)

@@ -55,6 +55,7 @@ def write_html(path: Path, report: Mapping[str, Any], pictures: Mapping[str, Map
         f"<p>Guide {escape(str(report['guide_path']))} on {escape(str(report['reference_path']))}, seed {report['seed']}.</p>"
         f"{notes}<table><tr><th>measure</th>{heads}</tr>{rows}</table>{images}</body></html>\n",
         encoding="utf-8",
+        errors="backslashreplace",
     )
 
 
@@ -74,6 +75,7 @@ def write_table_html(path: Path, rows: Sequence[Mapping[str, Any]], notes: Seque
         f"<style>{_STYLE}{_TABLE_STYLE}</style></head><body><h1>Guide simulations</h1>{shown}"
         f'<div class="wide"><table><tr>{heads}</tr>{"".join(lines)}</table></div></body></html>\n',
         encoding="utf-8",
+        errors="backslashreplace",
     )
 
 
@@ -100,7 +102,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     import csv
 
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.DictWriter(file, columns, restval="")
         writer.writeheader()
         writer.writerows(rows)

@@ -138,6 +138,13 @@ def test_json_of_numpy_values_and_nan(tmp_path: Path) -> None:
         read_json(tmp_path / "a.json", "a test", max_bytes=5)
 
 
+def test_a_path_whose_bytes_are_no_utf8_comes_back_as_it_was(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(b"/data/caf\xe9"))
+    write_json(tmp_path / "a.json", {"bones": path})
+    assert Path(read_json(tmp_path / "a.json", "a test")["bones"]) == path
+    json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+
+
 def _case(folder: Path, **changes: object) -> Path:
     folder.mkdir(exist_ok=True)
     for name in ("ap.nrrd", "lateral.nrrd", "femur.ply"):

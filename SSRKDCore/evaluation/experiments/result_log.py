@@ -97,7 +97,7 @@ class ResultLog:
             self.records = kept
             path = self.folder / RESULTS_FILE
             beside = path.with_name(f"{path.name}.part")
-            beside.write_text("".join(map(_line, kept)), encoding="utf-8")
+            beside.write_text("".join(map(_line, kept)), encoding="utf-8", errors="backslashreplace")
             os.replace(beside, path)
         write_json(self.folder / SETTINGS_FILE, {**wanted, "points": list(points.values()), "cases": cases})
 
@@ -119,7 +119,7 @@ class ResultLog:
         """Keep a record: when this returns it is on the disk, and a line is either whole or cut off by the next reading."""
         plain = json.loads(to_json_text(dict(record)))
         with (self.folder / RESULTS_FILE).open("ab") as file:
-            file.write(_line(plain).encode("utf-8"))
+            file.write(_line(plain).encode("utf-8", errors="backslashreplace"))
             file.flush()
             os.fsync(file.fileno())
         self.records.append(plain)
