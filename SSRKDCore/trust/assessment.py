@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from SSRKDCore.errors import InputError
 from SSRKDCore.geometry.rig import Rig
-from SSRKDCore.networks.model_folder import Model
+from SSRKDCore.networks.model_folder import Model, shape_prior_path
 from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.reconstruction.pipeline import Reconstruction
 from SSRKDCore.surface import Surface
@@ -29,6 +29,7 @@ Array = NDArray[np.float64]
 #: Point arrays of the files with uncertainty.
 EXPECTED, INTERVAL = "expected_error_mm", "interval95_mm"
 NOTHING = "Nothing that is checked speaks against this reconstruction."
+UNREFINED = "The bones are the network's own, and which errors to expect is known of this model's refined bones only: none are stated."
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Assessment:
     light: "green", "amber" or "red". reasons: sentences, the worst first.
     figures: everything measured, plain values.
     expected, interval: by bone, (V,) mm at the vertices of the reconstruction: expected absolute error, and half width of the 95 %
-        interval; empty where the model brings no reference.
+        interval; empty where the model brings no reference, or one of refined bones and these are not.
     """
 
     light: str
@@ -79,7 +80,9 @@ def assess(
         samples = SAMPLES_A_BONE if reference is not None else 0
         needed = None if reference is None else reference.needed_terms
         measures = case_measures(radiographs, rig, model, result, encoded, samples, needed)
-        return judged(measures, reference, without, result.surfaces)
+        # The reference belongs to a model with its shape prior: its errors are those of refined bones.
+        unrefined = reference is not None and not result.moved_mm and shape_prior_path(model) is not None
+        return judged(measures, reference, without, result.surfaces, unrefined)
     except (
         Exception
     ) as error:  # A check that breaks must not cost the reconstruction, and must not look like one that passed.
@@ -91,26 +94,36 @@ def judged(
     reference: TrustReference | None,
     without: str | None,
     surfaces: Mapping[str, Surface],
+    unrefined: bool = False,
 ) -> Assessment:
-    """The assessment that measures lead to; `without` says in words why there is no reference."""
+    """The assessment that measures lead to; `without` says in words why there is no reference, `unrefined` that its errors are those of
+    refined bones and these are not.
+    """
     flags = flags_of(measures, reference)
     light, reasons = light_of(flags), [flag.sentence for flag in flags]
     if without is not None:
         light = "amber" if light == "green" else light
         reasons.append(f"Images, sizes and uncertainty were not compared with the training. {without}")
+    if unrefined:
+        light = "amber" if light == "green" else light
+        reasons.append(UNREFINED)
     expected, interval = {}, {}
-    if reference is not None:
+    if reference is not None and not unrefined:
         known = reference.expected_errors(measures)
         expected = at_vertices_of_all(surfaces, measures.vertices, known, torch.get_num_threads())
         interval = {name: reference.errors[name].factor * values for name, values in expected.items()}
-    return Assessment(light, tuple(reasons or [NOTHING]), _figures(measures, reference, flags), expected, interval)
+    return Assessment(
+        light, tuple(reasons or [NOTHING]), _figures(measures, reference, flags, unrefined), expected, interval
+    )
 
 
 def _failed(words: str) -> Assessment:
     return Assessment("red", (f"The trust check itself failed, so nothing is known ({words}).",), {"failed": words})
 
 
-def _figures(measures: CaseMeasures, reference: TrustReference | None, flags: Sequence[Flag]) -> dict[str, Any]:
+def _figures(
+    measures: CaseMeasures, reference: TrustReference | None, flags: Sequence[Flag], unrefined: bool
+) -> dict[str, Any]:
     outlines = {
         view: {bone: found.to_dict() for bone, found in bones.items()} for view, bones in measures.outlines.items()
     }
@@ -142,12 +155,16 @@ def _figures(measures: CaseMeasures, reference: TrustReference | None, flags: Se
         "outline": measures.outlines["all"]["all"].mean_mm,
         "expected_error": max(expected_errors(measures, reference).values(), default=None),
     }
-    return {
-        **figures,
+    figures |= {
         "size_percent": None if relative is None else 100.0 * relative,
         "size_spread_percent": 100.0 * reference.size_spread,
         "measures": {name: {"value": value, **vars(reference.limits[name])} for name, value in values.items()},
         "widened": reference.widened(measures),
+    }
+    if unrefined:
+        return figures
+    return {
+        **figures,
         "expected_error_mm": dict(expected_errors(measures, reference)),
         "interval95_mm": {
             name: reference.errors[name].factor * float(np.mean(known))

@@ -25,7 +25,7 @@ from SSRKDCore.networks.model_folder import load_model
 from SSRKDCore.radiographs.reader import read_radiograph
 from SSRKDCore.reconstruction.pipeline import reconstruct
 from SSRKDCore.trust import assessment, fit_reference
-from SSRKDCore.trust.assessment import NOTHING, Assessment, assess, judged, write_uncertainty
+from SSRKDCore.trust.assessment import NOTHING, UNREFINED, Assessment, assess, judged, write_uncertainty
 from SSRKDCore.trust.bone_sizes import SIZE_NAMES
 from SSRKDCore.trust.case_measures import Encoded
 from SSRKDCore.trust.flags import FLAG_NAMES, Flag, flags_of, light_of
@@ -339,6 +339,21 @@ def test_the_bundled_model_brings_a_reference_that_knows_the_sample(repository: 
     assert "failed" not in found[0].figures and found[0].light != "red", found[0].reasons
     assert set(found[0].interval) == set(BONE_NAMES)
     assert found[1].light == "red" and found[1].figures["flags"]["swapped_views"] == "red"
+
+
+def test_no_errors_are_stated_of_bones_that_were_not_refined_as_those_of_the_fit_were(repository: Path) -> None:
+    found = judged(usual_measures(), usual_reference(), None, synthetic_knee(4.0), unrefined=True)
+    assert found.light == "amber" and found.reasons == (UNREFINED,)
+    case, model = load_case(repository / "Resources" / "SampleCase"), load_model()
+    images = [read_radiograph(case.radiographs[view.name], None, case.intensity) for view in case.rig.views]
+    kept: list[Encoded] = []
+    result = reconstruct(
+        images, case.rig, model, 48, "cpu", refine=False, encoded=lambda given, maps: kept.append(Encoded(given, maps))
+    )
+    found = assess(images, case.rig, model, result, kept[0])
+    assert found.light != "green" and found.reasons[-1] == UNREFINED
+    assert not found.expected and not found.interval
+    assert not {"expected_error_mm", "interval95_mm"} & set(found.figures) and "measures" in found.figures
 
 
 def test_the_command_tells_its_trust_unless_told_not_to(
