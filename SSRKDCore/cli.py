@@ -10,11 +10,13 @@ import io
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import FrameType
 
 from SSRKDCore import __version__, console
 from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.json_files import to_json_text
+from SSRKDCore.output_folder import check_nothing_read_inside
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -112,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(parsed: argparse.Namespace) -> int:
     try:
+        _check_inputs_stay(parsed)
         result = importlib.import_module(_module(parsed.command)).run(parsed)
     except InputError as error:
         return _failed(parsed.json, str(error), EXIT_BAD_INPUT)
@@ -142,6 +145,14 @@ def _run(parsed: argparse.Namespace) -> int:
     if parsed.json:
         sys.stdout.write(to_json_text(result, ascii_only=True))
     return code
+
+
+def _check_inputs_stay(parsed: argparse.Namespace) -> None:
+    """Refuse, before any work, to replace a folder in which something lies that the command names."""
+    if getattr(parsed, "overwrite", False) and getattr(parsed, "out", None):
+        named = [value for name, value in vars(parsed).items() if name not in ("out", "command")]
+        words = [word for value in named for word in (value if isinstance(value, list) else [value])]
+        check_nothing_read_inside(parsed.out, [word for word in words if isinstance(word, (str, Path))])
 
 
 def _failed(json: bool, message: str, code: int) -> int:

@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,9 +34,10 @@ def check_output_folder(path: str | Path, overwrite: bool = False) -> None:
         raise InputError(f"{path} exists and is not a folder: choose another output folder.")
     if path.exists() and not overwrite:
         raise InputError(f"{path} exists already: choose another output folder, or add --overwrite to replace it.")
-    if path.exists() and path.resolve() in (Path.cwd().resolve(), Path.home().resolve(), Path(path.anchor or "/")):
+    kept = (Path.cwd().resolve(), Path.home().resolve(), Path(path.resolve().anchor))
+    if path.exists() and any(folder.is_relative_to(path.resolve()) for folder in kept):
         raise InputError(
-            f"{path} is the current, home or root folder and is never replaced: choose a folder inside it."
+            f"{path} is or holds the current, home or root folder and is never replaced: choose a folder inside it."
         )
     ancestor = path.parent
     while not ancestor.exists():
@@ -45,6 +46,25 @@ def check_output_folder(path: str | Path, overwrite: bool = False) -> None:
         raise InputError(f"{ancestor} is not a folder, so {path} cannot be made: choose another output folder.")
     if not os.access(ancestor, os.W_OK | os.X_OK):
         raise InputError(f"{ancestor} is read-only: choose an output folder that you may write to.")
+
+
+def check_nothing_read_inside(path: str | Path, words: Iterable[str | Path]) -> None:
+    """Refuse to replace a folder that holds what a job reads, as that would vanish with it.
+
+    words: of a command: files and folders, also as NAME=FILE; others name nothing and do not count.
+
+    Raises InputError.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        return
+    for word in words:
+        for name in (str(word), str(word).partition("=")[2]):
+            # Of a word that is longer than any name, Path.exists would raise.
+            if name and os.path.exists(name) and Path(name).resolve().is_relative_to(folder.resolve()):  # noqa: PTH110
+                raise InputError(
+                    f"{name} lies in {path}, which --overwrite would replace as a whole: choose another output folder."
+                )
 
 
 @contextmanager

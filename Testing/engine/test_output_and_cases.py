@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from SSRKDCore.cases import find_cases, load_case, save_case
+from SSRKDCore.cli import main
 from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.geometry.presets import preset
 from SSRKDCore.image_files import write_image
@@ -62,9 +63,47 @@ def test_files_and_the_current_folder_are_never_replaced(tmp_path: Path, monkeyp
         check_output_folder(tmp_path / "file", overwrite=True)
     with pytest.raises(InputError, match="not a folder"):
         check_output_folder(tmp_path / "file" / "inside")
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match="never replaced"):
-        check_output_folder(Path(), overwrite=True)
+    (tmp_path / "outer" / "inner").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "outer" / "inner")
+    for folder in (Path(), Path(".."), tmp_path / "outer"):
+        with pytest.raises(InputError, match="never replaced"):
+            check_output_folder(folder, overwrite=True)
+
+
+def test_what_a_command_reads_is_never_replaced_by_what_it_writes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    case = tmp_path / "Knie"
+    case.mkdir()
+    for name in ("ap.dcm", "lateral.dcm"):
+        (case / name).write_text("an image")
+    to_case = ["--out", str(case), "--overwrite"]
+    for words in (
+        ["reconstruct", "--ap", str(case / "ap.dcm"), "--lateral", str(case / "lateral.dcm")],
+        ["reconstruct", "--view", f"ap={case / 'ap.dcm'}", "--view", "lateral=elsewhere.dcm"],
+        ["compare", str(case), str(tmp_path)],
+        ["export", str(case / ".." / "Knie")],
+    ):
+        assert main([*words, *to_case]) == 2
+        assert "which --overwrite would replace" in capsys.readouterr().err
+    assert _entries(case) == ["ap.dcm", "lateral.dcm"]
+    # What lies elsewhere is read: these are no images.
+    assert (
+        main(
+            [
+                "reconstruct",
+                "--ap",
+                str(case / "ap.dcm"),
+                "--lateral",
+                str(case / "lateral.dcm"),
+                "--out",
+                str(tmp_path / "out"),
+                "--overwrite",
+            ]
+        )
+        == 2
+    )
+    assert "--overwrite" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
