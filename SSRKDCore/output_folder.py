@@ -99,13 +99,13 @@ def _move_into_place(beside: Path, path: Path, overwrite: bool) -> None:
         if not overwrite:
             raise InputError(f"{path} appeared while the results were computed: choose another output folder.")
         old = Path(tempfile.mkdtemp(prefix=f".{path.name[:40]}-old-", dir=path.parent))
-        os.rename(path, old / "old")
         try:
+            os.rename(path, old / "old")
             os.rename(beside, path)
-        except OSError:
-            os.rename(old / "old", path)
-            raise
         finally:
+            # Whatever ended this, an interrupt between the two included: the old one goes only when one of both is in its place.
+            if not path.exists():
+                os.rename(old / "old", path)
             shutil.rmtree(old, ignore_errors=True)
     else:
         os.rename(beside, path)

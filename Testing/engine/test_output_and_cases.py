@@ -57,6 +57,27 @@ def test_existing_folders_are_refused_or_replaced(tmp_path: Path) -> None:
     assert _entries(tmp_path / "out") == ["new.txt"] and _entries(tmp_path) == ["out"]
 
 
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.EACCES, "no")])
+def test_an_interrupt_while_a_folder_is_replaced_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: BaseException
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old.txt").touch()
+    rename, calls = os.rename, []
+
+    def interrupted(source: Path, target: Path) -> None:
+        calls.append(source)
+        if len(calls) == number:
+            raise error
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", interrupted)
+    with pytest.raises((KeyboardInterrupt, InputError)), complete_folder(tmp_path / "out", overwrite=True) as folder:
+        (folder / "new.txt").touch()
+    assert _entries(tmp_path) == ["out"] and _entries(tmp_path / "out") == ["old.txt"]
+
+
 def test_files_and_the_current_folder_are_never_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="not a folder"):
