@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -242,10 +243,13 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError("--style and --match-style both change how the images look: leave one of them out.")
     if args.max_deviation is not None and args.triangles is None:
         raise InputError("--max-deviation limits --triangles: give both.")
-    for option in ("max_deviation", "size"):
-        value = getattr(args, option)
-        if value is not None and not value > 0:
-            raise InputError(f"--{option.replace('_', '-')} is {value:g}: give a positive number of mm.")
+    _check_length("--max-deviation", args.max_deviation)
+    _check_length("--size", args.size)
+
+
+def _check_length(option: str, value: float | None) -> None:
+    if value is not None and not 0 < value < math.inf:
+        raise InputError(f"{option} is {value:g}: give a positive number of mm.")
 
 
 def read_radiographs(args: argparse.Namespace, fewest: int = 2) -> tuple[list[Radiograph], list[str]]:
@@ -315,6 +319,7 @@ def rig_of(args: argparse.Namespace, radiographs: list[Radiograph]) -> tuple[Rig
     """The rig that the arguments name, fitted to the radiographs, and warnings in words."""
     from SSRKDCore.geometry.dicom_rig import rig_for_radiographs
 
+    _check_length("--size", args.size)
     wanted, words = args.rig, []
     if wanted is None:
         folders = {Path(radiograph.source_path).parent for radiograph in radiographs}

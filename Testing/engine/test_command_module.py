@@ -46,6 +46,15 @@ def test_inspect_a_pair(sample: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert Rig.load(out / "rig.json").to_dict() == report["rig"]
 
 
+@pytest.mark.parametrize("size", ["-5", "nan", "inf"])
+def test_inspect_refuses_a_size_that_is_none(
+    sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], size: str
+) -> None:
+    pair = [f"--ap={sample / 'ap.dcm'}", f"--lateral={sample / 'lateral.dcm'}", f"--rig={sample / 'rig.json'}"]
+    report = _json(capsys, "inspect", *pair, f"--size={size}", f"--out={tmp_path / 'out'}")
+    assert report["exit_code"] == 2 and "give a positive number of mm" in report["error"]
+
+
 def test_inspect_one_image_has_no_geometry(sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = _json(capsys, "inspect", f"--ap={sample / 'ap.dcm'}", f"--out={tmp_path / 'out'}")
     assert report["rig"] is None and "magnification" not in report["views"][0]

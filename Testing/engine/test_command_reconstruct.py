@@ -168,6 +168,7 @@ def test_ctrl_c_during_the_reconstruction_leaves_nothing(
         (["--view", "oblique"], "NAME=FILE"),
         (["--view", "ap=x.dcm"], "twice"),
         (["--size", -1], "positive"),
+        (["--size", "inf"], "positive"),
         (["--resolution", 8], "resolution"),
         (["--rig", "nowhere"], "rig"),
     ],
