@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from SSRKDCore.errors import InputError
+from SSRKDCore.file_names import plain_name
 
 _FULL_DISK = {errno.ENOSPC, errno.EDQUOT}
 _READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -39,6 +40,7 @@ def check_output_folder(path: str | Path, overwrite: bool = False) -> None:
         raise InputError(
             f"{path} is or holds the current, home or root folder and is never replaced: choose a folder inside it."
         )
+    plain_name(path)
     ancestor = path.parent
     while not ancestor.exists():
         ancestor = ancestor.parent

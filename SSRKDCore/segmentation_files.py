@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from SSRKDCore.anatomy import BONES, Bone, bone
 from SSRKDCore.errors import InputError
+from SSRKDCore.file_names import plain_name
 from SSRKDCore.grid import Grid
 from SSRKDCore.image_files import write_image
 from SSRKDCore.json_files import to_json_text
@@ -112,7 +113,7 @@ def read_segmentation(path: str | Path) -> tuple[NDArray[np.uint8], Grid, list[s
     if path.stat().st_size > _MAXIMUM_BYTES:
         raise InputError(f"{path} is larger than 4 GiB: crop the segmentation first.")
     try:
-        image = sitk.ReadImage(str(path))
+        image = sitk.ReadImage(plain_name(path))
     except RuntimeError as error:
         raise InputError(
             f"{path} cannot be read as a segmentation: it is damaged or not a .seg.nrrd file; save it again."

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from SSRKDCore.errors import InputError
+from SSRKDCore.file_names import plain_name
 from SSRKDCore.grid import Grid
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def _read_file(path: Path) -> SimpleITK.Image:
     import SimpleITK
 
     reader = SimpleITK.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader.SetFileName(plain_name(path))
     try:
         reader.ReadImageInformation()
         _check_header(
@@ -89,7 +90,7 @@ def _read_series(folder: Path) -> SimpleITK.Image:
     shown = SimpleITK.ProcessObject.GetGlobalWarningDisplay()
     SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
     try:
-        identifiers = SimpleITK.ImageSeriesReader.GetGDCMSeriesIDs(str(folder))
+        identifiers = SimpleITK.ImageSeriesReader.GetGDCMSeriesIDs(plain_name(folder))
     finally:
         SimpleITK.ProcessObject.SetGlobalWarningDisplay(shown)
     if not identifiers:
@@ -107,7 +108,7 @@ def _read_series(folder: Path) -> SimpleITK.Image:
     if len(files) > 1:
         _check_slices(folder, files)
     reader = SimpleITK.ImageSeriesReader()
-    reader.SetFileNames(files)
+    reader.SetFileNames([plain_name(file) for file in files])
     try:
         image = reader.Execute()
     except RuntimeError as error:

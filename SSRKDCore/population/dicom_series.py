@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from SSRKDCore.drr.volume_reader import read_ct
 from SSRKDCore.errors import InputError
+from SSRKDCore.file_names import plain_name
 from SSRKDCore.grid import Grid
 
 _FEWEST_SLICES = 10
@@ -77,7 +78,7 @@ def find_series(folder: Path) -> list[Series]:
     found = []
     try:
         for inside in [folder, *sorted(item for item in folder.rglob("*") if item.is_dir())]:
-            for uid in SimpleITK.ImageSeriesReader.GetGDCMSeriesIDs(str(inside)):
+            for uid in SimpleITK.ImageSeriesReader.GetGDCMSeriesIDs(plain_name(inside)):
                 files = SimpleITK.ImageSeriesReader.GetGDCMSeriesFileNames(str(inside), uid)
                 # Tags that are absent or unreadable say nothing against a series here; `read_ct` judges the slices.
                 header = pydicom.dcmread(files[0], stop_before_pixels=True, force=True)

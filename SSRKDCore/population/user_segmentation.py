@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from SSRKDCore.anatomy import BONE_NAMES, BONES
 from SSRKDCore.errors import InputError
+from SSRKDCore.file_names import plain_name
 from SSRKDCore.grid import Grid
 from SSRKDCore.image_files import write_image
 from SSRKDCore.segmentation_files import read_segmentation
@@ -106,7 +107,7 @@ def _read(path: Path) -> SimpleITK.Image:
     if not path.is_file():
         raise InputError(f"{path} does not exist: check the path of the segmentation.")
     try:
-        return SimpleITK.ReadImage(str(path))
+        return SimpleITK.ReadImage(plain_name(path))
     except RuntimeError as error:
         raise InputError(
             f"{path} cannot be read as a segmentation: export it from Slicer as .seg.nrrd, or as a NRRD or NIfTI label map."

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from SSRKDCore.errors import InputError
+from SSRKDCore.file_names import plain_name
 from SSRKDCore.radiographs.nifti_reader import read_nifti
 from SSRKDCore.radiographs.stored_image import MAXIMUM_BYTES, StoredImage, check_size, checked_spacing
 
@@ -78,7 +79,7 @@ def _read_itk(path: Path, kind: str) -> tuple[NDArray[Any], tuple[float, float]]
     """(frame, row, column) array and (between rows, between columns) spacing by SimpleITK."""
     reader = sitk.ImageFileReader()
     reader.SetImageIO(IMAGE_IO[kind])
-    reader.SetFileName(str(path))
+    reader.SetFileName(plain_name(path))
     try:
         reader.ReadImageInformation()
         size, channels, pixel_type = reader.GetSize(), reader.GetNumberOfComponents(), reader.GetPixelID()

@@ -18,6 +18,7 @@ from SSRKDCore.anatomy import BONE_NAMES, lateral_direction
 from SSRKDCore.cases import Case, load_case
 from SSRKDCore.drr.attenuation import check_hounsfield_like
 from SSRKDCore.errors import InputError
+from SSRKDCore.file_names import plain_name
 from SSRKDCore.segmentation_files import read_segmentation
 from SSRKDCore.surface import Surface
 from SSRKDCore.surface_files import read_surface
@@ -214,7 +215,7 @@ def ct_box(path: Path) -> Array:
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    reader.SetFileName(plain_name(path))
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -183,6 +184,35 @@ def test_a_radiograph_that_finds_no_room_is_explained_in_one_line(tmp_path: Path
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert "File too large" in str(caught.value) and "\n" not in str(caught.value)
     assert _entries(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no file names that are not UTF-8")
+def test_names_that_are_no_utf8_are_written_or_refused_in_one_sentence(tmp_path: Path) -> None:
+    strange = os.fsdecode(b"Kn\xe4.seg.nrrd")
+    write_json(tmp_path / "report.json", {"file": strange})
+    assert read_json(tmp_path / "report.json", "a report") == {"file": strange}
+    with pytest.raises(InputError, match="no UTF-8"):
+        check_output_folder(tmp_path / strange)
+    folder = tmp_path / os.fsdecode(b"\xe4")
+    folder.mkdir()
+    for name in (strange, "ct.nrrd", "labels.seg.nrrd"):
+        (folder / name).write_bytes(b"NRRD0004\n")
+    # In a process of its own: SimpleITK would end it.
+    program = """
+import sys
+from pathlib import Path
+from SSRKDCore.drr.volume_reader import read_ct
+from SSRKDCore.errors import InputError
+from SSRKDCore.radiographs.reader import read_radiograph
+from SSRKDCore.segmentation_files import read_segmentation
+for read, name in (read_segmentation, "labels.seg.nrrd"), (read_radiograph, "ct.nrrd"), (read_ct, "ct.nrrd"), (read_ct, "."):
+    try:
+        read(Path(sys.argv[1]) / name)
+    except InputError as error:
+        print("no UTF-8" in str(error))
+"""
+    done = subprocess.run([sys.executable, "-c", program, folder], capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stdout.split() == ["True"] * 4, done.stderr
 
 
 def test_json_of_numpy_values_and_nan(tmp_path: Path) -> None:
