@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,10 @@ from SSRKDCore.json_files import to_json_text
 
 _MAXIMUM_BYTES = 4 * 1024 * 1024 * 1024
 _CATEGORY = "SCT^123037004^Anatomical Structure"
+#: In the name of a segment: it is of something on or in the bone that the name says.
+NO_BONE_WORDS = frozenset(
+    {"cartilage", "meniscus", "menisci", "implant", "marrow", "ligament", "muscle", "screw", "plate"}
+)
 _LATERALITY = {"right": "SCT^24028007^Right", "left": "SCT^7771000^Left"}
 
 
@@ -86,16 +90,16 @@ def _bone_of_segment(name: str, tags: str) -> str | None:
         if f"^{item.snomed_code}^" in tags:
             return item.name
     words = set(re.split(r"[^a-z]+", name.lower()))
-    matches = [item.name for item in BONES if item.name in words]
+    matches = [item.name for item in BONES if item.name in words and not words & NO_BONE_WORDS]
     return matches[0] if len(matches) == 1 else None
 
 
 def read_segmentation(path: str | Path) -> tuple[NDArray[np.uint8], Grid, list[str]]:
     """Read the bones of a Slicer segmentation.
 
-    Segments are matched by SNOMED CT code, else by name. Later segments win where segments overlap. A volume whose axes are not those
-    of LPS is resampled (nearest neighbour) to an axis-aligned grid of its finest spacing; axes that are only swapped or turned are
-    permuted instead, without loss.
+    Segments are matched by SNOMED CT code, else by name. Where bones overlap, the one whose segment comes later wins. A volume whose
+    axes are not those of LPS is resampled (nearest neighbour) to an axis-aligned grid of its finest spacing; axes that are only swapped or
+    turned are permuted instead, without loss.
 
     Returns
     -------
@@ -103,7 +107,7 @@ def read_segmentation(path: str | Path) -> tuple[NDArray[np.uint8], Grid, list[s
     grid: LPS mm.
     names: the bones that have a segment (which may be empty).
 
-    Raises InputError when the file is missing, damaged, not a segmentation, or no segment is a bone.
+    Raises InputError when the file is missing, damaged, not a segmentation, no segment is a bone, or two are the same one.
     """
     import SimpleITK as sitk
 
@@ -125,20 +129,31 @@ def read_segmentation(path: str | Path) -> tuple[NDArray[np.uint8], Grid, list[s
         )
     if image.GetDimension() != 3:  # Layers are values of a voxel, not a dimension.
         raise InputError(f"{path} is not a volume: save the segmentation again.")
+    _check_once(path, segments)
     image = _axis_aligned(image)
     layers = sitk.GetArrayFromImage(image)
     if layers.ndim == 3:
         layers = layers[..., None]
     labels = np.zeros(layers.shape[:3], dtype=np.uint8)
-    for name, value, layer in segments:
+    for name, value, layer, _ in segments:
         if layer < layers.shape[3]:
             labels[layers[..., layer] == value] = bone(name).label
     grid = Grid(image.GetOrigin(), image.GetSpacing(), labels.shape)  # type: ignore[arg-type]
-    return labels, grid, sorted({name for name, _, _ in segments}, key=lambda name: bone(name).label)
+    return labels, grid, sorted({segment[0] for segment in segments}, key=lambda name: bone(name).label)
 
 
-def _segments(image: Any) -> list[tuple[str, int, int]]:
-    """(bone, label value, layer) of the header's segments that are bones."""
+def _check_once(path: Path, segments: Sequence[tuple[str, int, int, str]]) -> None:
+    """Refuse two segments of one bone: those of the other leg, or of parts. Taken together they would be another bone."""
+    for item in BONES:
+        names = [f"'{segment[3]}'" for segment in segments if segment[0] == item.name]
+        if len(names) > 1:
+            raise InputError(
+                f"{path} has {' and '.join(names)}, each of which is a {item.name}: keep one, or rename what is not this knee's."
+            )
+
+
+def _segments(image: Any) -> list[tuple[str, int, int, str]]:
+    """(bone, label value, layer, name) of the header's segments that are bones."""
     keys = set(image.GetMetaDataKeys())
 
     def value(index: int, field: str, default: str) -> str:
@@ -148,10 +163,11 @@ def _segments(image: Any) -> list[tuple[str, int, int]]:
     indices = sorted({int(match.group(1)) for key in keys if (match := re.fullmatch(r"Segment(\d{1,5})_ID", key))})
     found = []
     for index in indices:
-        name = _bone_of_segment(value(index, "Name", value(index, "ID", "")), value(index, "Tags", ""))
+        called = value(index, "Name", value(index, "ID", ""))
+        name = _bone_of_segment(called, value(index, "Tags", ""))
         label, layer = value(index, "LabelValue", str(index + 1)), value(index, "Layer", "0")
         if name and label.lstrip("-").isdigit() and layer.isdigit():
-            found.append((name, int(label), int(layer)))
+            found.append((name, int(label), int(layer), called))
     return found
 
 

@@ -17,12 +17,11 @@ from SSRKDCore.errors import InputError
 from SSRKDCore.file_names import plain_name
 from SSRKDCore.grid import Grid
 from SSRKDCore.image_files import write_image
-from SSRKDCore.segmentation_files import read_segmentation
+from SSRKDCore.segmentation_files import NO_BONE_WORDS, read_segmentation
 
 if TYPE_CHECKING:
     import SimpleITK
 
-_NO_BONE = {"cartilage", "meniscus", "menisci", "implant", "marrow", "ligament", "muscle", "screw", "plate"}
 _SIDE_WORDS = {"right": {"right", "r", "rt"}, "left": {"left", "l", "lt"}}
 _SIDE_CODES = {"right": "^24028007^", "left": "^7771000^"}
 
@@ -129,7 +128,7 @@ def _segments(image: SimpleITK.Image) -> list[Segment]:
         name = value(index, "Name", id)
         words = set(re.split(r"[^a-z]+", name.lower()))
         coded = [bone.name for bone in BONES if f"^{bone.snomed_code}^" in tags]
-        named = [] if words & _NO_BONE else [bone for bone in BONE_NAMES if bone in words]
+        named = [] if words & NO_BONE_WORDS else [bone for bone in BONE_NAMES if bone in words]
         matches = coded or named
         sides = [side for side in _SIDE_WORDS if words & _SIDE_WORDS[side] or _SIDE_CODES[side] in tags]
         found.append(

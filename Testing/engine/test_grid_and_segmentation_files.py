@@ -85,6 +85,33 @@ def test_segments_are_matched_by_code_or_name_and_other_label_values(tmp_path: P
     assert labels.ravel().tolist() == [0, bone("femur").label, bone("tibia").label, 0] and names == ["femur", "tibia"]
 
 
+def _with_segments(path: Path, image: sitk.Image, names: list[str]) -> Path:
+    """Write an image whose label values from 1 on are segments of these names."""
+    for index, name in enumerate(names):
+        for field, value in (("ID", f"s{index}"), ("Name", name), ("LabelValue", str(index + 1)), ("Layer", "0")):
+            image.SetMetaData(f"Segment{index}_{field}", value)
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+def test_two_segments_of_one_bone_are_never_taken_together(tmp_path: Path) -> None:
+    image = sitk.GetImageFromArray(np.array([[[0, 1, 2, 3]]], dtype=np.uint8))
+    path = _with_segments(tmp_path / "legs.seg.nrrd", image, ["femur_left", "femur_right", "tibia_left"])
+    with pytest.raises(InputError, match="'femur_left' and 'femur_right', each of which is a femur"):
+        read_segmentation(path)
+    # What lies on a bone or in it is not the bone.
+    path = _with_segments(tmp_path / "knee.seg.nrrd", image, ["Femur", "Femur cartilage", "patella ligament"])
+    labels, _, names = read_segmentation(path)
+    assert names == ["femur"] and labels.ravel().tolist() == [0, bone("femur").label, 0, 0]
+
+
+def test_a_series_of_volumes_is_refused(tmp_path: Path) -> None:
+    image = sitk.GetImageFromArray(np.ones((2, 2, 2), dtype=np.uint8))
+    path = _with_segments(tmp_path / "series.seg.nrrd", sitk.JoinSeries([image, image]), ["femur"])
+    with pytest.raises(InputError, match="not a volume"):
+        read_segmentation(path)
+
+
 def test_turned_axes_come_back_in_lps(tmp_path: Path) -> None:
     # A RAS-like volume: x and y run the other way. The labelled voxel must keep its place in space.
     labels, _ = _labels()
