@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,13 @@ from SSRKDCore.surface import Surface
 SUFFIXES = (".stl", ".ply", ".obj")
 _MAXIMUM_BYTES = 1024 * 1024 * 1024
 _HEADER = "SSRKDCore frame {frame} unit mm"
+# What our headers say of a frame, and Slicer's.
+_SAYS_RAS = re.compile(rb"\b(frame |SPACE=)RAS\b")
+_LONGEST_HEADER = 4096
 
 
 def read_surface(path: str | Path) -> Surface:
-    """Read a triangle surface.
+    """Read a triangle surface; one whose header says that it stands in RAS is turned into LPS.
 
     STL stores every triangle's corners apart; corners at exactly the same place become one vertex again.
 
@@ -36,7 +40,21 @@ def read_surface(path: str | Path) -> Surface:
     surface = _read_with_trimesh(path, suffix)
     if surface.is_empty:
         raise InputError(f"{path} holds no triangles, or is damaged: export the surface again.")
+    if _SAYS_RAS.search(_header(path, suffix)):
+        # Half a turn about z: x and y change their signs, nothing is mirrored.
+        surface = surface.transformed(np.diag([-1.0, -1.0, 1.0, 1.0]))
     return _merged(surface) if suffix == ".stl" else surface
+
+
+def _header(path: Path, suffix: str) -> bytes:
+    """What a file says of itself before its triangles."""
+    with path.open("rb") as file:
+        start = file.read(_LONGEST_HEADER)
+    if suffix == ".stl":
+        return start[:80]
+    if suffix == ".ply":
+        return start.partition(b"end_header")[0]
+    return b"\n".join(line for line in start.splitlines() if line.startswith(b"#"))
 
 
 def _read_with_trimesh(path: Path, suffix: str) -> Surface:

@@ -62,6 +62,28 @@ def test_the_stl_header_says_frame_and_unit(tmp_path: Path) -> None:
     assert b"LPS" in header and b"mm" in header and not header.startswith(b"solid")
 
 
+@pytest.mark.parametrize("suffix", [".stl", ".ply"])
+def test_a_surface_whose_header_says_ras_is_read_as_lps(suffix: str, tmp_path: Path) -> None:
+    turned = tetrahedron().transformed(np.diag([-1.0, -1, 1, 1]))
+    write_surface(tmp_path / f"ras{suffix}", turned, "RAS")
+    assert trimesh.load(tmp_path / f"ras{suffix}").bounds.tolist() == [[-1, -2, 0], [0, 0, 3]]
+    back = read_surface(tmp_path / f"ras{suffix}")
+    assert back.bounds.tolist() == [[0, 0, 0], [1, 2, 3]] and back.volume == pytest.approx(1.0, rel=1e-5)
+    # As Slicer says it.
+    content = (tmp_path / f"ras{suffix}").read_bytes()
+    slicer = content.replace(b"SSRKDCore frame RAS unit mm", b"3D Slicer output. SPACE=RAS")
+    for name, other in (("slicer", slicer), ("lps", slicer.replace(b"=RAS", b"=LPS"))):
+        (tmp_path / f"{name}{suffix}").write_bytes(other)
+    assert read_surface(tmp_path / f"slicer{suffix}").bounds.tolist() == [[0, 0, 0], [1, 2, 3]]
+    assert read_surface(tmp_path / f"lps{suffix}").bounds.tolist() == [[-1, -2, 0], [0, 0, 3]]
+
+
+def test_slicers_obj_in_ras_is_read_as_lps(tmp_path: Path) -> None:
+    write_surface(tmp_path / "a.obj", tetrahedron())
+    (tmp_path / "ras.obj").write_bytes(b"# 3D Slicer output. SPACE=RAS\n" + (tmp_path / "a.obj").read_bytes())
+    assert read_surface(tmp_path / "ras.obj").bounds.tolist() == [[-1, -2, 0], [0, 0, 3]]
+
+
 def test_vtk_round_trip() -> None:
     surface = tetrahedron()
     back = Surface.from_vtk(surface.to_vtk())
