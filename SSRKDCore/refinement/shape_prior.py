@@ -68,10 +68,13 @@ def shape_prior_of(model: Model) -> KneeShapeModel | None:
     if path is None:
         return None
     key = (str(path), checked_sha256(model, path, SHAPE_PRIOR_ENTRY, "shape prior", MAXIMUM_BYTES))
-    if key not in _read:
+    found = _read.get(key)
+    if found is None:
+        found = read_shape_prior(path)
         _read.clear()
-        _read[key] = read_shape_prior(path)
-    return _read[key]
+        _read[key] = found
+    # Not what is kept by now: another thread may have another model.
+    return found
 
 
 # The prior that was read last: a set of cases is reconstructed with one model.

@@ -117,17 +117,22 @@ def surface_correction_of(model: Model, templates: Mapping[str, Template]) -> Su
 
     templates: of the shape prior that the model brings. Raises InputError when the file is not the one that model.json describes.
     """
-    from SSRKDCore.networks.model_folder import SURFACE_CORRECTION_ENTRY, surface_correction_path
+    from SSRKDCore.networks.model_folder import SHAPE_PRIOR_ENTRY, SURFACE_CORRECTION_ENTRY, surface_correction_path
 
     path = surface_correction_path(model)
     if path is None:
         return None
-    key = (str(path), checked_sha256(model, path, SURFACE_CORRECTION_ENTRY, "surface correction", MAXIMUM_BYTES))
-    if key not in _read:
+    sha256 = checked_sha256(model, path, SURFACE_CORRECTION_ENTRY, "surface correction", MAXIMUM_BYTES)
+    # Of another prior's templates it is refused, or has other weights at their vertices.
+    key = (str(path), sha256, str(model.card.get(SHAPE_PRIOR_ENTRY)))
+    found = _read.get(key)
+    if found is None:
+        found = read_surface_correction(path, templates)
         _read.clear()
-        _read[key] = read_surface_correction(path, templates)
-    return _read[key]
+        _read[key] = found
+    # Not what is kept by now: another thread may have another model.
+    return found
 
 
 # The correction that was read last: a set of cases is reconstructed with one model.
-_read: dict[tuple[str, str], SurfaceCorrection] = {}
+_read: dict[tuple[str, str, str], SurfaceCorrection] = {}

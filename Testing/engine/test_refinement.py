@@ -28,6 +28,7 @@ from SSRKDCore.networks.model_folder import load_model, save_model
 from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.reconstruction.pipeline import reconstruct
 from SSRKDCore.reconstruction.refined_bones import RefinedBones, refined_bones
+from SSRKDCore.refinement import shape_prior
 from SSRKDCore.refinement.doubted_network import CLEARLY, outline_cost
 from SSRKDCore.refinement.local_deformation import deformed
 from SSRKDCore.refinement.network_bones import NetworkBone
@@ -319,6 +320,19 @@ def test_a_model_folder_brings_its_prior_and_no_other(tmp_path: Path) -> None:
         file.write(b"more")
     with pytest.raises(InputError, match=r"not the shape prior.*--no-refine"):
         shape_prior_of(load_model(folder))
+
+
+def test_another_thread_that_reads_another_prior_takes_none_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class TakenOver(dict):  # type: ignore[type-arg]
+        def __setitem__(self, key: object, value: object) -> None:
+            super().__setitem__(key, value)
+            self.clear()
+
+    monkeypatch.setattr(shape_prior, "_read", TakenOver())
+    found = shape_prior_of(load_model(_model_folder(tmp_path, prior=True)))
+    assert found is not None and len(found.pca.modes) == 3
 
 
 def test_a_folder_without_prior_is_not_refined(tmp_path: Path) -> None:

@@ -308,6 +308,12 @@ def test_a_model_folder_brings_its_correction_and_no_other(tmp_path: Path) -> No
     found = surface_correction_of(one, prior.templates)
     assert found is not None and surface_correction_of(one, prior.templates) is found
     assert surface_correction_of(other, prior.templates) is not found
+    # A prior of other templates in the same folder: what was read for the one before is not taken for it.
+    changed = replace(one, card={**one.card, "shape_prior": {**one.card["shape_prior"], "sha256": "0" * 64}})
+    moved = {name: replace(template, vertices=template.vertices + 1.0) for name, template in prior.templates.items()}
+    surface_correction_of(one, prior.templates)
+    with pytest.raises(InputError, match="another shape prior"):
+        surface_correction_of(changed, moved)
     # Trust belongs to the surfaces that it was fitted to.
     assert model_identity(one) != model_identity(other)
     with pytest.raises(InputError, match="another surface correction"):
