@@ -107,6 +107,10 @@ def judged(
     if unrefined:
         light = "amber" if light == "green" else light
         reasons.append(UNREFINED)
+    unknown = [] if reference is None else [name for name in measures.terms if name not in reference.errors]
+    if unknown:
+        light = "amber" if light == "green" else light
+        reasons.append(f"No error is stated of the {' and '.join(unknown)}: no case that trust was fitted to shows it.")
     expected, interval = {}, {}
     if reference is not None and not unrefined:
         known = reference.expected_errors(measures)

@@ -25,7 +25,7 @@ from SSRKDCore.networks.model_folder import Model, load_model
 from SSRKDCore.training.program import exit_code_of
 from SSRKDCore.trust.bone_sizes import SIZE_NAMES, WIDTHS
 from SSRKDCore.trust.domain_distance import fit_domain
-from SSRKDCore.trust.error_model import COVERAGE, fit_error_model
+from SSRKDCore.trust.error_model import COVERAGE, ErrorModel, fit_error_model
 from SSRKDCore.trust.limits import fit_limit, quantile_limit
 from SSRKDCore.trust.reference import FILE_NAME, TrustReference, model_identity, save_reference
 from SSRKDCore.trust.training_observation import MEASURES, RESOLUTION, labelled_folders, observation
@@ -98,7 +98,7 @@ def reference_from(records: Sequence[Observation], identity: str, provenance: Ma
         sizes=fit_domain(sizes),
         size_spread=float(sizes[:, widths].mean(axis=1).std(ddof=1)),
         limits={},
-        errors={bone: _error_model(bone, fitted, others) for bone in BONE_NAMES},
+        errors={bone: model for bone in BONE_NAMES if (model := _error_model(bone, fitted, others)) is not None},
     )
     limits = {
         "images": fit_limit([images.distance(row) for record in others for row in _array(record["features"])]),
@@ -115,17 +115,24 @@ def _array(values: Any) -> Array:
     return np.array(values, dtype=np.float64)
 
 
-def _error_model(bone: str, fitted: Sequence[Observation], others: Sequence[Observation]) -> Any:
+def _error_model(bone: str, fitted: Sequence[Observation], others: Sequence[Observation]) -> ErrorModel | None:
+    """Of a bone; None where the errors of no case are known, either to fit or to calibrate: anything said of it would be invented."""
+
     def arrays(records: Sequence[Observation], key: str) -> list[Array]:
         return [_array(record[key][bone]) for record in records if bone in record["terms"] and bone in record["errors"]]
 
-    return fit_error_model(
-        arrays(fitted, "terms"), arrays(fitted, "errors"), arrays(others, "terms"), arrays(others, "errors")
-    )
+    to_fit, to_calibrate = arrays(fitted, "errors"), arrays(others, "errors")
+    if not all(any(np.isfinite(errors).any() for errors in part) for part in (to_fit, to_calibrate)):
+        return None
+    return fit_error_model(arrays(fitted, "terms"), to_fit, arrays(others, "terms"), to_calibrate)
 
 
 def _worst(reference: TrustReference, record: Observation) -> float:
-    return max(float(reference.errors[bone].expected(_array(terms)).mean()) for bone, terms in record["terms"].items())
+    return max(
+        float(reference.errors[bone].expected(_array(terms)).mean())
+        for bone, terms in record["terms"].items()
+        if bone in reference.errors
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -256,7 +256,7 @@ def _run(parsed: argparse.Namespace) -> None:
     # Priors and cases stay, records do not: they depend on how surfaces are made, of which their settings know nothing.
     shutil.rmtree(parsed.work / _LOG, ignore_errors=True)
     entry = found.provenance[LEFT_OUT_PROVENANCE]
-    for bone in BONE_NAMES:
+    for bone in found.errors:
         say(
             f"{bone:<8} interval: {entry['population_factors'][bone]:.2f} x expected of the population, "
             f"{entry['left_out_factors'].get(bone, float('nan')):.2f} x of people left out{_held(entry['held_for_each'].get(bone))}"

@@ -101,10 +101,10 @@ def _shares(parts: Sequence[tuple[Array, Array]], factor: float) -> Array:
 
 
 def _coverage(bone: str, records: Sequence[Record], reference: TrustReference) -> dict[str, Any] | None:
-    factor = reference.errors[bone].factor
     parts = vertices_of(bone, records)
     if not parts:
         return None
+    factor = reference.errors[bone].factor
     shares = _shares(parts, factor)
     unwidened = vertices_of(bone, [_unwidened(record) for record in records])
     before = (reference.provenance.get(LEFT_OUT_PROVENANCE) or {}).get("population_factors", {}).get(bone)

@@ -51,7 +51,7 @@ class TrustReference:
     images: distribution of `image_features`. sizes: of the logarithms of `bone_sizes` (12).
     size_spread: standard deviation, over training cases, of the mean logarithm of the six widths.
     limits: by LIMIT_NAMES, from cases held out of the distributions.
-    errors: by bone.
+    errors: by bone; those whose errors the training cases show.
     widening: (K, 2), see `widening.fit_widening`; no rows in older files, whose intervals are for cases like the training's.
     provenance: command, cases, counts, for people.
     """

@@ -263,6 +263,22 @@ def test_the_fit_says_what_is_usual() -> None:
     assert reference.size_spread == pytest.approx(0.05 / np.sqrt(6), rel=0.4)
 
 
+@pytest.mark.parametrize("held_out_only", [False, True])
+def test_of_a_bone_whose_errors_no_case_shows_nothing_is_stated(tmp_path: Path, held_out_only: bool) -> None:
+    records = _records(30)
+    for index, record in enumerate(records):
+        if not held_out_only or index // 2 % 3 == 2:
+            record["errors"].pop("fibula")
+    save_reference(tmp_path / "trust.safetensors", fit_reference.reference_from(records, "a" * 64, {}))
+    reference = load_reference(tmp_path / "trust.safetensors")
+    assert set(reference.errors) == set(BONE_NAMES) - {"fibula"}
+    both = {name: np.zeros((2, 6)) for name in ("femur", "fibula")}
+    measures = usual_measures(features=np.zeros(10), terms=both, vertices={name: np.array([0, 1]) for name in both})
+    found = judged(measures, reference, None, synthetic_knee(4.0))
+    assert found.light != "green" and "No error is stated of the fibula" in found.reasons[-1]
+    assert set(found.interval) == set(found.figures["interval95_mm"]) == {"femur"}
+
+
 def test_the_commands_refuse_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert fit_reference.main(["--model", "compact", "--cases", str(tmp_path), "--work", str(tmp_path / "w")]) == 2
     assert "holds no case" in capsys.readouterr().err
