@@ -30,6 +30,12 @@ _PACKAGES = (
     ("tqdm", "tqdm", "progress bars", "pip install ssrkdcore"),
     ("python-gdcm", "gdcm", "compressed DICOM", "pip install ssrkdcore[dicom-codecs]"),
     ("pylibjpeg-openjpeg", "openjpeg", "JPEG 2000 DICOM", "pip install ssrkdcore[dicom-codecs]"),
+    ("manifold3d", "manifold3d", "cutting bones and making guides", "pip install ssrkdcore[planning]"),
+    ("lightning", "lightning", "training", "pip install ssrkdcore[train]"),
+    ("tensorboard", "tensorboard", "curves of a training", "pip install ssrkdcore[train]"),
+    ("matplotlib", "matplotlib", "plots of experiments and reader studies", "pip install ssrkdcore[train]"),
+    ("pillow", "PIL", "pictures of experiments", "pip install ssrkdcore[train]"),
+    ("distributed", "distributed", "cases made on a Dask cluster", "pip install ssrkdcore[train]"),
     ("libigl", "igl", "an independent check of distances in the tests", "pip install ssrkdcore[dev]"),
     ("itk-rtk", "itk", "an independent projector for the tests", "pip install ssrkdcore[dev]"),
 )

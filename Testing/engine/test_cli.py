@@ -69,6 +69,8 @@ def test_doctor_says_what_there_is() -> None:
     assert {row["backend"] for row in report["projectors"]} == {"siddon", "tigre"}
     assert [row["model"] for row in report["models"] if row["usable"]] == ["compact"], report["models"]
     assert done.returncode == 0 and report["problems"] == []
+    # Whatever can be missed leads here: every package that a command may ask for is told.
+    assert {"manifold3d", "lightning", "tensorboard", "matplotlib", "pillow", "distributed"} <= set(packages)
     words = _run("doctor").stdout
     assert "Nothing is missing." in words and "siddon" in words
 
