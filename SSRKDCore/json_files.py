@@ -76,5 +76,8 @@ def write_json(path: str | Path, value: Any) -> None:
     path = Path(path)
     beside = path.with_name(path.name + ".part")
     # Paths may hold bytes that are no UTF-8: as \udcXX they are JSON, and are read back as the same path.
-    beside.write_text(to_json_text(value), encoding="utf-8", errors="backslashreplace")
-    os.replace(beside, path)
+    try:
+        beside.write_text(to_json_text(value), encoding="utf-8", errors="backslashreplace")
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)

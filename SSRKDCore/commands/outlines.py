@@ -29,6 +29,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     out = Path(args.out)
     if not out.parent.is_dir():
         raise InputError(f"{out.parent} is not a folder: choose another place for the outlines.")
+    if out.is_dir():
+        raise InputError(f"{out} is a folder: name the file for the outlines.")
     rig, surfaces = Rig.load(args.rig), read_bone_surfaces(args.bones)
     views: dict[str, dict[str, Any]] = {}
     with progress_bar("Outlines") as progress:

@@ -99,6 +99,11 @@ def test_outlines_lie_on_their_detectors(sample: Path, tmp_path: Path, capsys: p
             assert len(lines) == counts[view.name][bone] > 0
             points = np.concatenate([np.array(line) for line in lines])
             np.testing.assert_allclose((points - view.detector_origin) @ view.normal, 0.0, atol=1e-6)
+    written = sorted(tmp_path.iterdir())
+    assert (
+        "is a folder" in _json(capsys, "outlines", sample, f"--rig={sample / 'rig.json'}", f"--out={tmp_path}")["error"]
+    )
+    assert sorted(tmp_path.iterdir()) == written
     assert (
         "is not a folder"
         in _json(capsys, "outlines", sample, f"--rig={sample / 'rig.json'}", f"--out={tmp_path / 'no' / 'x.json'}")[

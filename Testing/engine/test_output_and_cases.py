@@ -215,6 +215,13 @@ for read, name in (read_segmentation, "labels.seg.nrrd"), (read_radiograph, "ct.
     assert done.returncode == 0 and done.stdout.split() == ["True"] * 4, done.stderr
 
 
+def test_json_that_cannot_be_written_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "report.json").mkdir()
+    with pytest.raises(OSError, match=r"report\.json"):
+        write_json(tmp_path / "report.json", {})
+    assert _entries(tmp_path) == ["report.json"]
+
+
 def test_json_of_numpy_values_and_nan(tmp_path: Path) -> None:
     write_json(
         tmp_path / "a.json",
