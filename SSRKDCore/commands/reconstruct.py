@@ -195,7 +195,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     result.timings["read"] = reading
     with complete_folder(args.out, args.overwrite) as folder:
         start = time.perf_counter()
-        _write_preview(folder / "preview.png", args, result, radiographs, rig, decimations, warnings)
+        _write_preview(folder / "preview.png", result, radiographs, rig, decimations, warnings)
         result.timings["preview"] = time.perf_counter() - start
         report = reconstruction_report(result, radiographs, rig, model, warnings, decimations)
         if assessment is not None:
@@ -351,7 +351,6 @@ def _decimations(args: argparse.Namespace, result: Reconstruction, warnings: lis
 
 def _write_preview(
     path: Path,
-    args: argparse.Namespace,
     result: Reconstruction,
     radiographs: list[Radiograph],
     rig: Rig,
@@ -366,6 +365,7 @@ def _write_preview(
     }
     images = [radiograph.pixels for radiograph in radiographs]
     try:
-        write_preview(path, shown, images, rig.views, rig.field_of_view, args.side or result.side)
+        # The side that bones.seg.nrrd has.
+        write_preview(path, shown, images, rig.views, rig.field_of_view, result.declared_side or result.side)
     except RenderingUnavailable as error:
         warnings.append(f"There is no preview.png: {error}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from SSRKDCore.errors import InputError
 from SSRKDCore.geometry.presets import preset
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.networks import model_folder
+from SSRKDCore.pictures import preview
 from SSRKDCore.reconstruction import pipeline
 from SSRKDCore.segmentation_files import read_segmentation
 
@@ -87,6 +89,28 @@ def test_everything_is_written(case: Path, tmp_path: Path, rig: Rig) -> None:
         # The segmentation lies where the surface lies (a mirrored one would not), to well below a voxel of 2.5 mm.
         z, y, x = np.nonzero(labels == label)
         np.testing.assert_allclose(grid.points(z, y, x).mean(axis=0), mesh.center_mass, atol=1.0)
+
+
+def test_the_preview_has_the_side_of_the_segmentation(
+    case: Path, tmp_path: Path, rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that say one side of bones that look like the other's: R in one picture and left in one file would be the worst of it."""
+    seen: list[str | None] = []
+    monkeypatch.setattr(preview, "write_preview", lambda *given: seen.append(given[-1]))
+    read = command.read_radiographs
+
+    def of_the_other_side(*given: Any) -> Any:
+        radiographs, warnings = read(*given)
+        return [replace(radiograph, side="left") for radiograph in radiographs], warnings
+
+    monkeypatch.setattr(command, "read_radiographs", of_the_other_side)
+    images = ["--ap", case / "ap.nrrd", "--lateral", case / "lateral.nrrd", "--intensity", "line_integral"]
+    report = _run(
+        *images, "--rig", "room", "--resolution", 64, "--device", "cpu", "--no-trust", "--out", tmp_path / "out"
+    )
+    assert report["side"] == {"declared": "left", "inferred": "right"}
+    tags = sitk.ReadImage(str(tmp_path / "out" / "bones.seg.nrrd")).GetMetaData("Segment0_Tags")
+    assert seen == ["left"] and "^Left" in tags
 
 
 def test_triangle_budget(case: Path, tmp_path: Path, rig: Rig) -> None:
