@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -268,6 +269,9 @@ def test_a_case_survives_its_files(tmp_path: Path) -> None:
     }
     assert case.rig == preset("room", "left")
     assert find_cases(tmp_path) == [tmp_path / "k1"] == find_cases(tmp_path / "k1")
+    # What a run that was killed while it wrote another leaves.
+    shutil.copytree(tmp_path / "k1", tmp_path / ".k2-a1b2c3")
+    assert find_cases(tmp_path) == [tmp_path / "k1"]
 
 
 @pytest.mark.parametrize(
