@@ -137,8 +137,7 @@ def _extent(value: Mapping[str, Any], path: Path) -> dict[str, tuple[float, floa
 
 
 def find_cases(folder: str | Path) -> list[Path]:
-    """Folders of cases: the folder itself, or those directly below it, that hold a case.json, sorted by name. Hidden ones are left out:
-    they are what an ended run has not finished (see `output_folder`).
+    """Folders of cases: the folder itself, or those directly below it, that hold a case.json, sorted by name.
 
     Hidden folders are left out: `complete_folder` writes in one, which stays behind when the writer was killed.
 
