@@ -12,14 +12,36 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 def turnedAboutZ(polydata: Any) -> Any:
     """A copy of the polydata with x and y negated: LPS to RAS, or RAS to LPS."""
+    return moved(polydata, LPS_TO_RAS)
+
+
+def toWorld(node: Any) -> np.ndarray | None:
+    """(4, 4) of the transforms above a node, RAS; None where they are not linear."""
+    transform, matrix = node.GetParentTransformNode(), vtk.vtkMatrix4x4()
+    if transform is None:
+        return np.eye(4)
+    if not transform.IsTransformToWorldLinear():
+        return None
+    transform.GetMatrixTransformToWorld(matrix)
+    return np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+
+
+def isRigid(matrix: np.ndarray) -> bool:
+    """Whether a (4, 4) neither stretches nor mirrors."""
+    turn = matrix[:3, :3]
+    return bool(np.allclose(turn.T @ turn, np.eye(3), atol=1e-5) and np.linalg.det(turn) > 0)
+
+
+def moved(polydata: Any, matrix: np.ndarray) -> Any:
+    """A copy of the polydata, moved by a (4, 4) of its own axes."""
     transform = vtk.vtkTransform()
-    transform.Scale(-1.0, -1.0, 1.0)
-    turned = vtk.vtkTransformPolyDataFilter()
-    turned.SetTransform(transform)
-    turned.SetInputData(polydata)
-    turned.Update()
+    transform.SetMatrix(vtkMatrix(matrix))
+    filter_ = vtk.vtkTransformPolyDataFilter()
+    filter_.SetTransform(transform)
+    filter_.SetInputData(polydata)
+    filter_.Update()
     copy = vtk.vtkPolyData()
-    copy.DeepCopy(turned.GetOutput())
+    copy.DeepCopy(filter_.GetOutput())
     return copy
 
 

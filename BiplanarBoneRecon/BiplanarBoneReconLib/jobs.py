@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from slicer.i18n import tr as _
 
 from . import layouts
@@ -15,6 +16,7 @@ from .engine_arguments import geometryInWords, pairArguments
 from .engine_job import EngineJob, Step
 from .engine_process import EngineProcess
 from .export_files import exportFolder, saveScene
+from .frames import isRigid, toWorld
 from .hierarchy import folderOf, newFolder, put
 from .parameters import Alignment, Device, Frame, Geometry
 from .problems import Problem
@@ -145,14 +147,25 @@ def compareJob(
             ).format(reference=reference.GetName(), reconstruction=reconstruction.GetName())
         )
 
+    rig = attachedJson(reconstruction, RIG)
+    # The field of view went with the bones when they were moved, and stands upright only in their own frame.
+    frame = np.eye(4) if rig is None else toWorld(reconstruction)
+    if frame is None or not isRigid(frame):
+        raise Problem(
+            _(
+                "{reconstruction} is under a transform that bends, stretches or mirrors it, and its field of view cannot follow: "
+                "take it out of that transform, and move the reference instead."
+            ).format(reconstruction=reconstruction.GetName())
+        )
+
     def prepare(folder: Path) -> None:
-        writeSurfaces(reconstruction, {bone: own[bone] for bone in pairs}, folder / "reconstruction")
-        writeSurfaces(reference, pairs, folder / "reference")
+        fromWorld = np.linalg.inv(frame)
+        writeSurfaces(reconstruction, {bone: own[bone] for bone in pairs}, folder / "reconstruction", fromWorld)
+        writeSurfaces(reference, pairs, folder / "reference", fromWorld)
 
     def compare(folder: Path) -> list[str]:
         words = ["compare", str(folder / "reconstruction"), str(folder / "reference"), f"--out={folder / 'comparison'}"]
         words += ["--surfaces", "--no-pictures", f"--align={alignment.value}"]
-        rig = attachedJson(reconstruction, RIG)
         if rig is None:
             return [*words, "--field-of-view=none"]
         (folder / "rig.json").write_text(json.dumps(rig), encoding="utf-8")
@@ -168,7 +181,7 @@ def compareJob(
                 )
             )
         name = f"{reconstruction.GetName()} against {reference.GetName()}"
-        return addComparison(folder / "comparison", report, name)
+        return addComparison(folder / "comparison", report, name, frame)
 
     nodes = [(_("The reconstruction"), reconstruction), (_("The reference"), reference)]
     return EngineJob([Step(compare)], place, nodes, processFactory, prepare)

@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -13,7 +14,7 @@ from slicer.i18n import tr as _
 from . import layouts
 from .color_legend import addLegend
 from .distance_colors import colorNode, scalarRange
-from .frames import turnedAboutZ
+from .frames import moved, turnedAboutZ
 from .hierarchy import folderOf, newFolder, put, remove, removeIfEmpty
 from .parameters import DistanceKind
 from .scene_bones import BONES
@@ -34,13 +35,16 @@ MEASURES = (
 )
 
 
-def addComparison(folder: Path, report: dict[str, Any], name: str) -> Any:
-    """The result folder of `ssrkd compare --surfaces` in the scene, instead of an earlier one; returns the summary table."""
+def addComparison(folder: Path, report: dict[str, Any], name: str, frame: np.ndarray) -> Any:
+    """The result folder of `ssrkd compare --surfaces` in the scene, instead of an earlier one; returns the summary table.
+
+    frame: (4, 4) RAS, from the frame that was measured in to the world.
+    """
     earlier = [folderOf(node) for node in summaries()], [node.GetID() for node in _comparisonNodes()]
     item = newFolder(name)
     for bone, files in report["surfaces"].items():
         for surface, file in files.items():
-            _keep(_coloredModel(folder / file, surface, bone), item)
+            _keep(_coloredModel(folder / file, surface, bone, frame), item)
     summary = _summaryTable(report)
     _keep(summary, item)
     attached = {"report": report, "measures_csv": (folder / "measures.csv").read_text(encoding="utf-8")}
@@ -137,12 +141,12 @@ def _remove(folders: list[int | None], identifiers: list[str]) -> None:
             removeIfEmpty(folder)
 
 
-def _coloredModel(path: Path, surface: str, bone: str) -> Any:
+def _coloredModel(path: Path, surface: str, bone: str, frame: np.ndarray) -> Any:
     reader = vtk.vtkXMLPolyDataReader()
     reader.SetFileName(str(path))
     reader.Update()
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode", f"{bone.capitalize()} distances ({surface})")
-    node.SetAndObservePolyData(turnedAboutZ(reader.GetOutput()))
+    node.SetAndObservePolyData(moved(turnedAboutZ(reader.GetOutput()), frame))
     node.SetAttribute(SURFACE_ATTRIBUTE, surface)
     node.SetAttribute(BONE_ATTRIBUTE, bone)
     node.CreateDefaultDisplayNodes()

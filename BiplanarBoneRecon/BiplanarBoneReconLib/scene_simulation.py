@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import vtk
 from slicer.i18n import tr as _
 
-from .frames import LPS_TO_RAS, vtkMatrix
+from .frames import LPS_TO_RAS, moved
 from .problems import Problem
 from .scene_bones import readSurface
 from .scene_plan import SIMULATION, placeGuide, placePart, planReport, showRows
@@ -28,7 +27,7 @@ def placeSimulation(
     report: its report.json. table: the plan's. reference: name of the bones that it was seated on. item: the folder for what is new.
     """
     page = (folder / "report.html").read_text(encoding="utf-8")
-    seated = _moved(readSurface(guideFolder / "guide.stl"), _seat(report))
+    seated = moved(readSurface(guideFolder / "guide.stl"), LPS_TO_RAS @ _seat(report) @ LPS_TO_RAS)
     placeGuide(guideFolder, item)
     placePart(SEATED, seated, item)
     attached = {"report": report, "page": page, "reference": reference}
@@ -105,16 +104,3 @@ def writePage(table: Any, folder: Path) -> Path:
 def _seat(report: dict[str, Any]) -> np.ndarray:
     """(4, 4), from where the guide was designed to its seat on the reference, LPS."""
     return np.array(report["guide"]["motion"]) @ np.array(report["registration"]["matrix"])
-
-
-def _moved(polydata: Any, motion: np.ndarray) -> Any:
-    """Polydata in RAS moved by an LPS motion."""
-    transform = vtk.vtkTransform()
-    transform.SetMatrix(vtkMatrix(LPS_TO_RAS @ motion @ LPS_TO_RAS))
-    moved = vtk.vtkTransformPolyDataFilter()
-    moved.SetTransform(transform)
-    moved.SetInputData(polydata)
-    moved.Update()
-    copy = vtk.vtkPolyData()
-    copy.DeepCopy(moved.GetOutput())
-    return copy

@@ -6,11 +6,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from .frames import turnedAboutZ
+from .frames import moved, turnedAboutZ
 from .problems import Problem
 from .scene_bones import BONES
 
@@ -70,10 +71,11 @@ def sideOf(segmentation: Any, identifier: str) -> str | None:
     return stated[0] if len(stated) == 1 else None
 
 
-def writeSurfaces(segmentation: Any, chosen: dict[str, str], folder: Path) -> None:
+def writeSurfaces(segmentation: Any, chosen: dict[str, str], folder: Path, fromWorld: np.ndarray | None = None) -> None:
     """Write segments (ID by bone) as closed surfaces, PLY in LPS mm, transforms of the node applied.
 
-    Raises Problem for a segment that is gone or empty.
+    fromWorld: (4, 4) RAS, to the frame that they are wanted in, where that is another than the world. Raises Problem for a segment that
+    is gone or empty.
     """
     folder.mkdir(parents=True)
     logic = slicer.vtkSlicerSegmentationsModuleLogic
@@ -93,7 +95,7 @@ def writeSurfaces(segmentation: Any, chosen: dict[str, str], folder: Path) -> No
                     name=name, segmentation=segmentation.GetName(), bone=bone
                 )
             )
-        _writePly(polydata, folder / f"{bone}.ply")
+        _writePly(polydata if fromWorld is None else moved(polydata, fromWorld), folder / f"{bone}.ply")
 
 
 def writeModel(node: Any, file: Path) -> None:
@@ -105,11 +107,11 @@ def writeModel(node: Any, file: Path) -> None:
     if node.GetParentTransformNode() is not None:
         toWorld = vtk.vtkGeneralTransform()
         node.GetParentTransformNode().GetTransformToWorld(toWorld)
-        moved = vtk.vtkTransformPolyDataFilter()
-        moved.SetTransform(toWorld)
-        moved.SetInputData(polydata)
-        moved.Update()
-        polydata = moved.GetOutput()
+        transformed = vtk.vtkTransformPolyDataFilter()
+        transformed.SetTransform(toWorld)
+        transformed.SetInputData(polydata)
+        transformed.Update()
+        polydata = transformed.GetOutput()
     _writePly(polydata, file)
 
 

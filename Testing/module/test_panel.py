@@ -269,6 +269,50 @@ def test_a_match_by_hand_is_used(finished_panel: Any) -> None:
     assert node.matchPatella == "patella" and ui.compareButton.enabled
 
 
+def _transform(matrix: Any) -> Any:
+    import slicer
+
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(matrix)
+    return transform
+
+
+def test_a_knee_that_was_moved_as_a_whole_is_measured_as_before(finished_panel: Any) -> None:
+    """The field of view goes with the reconstruction that it belongs to; the coloured surfaces stand where the bones stand now."""
+    import slicer
+    import vtk
+    from BiplanarBoneReconLib.scene_comparison import coloredModels, comparisonReport, summaries
+
+    node, ui = finished_panel.widget.parameterNode, finished_panel.ui
+    before = comparisonReport(summaries()[0])["bones"]
+    for bone in ("Femur", "Tibia", "Fibula"):
+        getattr(ui, f"match{bone}ComboBox").currentIndex = 0
+    turn = vtk.vtkTransform()
+    turn.Translate(80.0, 10.0, -5.0)
+    turn.RotateWXYZ(30.0, 1.0, 2.0, 3.0)
+    transform = _transform(turn.GetMatrix())
+    for segmentation in (node.reconstruction, node.reference):
+        segmentation.SetAndObserveTransformNodeID(transform.GetID())
+    finished_panel.click("compareButton")
+    finished_panel.waitUntilIdle()
+    assert not finished_panel.host.errors
+    after = comparisonReport(summaries()[0])["bones"]["patella"]
+    for name in ("exact_assd_mm", "exact_hd_mm", "dice"):
+        assert after[name] == pytest.approx(before["patella"][name], abs=2e-3), name
+    patella = vtk.vtkPolyData()
+    logic = slicer.vtkSlicerSegmentationsModuleLogic
+    logic.GetSegmentClosedSurfaceRepresentation(node.reconstruction, "patella", patella, True)
+    (model,) = (
+        item for item in coloredModels() if item.GetAttribute("BiplanarBoneRecon.ComparedSurface") == "reconstruction"
+    )
+    assert model.GetPolyData().GetBounds() == pytest.approx(patella.GetBounds(), abs=1e-3)
+    mirror = vtk.vtkMatrix4x4()
+    mirror.SetElement(0, 0, -1.0)
+    node.reconstruction.SetAndObserveTransformNodeID(_transform(mirror).GetID())
+    finished_panel.click("compareButton")
+    assert "its field of view cannot follow" in finished_panel.host.errors.pop()[0]
+
+
 def test_aligned_comparison_and_its_residual(finished_panel: Any) -> None:
     """The reference is moved by 5 mm; aligning finds that again. One bone, to be quick: the patella, which is all in the field of view
     (a piece of fibular shaft fits as well a little higher up)."""
