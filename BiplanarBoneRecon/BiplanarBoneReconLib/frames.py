@@ -32,6 +32,11 @@ def isRigid(matrix: np.ndarray) -> bool:
     return bool(np.allclose(turn.T @ turn, np.eye(3), atol=1e-5) and np.linalg.det(turn) > 0)
 
 
+def isMirror(matrix: np.ndarray | None) -> bool:
+    """Whether a (4, 4) turns a surface inside out; None is not linear and taken as one that does not."""
+    return matrix is not None and bool(np.linalg.det(matrix[:3, :3]) < 0)
+
+
 def moved(polydata: Any, matrix: np.ndarray) -> Any:
     """A copy of the polydata, moved by a (4, 4) of its own axes."""
     transform = vtk.vtkTransform()

@@ -11,7 +11,7 @@ import slicer
 import vtk
 from slicer.i18n import tr as _
 
-from .frames import moved, turnedAboutZ
+from .frames import isMirror, moved, toWorld, turnedAboutZ
 from .problems import Problem
 from .scene_bones import BONES
 
@@ -78,6 +78,7 @@ def writeSurfaces(segmentation: Any, chosen: dict[str, str], folder: Path, fromW
     is gone or empty.
     """
     folder.mkdir(parents=True)
+    mirrored = isMirror(toWorld(segmentation))
     logic = slicer.vtkSlicerSegmentationsModuleLogic
     for bone, identifier in chosen.items():
         if segmentation.GetSegmentation().GetSegment(identifier) is None:
@@ -95,7 +96,7 @@ def writeSurfaces(segmentation: Any, chosen: dict[str, str], folder: Path, fromW
                     name=name, segmentation=segmentation.GetName(), bone=bone
                 )
             )
-        _writePly(polydata if fromWorld is None else moved(polydata, fromWorld), folder / f"{bone}.ply")
+        _writePly(polydata if fromWorld is None else moved(polydata, fromWorld), folder / f"{bone}.ply", mirrored)
 
 
 def writeModel(node: Any, file: Path) -> None:
@@ -105,18 +106,18 @@ def writeModel(node: Any, file: Path) -> None:
         raise Problem(_("{model} is empty: plan again, or leave the plan out.").format(model=node.GetName()))
     polydata.DeepCopy(node.GetPolyData())
     if node.GetParentTransformNode() is not None:
-        toWorld = vtk.vtkGeneralTransform()
-        node.GetParentTransformNode().GetTransformToWorld(toWorld)
+        transform = vtk.vtkGeneralTransform()
+        node.GetParentTransformNode().GetTransformToWorld(transform)
         transformed = vtk.vtkTransformPolyDataFilter()
-        transformed.SetTransform(toWorld)
+        transformed.SetTransform(transform)
         transformed.SetInputData(polydata)
         transformed.Update()
         polydata = transformed.GetOutput()
-    _writePly(polydata, file)
+    _writePly(polydata, file, isMirror(toWorld(node)))
 
 
-def _writePly(polydata: Any, file: Path) -> None:
-    """Polydata in RAS as triangles in LPS. Raises Problem when it cannot be written."""
+def _writePly(polydata: Any, file: Path, mirrored: bool) -> None:
+    """Polydata in RAS as triangles in LPS. mirrored: its triangles face inwards now. Raises Problem when it cannot be written."""
     triangles = vtk.vtkTriangleFilter()
     triangles.SetInputData(turnedAboutZ(polydata))
     triangles.PassLinesOff()
@@ -126,10 +127,13 @@ def _writePly(polydata: Any, file: Path) -> None:
     bare.SetInputConnection(triangles.GetOutputPort())
     bare.ToleranceIsAbsoluteOn()
     bare.SetAbsoluteTolerance(0.0)
-    bare.Update()
+    outward = vtk.vtkReverseSense()
+    outward.SetInputConnection(bare.GetOutputPort())
+    outward.SetReverseCells(mirrored)
+    outward.Update()
     shape = vtk.vtkPolyData()
-    shape.SetPoints(bare.GetOutput().GetPoints())
-    shape.SetPolys(bare.GetOutput().GetPolys())
+    shape.SetPoints(outward.GetOutput().GetPoints())
+    shape.SetPolys(outward.GetOutput().GetPolys())
     writer = vtk.vtkPLYWriter()
     writer.SetFileTypeToBinary()
     writer.SetFileName(str(file))

@@ -90,6 +90,28 @@ def test_a_transformed_segmentation_is_exported_where_it_is_shown(truth: Any, tm
     np.testing.assert_allclose(moved.centroid, source.centroid - [12, 0, 0], atol=0.01)
 
 
+def test_bones_under_a_mirror_face_outwards(truth: Any, tmp_path: Path) -> None:
+    """The other leg's CT as a reference: turned inside out, its signed distances would have the wrong colours."""
+    import slicer
+    from BiplanarBoneReconLib.segments import writeModel, writeSurfaces
+
+    mirror = vtk.vtkMatrix4x4()
+    mirror.SetElement(0, 0, -1.0)
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(mirror)
+    truth.SetAndObserveTransformNodeID(transform.GetID())
+    writeSurfaces(truth, {"patella": "patella"}, tmp_path / "bones")
+    model = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode")
+    model.SetAndObservePolyData(_surface(truth, "patella"))
+    model.SetAndObserveTransformNodeID(transform.GetID())
+    writeModel(model, tmp_path / "model.ply")
+    source = trimesh.load(SAMPLE / "patella.ply", process=False)
+    for file in (tmp_path / "bones" / "patella.ply", tmp_path / "model.ply"):
+        mesh = trimesh.load(file, process=False)
+        np.testing.assert_allclose(mesh.centroid, source.centroid * [-1, 1, 1], atol=0.01)
+        assert mesh.volume == pytest.approx(source.volume, rel=1e-3)
+
+
 def test_radiographs_stand_on_their_detectors(finished: Any) -> None:
     """The corner pixels of each volume lie where the rig says, and slices show the image as it is stored."""
     from BiplanarBoneReconLib.frames import imageToRAS, sliceToRAS
