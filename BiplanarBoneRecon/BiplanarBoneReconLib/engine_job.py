@@ -71,17 +71,7 @@ class EngineJob:
 
     def start(self) -> None:
         """Begin. A failure to begin is told through `failed` too."""
-        try:
-            self._folder = newWorkFolder()
-            scene = slicer.mrmlScene
-            self._closeTag = scene.AddObserver(scene.StartCloseEvent, self._onSceneClose)
-            if self._prepare is not None:
-                self._prepare(self._folder)
-            self._next()
-        except Problem as problem:
-            self._fail(problem)
-        except OSError as error:
-            self._fail(_fileProblem(error))
+        self._succeeds(self._begin)
 
     def cancel(self) -> None:
         """Stop; `failed` follows when the engine's process has ended."""
@@ -108,6 +98,35 @@ class EngineJob:
             raise type(self.problem)(str(self.problem), self.problem.details)
         return self.value
 
+    def _succeeds(self, work: Callable[[], None]) -> bool:
+        """Whether work went well. However it fails, the job ends with it: nothing else would end it."""
+        try:
+            work()
+            return True
+        except Problem as problem:
+            self._fail(problem)
+        except OSError as error:
+            self._fail(_fileProblem(error))
+        except Exception as error:
+            logging.exception("BiplanarBoneRecon could not use the engine's results")
+            self._fail(
+                Problem(
+                    _(
+                        "The engine's results could not be used ({error}). The scene is as it was; please report the details."
+                    ).format(error=error),
+                    traceback.format_exc(),
+                )
+            )
+        return False
+
+    def _begin(self) -> None:
+        self._folder = newWorkFolder()
+        scene = slicer.mrmlScene
+        self._closeTag = scene.AddObserver(scene.StartCloseEvent, self._onSceneClose)
+        if self._prepare is not None:
+            self._prepare(self._folder)
+        self._next()
+
     def _next(self) -> None:
         assert self._folder is not None
         step = self._steps[len(self._results)]
@@ -131,13 +150,11 @@ class EngineJob:
             self._fail(Problem(outcome.message, outcome.log))
         else:
             self._results.append(outcome.result)
-            try:
-                if len(self._results) < len(self._steps):
-                    self._next()
-                else:
-                    self._finish()
-            except Problem as problem:
-                self._fail(problem)
+            if len(self._results) < len(self._steps):
+                self._succeeds(self._next)
+            elif self._succeeds(self._finish):
+                self._end()
+                self.succeeded(self.value)
 
     def _finish(self) -> None:
         for name, identifier in self._nodeIDs:
@@ -148,23 +165,8 @@ class EngineJob:
                     ).format(name=name)
                 )
         assert self._folder is not None
-        try:
-            with SceneTransaction(slicer.mrmlScene):
-                self.value = self._place(self._folder, self._results)
-        except Problem:
-            raise
-        except OSError as error:
-            raise _fileProblem(error) from error
-        except Exception as error:
-            logging.exception("BiplanarBoneRecon could not use the engine's results")
-            raise Problem(
-                _(
-                    "The engine's results could not be used ({error}). The scene is as it was; please report the details."
-                ).format(error=error),
-                traceback.format_exc(),
-            ) from error
-        self._end()
-        self.succeeded(self.value)
+        with SceneTransaction(slicer.mrmlScene):
+            self.value = self._place(self._folder, self._results)
 
     def _fail(self, problem: Problem) -> None:
         self.problem = problem

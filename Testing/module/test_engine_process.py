@@ -252,3 +252,28 @@ def test_a_killed_engine_is_not_a_cancelled_one(waiting_engine: Path, scene: Any
     os.kill(process.processId(), signal.SIGKILL)
     with pytest.raises(Problem, match="ended unexpectedly"):
         job.wait()
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device", "rig.json"), ValueError("no rig")])
+def test_what_fails_between_two_steps_ends_the_job(
+    scene: Any, engine_does: Callable[[str], None], error: Exception
+) -> None:
+    """A full disk, or an answer that cannot be used: the panel must not say for ever that the engine is at work."""
+    import slicer
+    from BiplanarBoneReconLib.engine_job import EngineJob, Step
+
+    def second(folder: Path) -> list[str]:
+        raise error
+
+    engine_does("print('{}')")
+    failed: list[Any] = []
+    job = EngineJob([Step(lambda folder: ["first"]), Step(second)], lambda *_: None)
+    job.failed.connect(failed.append)
+    job.start()
+    begin = time.monotonic()
+    while job.isRunning:
+        slicer.app.processEvents()
+        assert time.monotonic() - begin < 30
+    (problem,) = failed
+    assert ("No space left" if isinstance(error, OSError) else "no rig") in str(problem)
+    assert not list(Path(slicer.app.temporaryPath).glob("BiplanarBoneRecon-*"))
