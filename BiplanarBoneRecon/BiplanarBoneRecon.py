@@ -48,7 +48,7 @@ from BiplanarBoneReconLib.plan_jobs import OsteotomyChoices, PlanNodes, planJob
 from BiplanarBoneReconLib.problems import Cancelled, Problem
 from BiplanarBoneReconLib.sample_data import loadSample, registerSampleData
 from BiplanarBoneReconLib.scene_comparison import colorByDistance, comparisonReport
-from BiplanarBoneReconLib.scene_plan import planParts
+from BiplanarBoneReconLib.scene_plan import plannedModels
 from BiplanarBoneReconLib.scene_uncertainty import colorBones
 from BiplanarBoneReconLib.segments import matches
 from BiplanarBoneReconLib.simulation_jobs import simulateJob
@@ -387,7 +387,7 @@ class BiplanarBoneReconLogic(ScriptedLoadableModuleLogic):
     ) -> dict[str, Any]:
         """Check the meshes and write them into a new folder inside `folder`; returns the report, whose `folder` names it.
 
-        plan: with the fragments, the wedge and the guide of the plan in the scene.
+        plan: with the fragments, the wedge and the guide of these bones' plan in the scene.
         """
         job = jobs.exportJob(
             segmentation,
@@ -398,7 +398,7 @@ class BiplanarBoneReconLogic(ScriptedLoadableModuleLogic):
             patient,
             scene,
             processFactory=self._processFactory,
-            models=planParts() if plan else None,
+            models=plannedModels(segmentation) if plan else None,
         )
         return self._finished(job)
 

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from .export_files import reportInWords
 from .jobs import exportJob
-from .scene_plan import planParts
+from .scene_plan import plannedModels, planOf, planParts
 
 
 class ExportSection:
@@ -29,7 +29,7 @@ class ExportSection:
         chosen = node is not None and node.exported is not None
         self._ui.checkMeshButton.enabled = idle and chosen
         self._ui.exportButton.enabled = idle and chosen and bool(node.exportFolder.strip())
-        self._ui.planCheckBox.enabled = bool(planParts())
+        self._ui.planCheckBox.enabled = chosen and bool(planParts(planOf(node.exported)))
         self._ui.trianglesSpinBox.enabled = node is not None and node.limitTriangles
 
     def forget(self) -> None:
@@ -54,7 +54,7 @@ class ExportSection:
                 node.patientId,
                 node.exportScene,
                 checkOnly,
-                models=planParts() if node.exportPlan else None,
+                models=plannedModels(node.exported) if node.exportPlan else None,
             ),
             lambda report: self._done(report, checkOnly),
         )

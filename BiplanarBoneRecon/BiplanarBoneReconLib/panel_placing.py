@@ -7,6 +7,7 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from .bones_owner import isOf
 from .landmark_places import PLACEABLE, missingForPlan, reasonOf, startPlacing, whereInWords
 from .segments import bonesOf
 
@@ -26,7 +27,8 @@ class PlacingSection:
     def update(self, idle: bool) -> None:
         """Show what is missing for the target that is chosen."""
         node = self._panel.parameterNode
-        missing = [] if node is None else missingForPlan(node.landmarks, node.target)
+        own = node is not None and isOf(node.landmarks, node.planned)
+        missing = missingForPlan(node.landmarks, node.target) if own else []
         for name, (label, button) in self._rows.items():
             shown = name in missing
             label.visible = button.visible = shown

@@ -11,14 +11,15 @@ import vtk
 from slicer.i18n import tr as _
 
 from . import layouts
+from .bones_owner import isOf
 from .debounce import Debounce
 from .dependencies import ensured, missingPackages
 from .landmark_places import missingForPlan, whereInWords
 from .parameters import BiplanarBoneReconParameterNode, Target
-from .plan_jobs import OsteotomyChoices, PlanNodes, areLandmarksOf, planJob
+from .plan_jobs import OsteotomyChoices, PlanNodes, planJob
 from .problems import Problem
 from .scene_landmarks import givenLandmarks, landmarkReport, wasCorrected
-from .scene_plan import cutPlane, forgetDrag, planInWords, planParts, planReport, wasDragged
+from .scene_plan import cutPlane, forgetDrag, planInWords, planParts, planReport, wasDragged, whyOutdated
 from .segments import bonesOf
 from .texts import warningLine
 
@@ -34,6 +35,7 @@ class PlanSection:
         self._ui = panel.ui
         self._observed: list[tuple[Any, int]] = []
         self._followSoon = Debounce(self._follow, _STILL_MS)
+        self._updateSoon = Debounce(panel.update, _STILL_MS)
         self._refused: tuple[Any, ...] | None = None
         self._byHand = False
         self._ui.measureButton.connect("clicked(bool)", lambda *_: self._run())
@@ -56,13 +58,15 @@ class PlanSection:
                 forgetDrag(node.cutPlane)
             self._byHand = node.cutByHand
         ui.planLabel.text = "" if node is None else resultsInWords(node)
-        self._observe([] if node is None else [item for item in (node.landmarks, node.cutPlane) if item is not None])
+        watched = () if node is None else (node.landmarks, node.cutPlane, node.planned)
+        self._observe([item for item in watched if item is not None])
         if idle:
             self._onMoved()
 
     def forget(self) -> None:
         """Say nothing about a plan that is gone, and watch nothing of it."""
         self._followSoon.stop()
+        self._updateSoon.stop()
         self._observe([])
         self._refused, self._byHand = None, False
         self._ui.planLabel.text = ""
@@ -74,6 +78,10 @@ class PlanSection:
             node.RemoveObserver(tag)
         self._observed = []
         for node in nodes:
+            # Bones that are moved leave their plan behind.
+            self._observed.append((node, node.AddObserver(node.TransformModifiedEvent, self._updateSoon)))
+            if not node.IsA("vtkMRMLMarkupsNode"):
+                continue
             for event in (node.PointModifiedEvent, vtk.vtkCommand.ModifiedEvent):
                 self._observed.append((node, node.AddObserver(event, self._onMoved)))
             for event in (node.PointPositionDefinedEvent, node.PointPositionUndefinedEvent):
@@ -92,7 +100,10 @@ class PlanSection:
 
     @staticmethod
     def _changes(node: BiplanarBoneReconParameterNode) -> bool:
-        return wasCorrected(node.landmarks) or (node.cutPlane is not None and wasDragged(node.cutPlane))
+        # Those of other bones than are chosen now are left as they are.
+        return isOf(node.landmarks, node.planned) and (
+            wasCorrected(node.landmarks) or (node.cutPlane is not None and wasDragged(node.cutPlane))
+        )
 
     def _follow(self) -> None:
         """Work out again what hangs on what was moved; while the engine is at work, its end brings us back here."""
@@ -124,7 +135,7 @@ class PlanSection:
             return
         if plan and node.cutPlane is not None and wasDragged(node.cutPlane):
             node.cutByHand = True
-        if plan and not following and not areLandmarksOf(node.landmarks, node.planned):
+        if plan and not following and not isOf(node.landmarks, node.planned):
             # Measured first: what the image does not show can then be placed, and the rest is not lost.
             self._run(then=lambda: self._run(plan, guide))
             return
@@ -169,7 +180,8 @@ class PlanSection:
 
     def _show(self) -> None:
         node = self._panel.parameterNode
-        tibia = bonesOf(node.planned).get("tibia") if node.planned is not None and planParts() else None
+        planned = isOf(node.planTable, node.planned) and planParts(node.planTable)
+        tibia = bonesOf(node.planned).get("tibia") if planned else None
         layouts.showPlan(node.planned, node.measurements, node.planTable, [tibia] if tibia else [])
 
 
@@ -192,17 +204,20 @@ def _missingInWords(names: list[str]) -> str:
 
 
 def resultsInWords(node: BiplanarBoneReconParameterNode) -> str:
-    """Measurements that have a value, and the plan with its warnings, as HTML."""
-    rows = landmarkReport(node.landmarks).get("measurements", {}).values() if node.landmarks is not None else ()
+    """Measurements of the chosen bones that have a value, and their plan with its warnings, as HTML."""
+    own = isOf(node.landmarks, node.planned)
+    rows = landmarkReport(node.landmarks).get("measurements", {}).values() if own else ()
     known = [
         f"{row['name'].replace('_', ' ')} {row['value']:.1f} {row['unit']}" for row in rows if row["value"] is not None
     ]
     lines = [escape(", ".join(known))] if known else []
-    plan = planReport(node.planTable)
+    plan = planReport(node.planTable) if isOf(node.planTable, node.planned) else {}
     if plan:
+        if outdated := whyOutdated(node.planTable, node.planned):
+            lines.append(warningLine(outdated))
         lines += [escape(line) for line in planInWords(plan)]
         lines += [warningLine(warning["message"]) for warning in plan["warnings"]]
-        if "guide" not in planParts():
+        if "guide" not in planParts(node.planTable):
             lines.append(escape(_("No guide for this plan yet.")))
     return "<br>".join(lines)
 

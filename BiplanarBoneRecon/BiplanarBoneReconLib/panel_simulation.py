@@ -10,6 +10,7 @@ import qt
 import slicer
 from slicer.i18n import tr as _
 
+from .bones_owner import isOf
 from .dependencies import ensured, missingPackages
 from .panel_plan import nodesOf
 from .problems import Problem
@@ -35,7 +36,7 @@ class SimulationSection:
             self._offered = node.reference.GetID()
             if node.realBones is None:
                 node.realBones = node.reference
-        planned = node is not None and node.planTable is not None and bool(planReport(node.planTable))
+        planned = node is not None and isOf(node.planTable, node.planned) and bool(planReport(node.planTable))
         self._ui.simulateButton.enabled = idle and planned and node.realBones is not None
         self._ui.simulationReportButton.enabled = planned and bool(simulationReport(node.planTable))
         self._ui.simulationLabel.text = "<br>".join(simulationInWords(node.planTable)) if planned else ""

@@ -11,6 +11,7 @@ from typing import Any
 import slicer
 from slicer.i18n import tr as _
 
+from .bones_owner import belongTo, fitsStill, isOf
 from .engine_job import EngineJob, Step
 from .engine_process import EngineProcess
 from .hierarchy import folderOf, newFolder, remove
@@ -20,9 +21,6 @@ from .scene_bones import SIDE_ATTRIBUTE
 from .scene_landmarks import givenLandmarks, placeLandmarks, planningFolderName
 from .scene_plan import cutPlane, placeGuide, placePlan, planParts
 from .segments import bonesOf, sideOf, writeSurfaces
-
-#: Role under which a list of landmarks refers to the segmentation that it was found on.
-_BONES = "BiplanarBoneRecon.Bones"
 
 
 @dataclass(frozen=True)
@@ -80,12 +78,22 @@ def planJob(
     leg = _sideOf(segmentation, bones, side)
     # What was set by hand on other bones says nothing about these.
     outdated: list[Any] = []
-    if nodes.landmarks is not None and not areLandmarksOf(nodes.landmarks, segmentation):
+    if nodes.landmarks is not None and not isOf(nodes.landmarks, segmentation):
         outdated = [node for node in (nodes.landmarks, nodes.plane, nodes.table) if node is not None]
+        outdated += planParts(nodes.table).values()
         nodes = PlanNodes(measurements=nodes.measurements)
     given = givenLandmarks(nodes.landmarks)
     stood = None if nodes.plane is None else cutPlane(nodes.plane)
     cut = stood if choices is not None and choices.byHand else None
+    if nodes.landmarks is not None and not fitsStill(nodes.landmarks, segmentation):
+        if given or cut is not None:
+            raise Problem(
+                _(
+                    "{segmentation} was moved or changed since its landmarks and cut were set by hand: undo that, or delete the list of "
+                    "landmarks and the cut plane and set them anew."
+                ).format(segmentation=segmentation.GetName())
+            )
+        measured = False
 
     def prepare(folder: Path) -> None:
         writeSurfaces(segmentation, bones, folder / "bones")
@@ -115,13 +123,23 @@ def planJob(
         landmarks, measurements = nodes.landmarks, nodes.measurements
         if "measure" in answers:
             landmarks, measurements = placeLandmarks(landmarks, measurements, answers["measure"], item, given)
-            landmarks.SetNodeReferenceID(_BONES, segmentation.GetID())
+            belongTo(landmarks, segmentation)
         plane, table = nodes.plane, nodes.table
         if "plan" in answers:
-            plane, table = placePlan(folder / "plan", answers["plan"], plane, table, stood, cut is not None, item)
+            plane, table = placePlan(
+                folder / "plan",
+                answers["plan"],
+                segmentation,
+                landmarks,
+                plane,
+                table,
+                stood,
+                cut is not None,
+                item,
+            )
         if "guide" in answers:
-            placeGuide(folder / "guide", item)
-        for node in [*outdated, *(planParts().values() if outdated and choices is None else ())]:
+            placeGuide(folder / "guide", table, item)
+        for node in outdated:
             if slicer.mrmlScene.IsNodePresent(node):
                 remove(node)
         return PlanNodes(landmarks, measurements, plane, table)
@@ -135,11 +153,6 @@ def planJob(
     known += [(_("The table of measurements"), nodes.measurements), (_("The table of the plan"), nodes.table)]
     needed += [(name, node) for name, node in known if node is not None]
     return EngineJob(list(steps.values()), place, needed, processFactory, prepare)
-
-
-def areLandmarksOf(landmarks: Any, segmentation: Any) -> bool:
-    """Whether a list of landmarks was found on these bones."""
-    return landmarks is not None and bool(landmarks.GetNodeReferenceID(_BONES) == segmentation.GetID())
 
 
 def _planningFolder(segmentation: Any, nodes: PlanNodes) -> int:

@@ -10,13 +10,17 @@ import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
+from .bones_owner import belongTo, bonesBehind, fitsStill, isOf
 from .hierarchy import put, remove
+from .problems import Problem
 from .scene_bones import readSurface
-from .scene_landmarks import fillTable, newTable, toLPS, toRAS
+from .scene_landmarks import fillTable, landmarkReport, newTable, toLPS, toRAS, wasCorrected
 from .texts import attachedJson, attachJson
 
 PART_ATTRIBUTE = "BiplanarBoneRecon.PlanPart"
 _PLACED = "BiplanarBoneRecon.PlacedPlane"
+#: Role under which a part refers to the table of its plan, and that to the landmarks that it was made with.
+_PLAN, _LANDMARKS = "BiplanarBoneRecon.Plan", "BiplanarBoneRecon.Landmarks"
 _REPORT = "BiplanarBoneRecon.PlanReport"
 #: Role under which the plan's table refers to the simulation of its guide.
 SIMULATION = "BiplanarBoneRecon.GuideSimulation"
@@ -35,13 +39,21 @@ _PARTS = {
 
 
 def placePlan(
-    folder: Path, plan: dict[str, Any], plane: Any, table: Any, stood: list[float] | None, byHand: bool, item: int
+    folder: Path,
+    plan: dict[str, Any],
+    segmentation: Any,
+    landmarks: Any,
+    plane: Any,
+    table: Any,
+    stood: list[float] | None,
+    byHand: bool,
+    item: int,
 ) -> tuple[Any, Any]:
     """Show the result folder of `ssrkd plan-hto`; returns the cut plane and the table, made where they are None.
 
-    plan: its plan.json. stood: where the plane was when the engine began, None without one. byHand: that is where the plan cuts; else the
-    plane is put to where it does. item: the folder for what is new. A guide of an earlier plan does not fit any more and is removed, with
-    what was simulated of it.
+    plan: its plan.json. segmentation, landmarks: what was planned on. stood: where the plane was when the engine began, None without one.
+    byHand: that is where the plan cuts; else the plane is put to where it does. item: the folder for what is new. A guide of an earlier
+    plan does not fit any more and is removed, with what was simulated of it.
     """
     surfaces = {name: readSurface(folder / file) for name, file in plan["files"].items() if name in _PARTS}
     if plane is None:
@@ -58,28 +70,72 @@ def placePlan(
     _forgetSimulation(table)
     showRows(table, plan)
     attachJson(table, _REPORT, "Osteotomy plan report", plan).SetHideFromEditors(True)
+    belongTo(table, segmentation)
+    table.SetNodeReferenceID(_LANDMARKS, landmarks.GetID())
     for name, surface in surfaces.items():
-        placePart(name, surface, item)
+        placePart(name, surface, table, item)
     for name in ("guide", "guide_seated"):
-        if name in planParts():
-            remove(planParts()[name])
+        if name in planParts(table):
+            remove(planParts(table)[name])
+    # Of a plan whose table somebody deleted.
+    for node in _partNodes():
+        if node.GetNodeReference(_PLAN) is None:
+            remove(node)
     return plane, table
 
 
-def placeGuide(folder: Path, item: int) -> None:
-    """Show the result folder of `ssrkd guide`."""
-    placePart("guide", readSurface(folder / "guide.stl"), item)
+def placeGuide(folder: Path, table: Any, item: int) -> None:
+    """Show the result folder of `ssrkd guide`, made of the plan of a table."""
+    placePart("guide", readSurface(folder / "guide.stl"), table, item)
 
 
-def planParts() -> dict[str, Any]:
-    """The plan's models in the scene, by part."""
-    scene = slicer.mrmlScene
-    nodes = [
-        scene.GetNthNodeByClass(index, "vtkMRMLModelNode")
-        for index in range(scene.GetNumberOfNodesByClass("vtkMRMLModelNode"))
-    ]
-    found = {node.GetAttribute(PART_ATTRIBUTE): node for node in nodes if node.GetAttribute(PART_ATTRIBUTE)}
+def planParts(table: Any) -> dict[str, Any]:
+    """The models of the plan of a table, by part; {} without one."""
+    found = {
+        node.GetAttribute(PART_ATTRIBUTE): node
+        for node in _partNodes()
+        if table is not None and node.GetNodeReferenceID(_PLAN) == table.GetID()
+    }
     return {name: found[name] for name in _PARTS if name in found}
+
+
+def planOf(segmentation: Any) -> Any:
+    """The table of the plan of these bones that was made last, None where there is none."""
+    scene, kind = slicer.mrmlScene, "vtkMRMLTableNode"
+    tables = [scene.GetNthNodeByClass(index, kind) for index in range(scene.GetNumberOfNodesByClass(kind))]
+    return next((table for table in reversed(tables) if isOf(table, segmentation) and planReport(table)), None)
+
+
+def whyOutdated(table: Any, segmentation: Any) -> str:
+    """What has changed since the plan of a table was made, as a sentence; "" where it fits its bones and landmarks."""
+    if not fitsStill(table, segmentation):
+        return _("The bones were moved or changed since this plan was made: press Plan.")
+    landmarks = table.GetNodeReference(_LANDMARKS)
+    known = landmarkReport(landmarks).get("landmarks", {}).get("landmarks", {}) if landmarks is not None else {}
+    planned = planReport(table)["landmarks"]
+    shared = [name for name in planned if name in known]
+    if wasCorrected(landmarks) or any(
+        np.abs(np.subtract(planned[name], known[name])).max() > _MOVED_MM for name in shared
+    ):
+        return _("The landmarks were changed since this plan was made: press Plan.")
+    return ""
+
+
+def plannedModels(segmentation: Any) -> dict[str, Any]:
+    """The models of the plan of these bones, by part, to be used with them. Raises Problem where the plan does not fit them any more."""
+    table = planOf(segmentation)
+    parts = planParts(table)
+    if parts and (outdated := whyOutdated(table, segmentation)):
+        raise Problem(outdated)
+    if not all(fitsStill(node, segmentation) for node in parts.values()):
+        raise Problem(_("The models of the plan were moved away from the bones: press Plan."))
+    return parts
+
+
+def _partNodes() -> list[Any]:
+    scene, kind = slicer.mrmlScene, "vtkMRMLModelNode"
+    nodes = [scene.GetNthNodeByClass(index, kind) for index in range(scene.GetNumberOfNodesByClass(kind))]
+    return [node for node in nodes if node.GetAttribute(PART_ATTRIBUTE)]
 
 
 def planReport(table: Any) -> dict[str, Any]:
@@ -213,16 +269,21 @@ def _movePlane(plane: Any, plan: dict[str, Any]) -> None:
     plane.SetNormalWorld(toRAS(plan["cut_plane"]["normal"]))
 
 
-def placePart(name: str, surface: Any, item: int) -> None:
-    """Show a surface (polydata in RAS) as a part of the plan, in place of the one before; `item` is the folder for a new one."""
-    node = planParts().get(name)
-    if node is not None:
-        node.SetAndObservePolyData(surface)
-        return
+def placePart(name: str, surface: Any, table: Any, item: int) -> None:
+    """Show a surface (polydata in RAS) as a part of the plan of a table, in place of the one before; `item` is the folder for a new one."""
+    node = planParts(table).get(name)
     title, color, shown = _PARTS[name]
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode", title)
-    node.SetAttribute(PART_ATTRIBUTE, name)
+    new = node is None
+    if new:
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode", title)
+        node.SetAttribute(PART_ATTRIBUTE, name)
+        node.SetNodeReferenceID(_PLAN, table.GetID())
+    # The surface lies in the world: a transform that the one before was put under would move it once more.
+    node.SetAndObserveTransformNodeID(None)
     node.SetAndObservePolyData(surface)
+    belongTo(node, bonesBehind(table))
+    if not new:
+        return
     node.CreateDefaultDisplayNodes()
     node.GetDisplayNode().SetColor(color)
     node.GetDisplayNode().SetVisibility(shown)

@@ -28,8 +28,8 @@ def placeSimulation(
     """
     page = (folder / "report.html").read_text(encoding="utf-8")
     seated = moved(readSurface(guideFolder / "guide.stl"), LPS_TO_RAS @ _seat(report) @ LPS_TO_RAS)
-    placeGuide(guideFolder, item)
-    placePart(SEATED, seated, item)
+    placeGuide(guideFolder, table, item)
+    placePart(SEATED, seated, table, item)
     attached = {"report": report, "page": page, "reference": reference}
     attachJson(table, SIMULATION, "Guide simulation", attached).SetHideFromEditors(True)
     showRows(table, planReport(table), report)

@@ -9,13 +9,14 @@ from typing import Any
 
 from slicer.i18n import tr as _
 
+from .bones_owner import isOf
 from .engine_job import EngineJob, Step
 from .engine_process import EngineProcess
 from .hierarchy import folderOf
-from .plan_jobs import PlanNodes, areLandmarksOf
+from .plan_jobs import PlanNodes
 from .problems import Problem
 from .scene_bones import SIDE_ATTRIBUTE
-from .scene_plan import planReport
+from .scene_plan import planReport, whyOutdated
 from .scene_simulation import placeSimulation
 from .segments import bonesOf, sideOf, writeSurfaces
 
@@ -36,12 +37,14 @@ def simulateJob(
     plan = planReport(nodes.table) if nodes.table is not None else {}
     if not plan or segmentation is None:
         raise Problem(_("There is no plan yet: press Plan first."))
-    if not areLandmarksOf(nodes.landmarks, segmentation):
+    if not isOf(nodes.landmarks, segmentation) or not isOf(nodes.table, segmentation):
         raise Problem(
             _("The plan was made on other bones than {segmentation}: press Plan first.").format(
                 segmentation=segmentation.GetName()
             )
         )
+    if outdated := whyOutdated(nodes.table, segmentation):
+        raise Problem(outdated)
     _planFolder(nodes.table)
     if reference is None:
         raise Problem(_("Choose the real bones, a segmentation made from the CT, to seat the guide on."))

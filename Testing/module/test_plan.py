@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import trimesh
 import vtk
-from planning_steps import SET_BY_HAND, choose_bones, index_of, set_landmark
+from planning_steps import SAMPLE, SET_BY_HAND, choose_bones, index_of, set_landmark
 from vtk.util.numpy_support import vtk_to_numpy
 
 
@@ -176,7 +176,7 @@ def test_a_landmark_that_is_moved_takes_the_measurements_along(planned: Any) -> 
     from BiplanarBoneReconLib.scene_plan import planParts, planReport
 
     assert planReport(node.planTable)["landmarks"]["tibial_tubercle"][2] == pytest.approx(tubercle[2] - 10.0)
-    assert "guide" not in planParts() and "No guide" in planned.ui.planLabel.text
+    assert "guide" not in planParts(node.planTable) and "No guide" in planned.ui.planLabel.text
     assert not planned.host.errors
 
 
@@ -295,7 +295,7 @@ def test_a_saved_plan_reopens_without_loss(planned: Any) -> None:
     plan = planReport(node.planTable)
     assert plan["wedge_degrees"] == pytest.approx(8.0)
     assert float(_cells(node.planTable)["Height at the cortex (mm)"][1]) == pytest.approx(plan["height_mm"], abs=0.01)
-    parts = planParts()
+    parts = planParts(node.planTable)
     assert list(parts) == ["proximal", "distal", "distal_moved", "wedge", "corrected", "guide"]
     folders = {folderOf(item) for item in (*parts.values(), node.landmarks, node.measurements, node.cutPlane)}
     assert len(folders) == 1 and None not in folders
@@ -343,10 +343,10 @@ def test_the_plan_is_exported_beside_the_bones_in_lps(planned: Any, tmp_path: Pa
     assert not planned.host.errors
     (folder,) = tmp_path.iterdir()
     report = json.loads((folder / "export_report.json").read_text(encoding="utf-8"))
-    assert {*planParts()} < {*report["bones"]} and report["frame"] == "LPS"
+    assert {*planParts(node.planTable)} < {*report["bones"]} and report["frame"] == "LPS"
     guide = trimesh.load(folder / report["bones"]["guide"]["files"][0])
     np.testing.assert_allclose(
-        guide.bounds, [_bound * [-1, -1, 1] for _bound in _turned(planParts()["guide"])], atol=1e-3
+        guide.bounds, [_bound * [-1, -1, 1] for _bound in _turned(planParts(node.planTable)["guide"])], atol=1e-3
     )
     assert guide.is_watertight and report["bones"]["guide"]["deviation_mm"] == 0.0
     # The guide lies on the medial side of the tibia, which is negative x of a left knee in LPS.
@@ -397,7 +397,7 @@ def test_other_bones_have_their_own_landmarks(planned: Any) -> None:
     """The same knee under another name: nothing that was set by hand on the first one is taken over."""
     import slicer
     from BiplanarBoneReconLib.scene_landmarks import givenLandmarks
-    from BiplanarBoneReconLib.scene_plan import planParts
+    from BiplanarBoneReconLib.scene_plan import PART_ATTRIBUTE
 
     node = planned.widget.parameterNode
     first = node.landmarks.GetID()
@@ -409,7 +409,8 @@ def test_other_bones_have_their_own_landmarks(planned: Any) -> None:
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLMarkupsFiducialNode") == 1
     assert slicer.mrmlScene.GetNodeByID(first) is None or node.landmarks.GetID() == first
     assert node.cutPlane is None and node.planTable is None and not node.cutByHand
-    assert not planParts()
+    models = slicer.util.getNodesByClass("vtkMRMLModelNode")
+    assert not [model for model in models if model.GetAttribute(PART_ATTRIBUTE)]
 
 
 def test_a_plan_whose_plane_is_deleted_starts_afresh(planned: Any) -> None:
@@ -427,3 +428,145 @@ def test_a_plan_whose_plane_is_deleted_starts_afresh(planned: Any) -> None:
     middle = (np.array(plan["hinge"]["point"]) + plan["entry"]) / 2
     assert cutPlane(node.cutPlane)[:3] == pytest.approx(middle, abs=1e-3)
     assert planned.ui.cutByHandCheckBox.enabled and not node.cutByHand
+
+
+def _other_leg(panel: Any) -> Any:
+    """The same bones as those of another patient's right knee."""
+    from BiplanarBoneReconLib.scene_bones import SIDE_ATTRIBUTE
+
+    node = panel.widget.parameterNode
+    first = node.planned
+    other = choose_bones(panel)
+    other.SetName("Other knee")
+    other.SetAttribute(SIDE_ATTRIBUTE, "right")
+    node.planned = node.exported = first
+    panel.process()
+    return other
+
+
+def test_a_plan_is_shown_and_exported_with_its_own_bones_only(planned: Any, tmp_path: Path) -> None:
+    """Two knees in one scene: the guide of one is not written beside the other under that patient's name."""
+    node, ui = planned.widget.parameterNode, planned.ui
+    other = _other_leg(planned)
+    assert "Wedge 8.0" in ui.planLabel.text and ui.planCheckBox.enabled
+    node.planned = node.exported = other
+    node.exportPlan = True
+    node.exportFolder = str(tmp_path)
+    planned.process()
+    assert ui.planLabel.text == "" and not ui.planCheckBox.enabled and not ui.simulateButton.enabled
+    planned.click("exportButton")
+    planned.waitUntilIdle()
+    assert not planned.host.errors
+    (folder,) = tmp_path.iterdir()
+    assert {path.name.split("_")[1] for path in folder.glob("*.stl")} == {"femur", "tibia", "fibula", "patella"}
+
+
+def test_a_drag_leaves_landmarks_of_other_bones_alone(planned: Any) -> None:
+    """Bones are chosen that have no landmarks yet: those of the first knee are not lost when one of them is moved."""
+    node = planned.widget.parameterNode
+    first = node.landmarks.GetID()
+    node.planned = _other_leg(planned)
+    set_landmark(node.landmarks, "tibial_tubercle", (-6.0, -36.9, -50.0))
+    for _ in range(100):
+        planned.process()
+        time.sleep(0.01)
+    assert planned.widget.isIdle and node.landmarks.GetID() == first and node.planTable is not None
+
+
+def test_two_knees_have_a_plan_each(planned: Any) -> None:
+    """By script: the plan of the second takes nothing of the first one's."""
+    from BiplanarBoneReconLib.bones_owner import bonesBehind
+    from BiplanarBoneReconLib.panel_plan import nodesOf
+    from BiplanarBoneReconLib.plan_jobs import PlanNodes
+    from BiplanarBoneReconLib.scene_landmarks import landmarkReport
+    from BiplanarBoneReconLib.scene_plan import planOf, planParts
+
+    from BiplanarBoneRecon import BiplanarBoneReconLogic
+
+    node = planned.widget.parameterNode
+    first, bones = nodesOf(node), node.planned
+    before = {name: _points(model) for name, model in planParts(first.table).items()}
+    second = choose_bones(planned)
+    logic = BiplanarBoneReconLogic()
+    found = logic.measure(second)
+    for name, position in landmarkReport(first.landmarks)["landmarks"]["landmarks"].items():
+        set_landmark(found.landmarks, name, tuple(position))
+    plan = logic.plan(second, nodes=PlanNodes(found.landmarks, found.measurements), target="angle", value=5.0)
+    assert plan.table.GetID() != first.table.GetID() and bonesBehind(plan.table) is second
+    assert planOf(bones).GetID() == first.table.GetID() and planOf(second).GetID() == plan.table.GetID()
+    for name, model in planParts(first.table).items():
+        np.testing.assert_array_equal(_points(model), before[name])
+    assert "guide" not in planParts(plan.table) and "wedge" in planParts(plan.table)
+
+
+def _shift(millimetres: float) -> Any:
+    import slicer
+
+    matrix = vtk.vtkMatrix4x4()
+    matrix.SetElement(0, 3, millimetres)
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(matrix)
+    return transform
+
+
+def test_bones_that_were_moved_have_left_their_plan(planned: Any, tmp_path: Path) -> None:
+    """The guide of where they were is neither exported beside them nor seated, and landmarks set by hand are not used elsewhere."""
+    from BiplanarBoneReconLib.scene_bones import segmentationOf
+
+    node, ui = planned.widget.parameterNode, planned.ui
+    files = {bone: SAMPLE / f"{bone}.ply" for bone in ("femur", "tibia", "fibula", "patella")}
+    node.realBones = segmentationOf(files, "CT", {})
+    shift = _shift(30.0)
+    node.planned.SetAndObserveTransformNodeID(shift.GetID())
+    _wait(planned, lambda: "moved or changed since this plan" in ui.planLabel.text, 10.0)
+    node.exportPlan = True
+    node.exportFolder = str(tmp_path)
+    planned.process()
+    for button in ("exportButton", "simulateButton"):
+        planned.click(button)
+        assert "moved or changed since this plan" in planned.host.errors.pop()[0]
+    planned.click("planButton")
+    assert "landmarks and cut were set by hand" in planned.host.errors.pop()[0]
+    assert not list(tmp_path.iterdir())
+    # Hardened, the transform is gone, and the bones are elsewhere all the same.
+    node.planned.HardenTransform()
+    planned.widget.update()
+    assert "moved or changed since this plan" in ui.planLabel.text
+
+
+def test_a_plan_that_was_moved_with_its_bones_fits_them(planned: Any, tmp_path: Path) -> None:
+    """A whole branch under a transform: the models are exported where the bones are, and a new plan is not moved twice."""
+    from BiplanarBoneReconLib.scene_plan import planParts
+
+    node = planned.widget.parameterNode
+    node.followDrags = False
+    shift = _shift(30.0).GetID()
+    for item in (node.planned, node.landmarks, node.cutPlane, *planParts(node.planTable).values()):
+        item.SetAndObserveTransformNodeID(shift)
+    tibia, corrected = [0.0] * 6, [0.0] * 6
+    planParts(node.planTable)["corrected"].GetRASBounds(corrected)
+    planned.click("planButton")
+    planned.waitUntilIdle()
+    assert not planned.host.errors
+    planParts(node.planTable)["corrected"].GetRASBounds(tibia)
+    assert tibia == pytest.approx(corrected, abs=0.5)
+
+
+def test_a_plan_of_other_landmarks_says_so(planned: Any, tmp_path: Path) -> None:
+    """Moved and measured again without planning: the plan and the guide that stand are those of the old landmarks."""
+    node, ui = planned.widget.parameterNode, planned.ui
+    node.followDrags = False
+    x, y, z = SET_BY_HAND["tibial_tubercle"]
+    set_landmark(node.landmarks, "tibial_tubercle", (x, y, z - 10.0))
+    planned.click("measureButton")
+    planned.waitUntilIdle()
+    assert not planned.host.errors
+    assert "landmarks were changed since this plan" in ui.planLabel.text
+    node.exportPlan = True
+    node.exportFolder = str(tmp_path)
+    planned.process()
+    planned.click("exportButton")
+    assert "landmarks were changed since this plan" in planned.host.errors.pop()[0]
+    planned.click("planButton")
+    planned.waitUntilIdle()
+    assert not planned.host.errors and "since this plan" not in ui.planLabel.text

@@ -83,7 +83,7 @@ def test_a_guide_finds_its_place_on_its_own_bone_elsewhere(simulated: Any, tmp_p
     assert rows["Wedge (\u00b0)"][1] == f"{planReport(node.planTable)['wedge_degrees']:.2f}"
     text = simulated.ui.simulationLabel.text
     assert f"{guide['contact']['contact_percent_within_0.25_mm']:.0f} % of its face" in text and "Guide on CT" in text
-    parts = planParts()
+    parts = planParts(node.planTable)
     # RAS: half a turn about z.
     moved = _points(parts["guide_seated"]) - _points(parts["guide"])
     np.testing.assert_allclose(moved.mean(axis=0), APART * [-1, -1, 1], atol=0.6)
@@ -98,7 +98,9 @@ def test_a_guide_finds_its_place_on_its_own_bone_elsewhere(simulated: Any, tmp_p
     try:
         assert again.ui.realBonesSelector.currentNode().GetName() == "CT"
         assert again.ui.simulationLabel.text == text
-        np.testing.assert_allclose(_points(planParts()["guide_seated"]), before, atol=1e-4)
+        np.testing.assert_allclose(
+            _points(planParts(again.widget.parameterNode.planTable)["guide_seated"]), before, atol=1e-4
+        )
         again.click("simulationReportButton")
         page = Path(QDesktopServices.opened.pop())
         assert "contact percent within 0.5 mm" in page.read_text(encoding="utf-8") and str(page) in again.status()
@@ -115,7 +117,7 @@ def test_a_changed_plan_has_no_simulated_guide(simulated: Any) -> None:
     simulated.click("planButton")
     simulated.waitUntilIdle()
     assert not simulated.host.errors
-    assert simulationReport(node.planTable) == {} and not {"guide", "guide_seated"} & set(planParts())
+    assert simulationReport(node.planTable) == {} and not {"guide", "guide_seated"} & set(planParts(node.planTable))
     assert simulated.ui.simulationLabel.text == "" and not simulated.ui.simulationReportButton.enabled
     assert not [name for name in _rows(node.planTable) if name.startswith("Guide")]
 
@@ -125,12 +127,12 @@ def test_cancel_leaves_the_plan_as_it_was(planned: Any, tmp_path: Path) -> None:
 
     node = planned.widget.parameterNode
     node.realBones = _real_bones(tmp_path)
-    rows, parts = _rows(node.planTable), list(planParts())
+    rows, parts = _rows(node.planTable), list(planParts(node.planTable))
     planned.click("simulateButton")
     planned.click("cancelButton")
     planned.waitUntilIdle()
     assert "as it was" in planned.status()
-    assert _rows(node.planTable) == rows and list(planParts()) == parts
+    assert _rows(node.planTable) == rows and list(planParts(node.planTable)) == parts
 
 
 def test_what_a_simulation_needs_is_said(planned: Any, tmp_path: Path) -> None:

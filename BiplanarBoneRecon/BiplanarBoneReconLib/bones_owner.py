@@ -1,0 +1,56 @@
+"""What was found or planned on bones: which bones they are, and whether it still fits them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from .frames import toWorld
+from .segments import bonesOf
+
+#: Role under which what was found on bones refers to their segmentation.
+_BONES = "BiplanarBoneRecon.Bones"
+_STOOD = "BiplanarBoneRecon.BonesStood"
+#: A saved scene rounds positions.
+_SAME_MM = 0.02
+
+
+def belongTo(node: Any, segmentation: Any) -> None:
+    """Note that a node was made from bones as they stand now."""
+    node.SetNodeReferenceID(_BONES, segmentation.GetID())
+    node.SetAttribute(_STOOD, json.dumps(_place(node, segmentation)))
+
+
+def isOf(node: Any, segmentation: Any) -> bool:
+    """Whether a node was made from these bones; None is of no bones."""
+    if node is None or segmentation is None:
+        return False
+    return bool(node.GetNodeReferenceID(_BONES) == segmentation.GetID())
+
+
+def bonesBehind(node: Any) -> Any:
+    """The segmentation that a node was made from, None where it is gone."""
+    return node.GetNodeReference(_BONES)
+
+
+def fitsStill(node: Any, segmentation: Any) -> bool:
+    """Whether the bones of a node stand to it as they did when it was made, and have their shape."""
+    stood = node.GetAttribute(_STOOD)
+    if stood is None:
+        return True
+    then, now = json.loads(stood), _place(node, segmentation)
+    return len(then) == len(now) and bool(np.allclose(then, now, rtol=0.0, atol=_SAME_MM))
+
+
+def _place(node: Any, segmentation: Any) -> list[float]:
+    """Numbers that change when bones are moved against a node, or are changed: transform and bounds of each surface."""
+    bones = toWorld(segmentation)
+    own = toWorld(node) if node.IsA("vtkMRMLTransformableNode") else np.eye(4)
+    numbers = [] if bones is None or own is None else [float(value) for value in (np.linalg.inv(own) @ bones).ravel()]
+    segments = segmentation.GetSegmentation()
+    kind = segments.GetSourceRepresentationName()
+    for identifier in bonesOf(segmentation).values() if kind == "Closed surface" else ():
+        numbers += segments.GetSegment(identifier).GetRepresentation(kind).GetBounds()
+    return numbers
