@@ -20,7 +20,7 @@ _SAME_MM = 0.02
 def belongTo(node: Any, segmentation: Any) -> None:
     """Note that a node was made from bones as they stand now."""
     node.SetNodeReferenceID(_BONES, segmentation.GetID())
-    node.SetAttribute(_STOOD, json.dumps(_place(node, segmentation)))
+    node.SetAttribute(_STOOD, json.dumps(placeOf(segmentation, node)))
 
 
 def isOf(node: Any, segmentation: Any) -> bool:
@@ -38,16 +38,18 @@ def bonesBehind(node: Any) -> Any:
 def fitsStill(node: Any, segmentation: Any) -> bool:
     """Whether the bones of a node stand to it as they did when it was made, and have their shape."""
     stood = node.GetAttribute(_STOOD)
-    if stood is None:
-        return True
-    then, now = json.loads(stood), _place(node, segmentation)
+    return stood is None or samePlace(json.loads(stood), placeOf(segmentation, node))
+
+
+def samePlace(then: list[float], now: list[float]) -> bool:
+    """Whether bones stand at one place, and have one shape, by two answers of `placeOf`."""
     return len(then) == len(now) and bool(np.allclose(then, now, rtol=0.0, atol=_SAME_MM))
 
 
-def _place(node: Any, segmentation: Any) -> list[float]:
-    """Numbers that change when bones are moved against a node, or are changed: transform and bounds of each surface."""
+def placeOf(segmentation: Any, node: Any = None) -> list[float]:
+    """Numbers that change when bones are moved (against a node, where one is given) or changed: transform, bounds of each surface."""
     bones = toWorld(segmentation)
-    own = toWorld(node) if node.IsA("vtkMRMLTransformableNode") else np.eye(4)
+    own = toWorld(node) if node is not None and node.IsA("vtkMRMLTransformableNode") else np.eye(4)
     numbers = [] if bones is None or own is None else [float(value) for value in (np.linalg.inv(own) @ bones).ravel()]
     segments = segmentation.GetSegmentation()
     kind = segments.GetSourceRepresentationName()

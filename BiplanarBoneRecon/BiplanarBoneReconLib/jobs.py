@@ -28,10 +28,10 @@ from .scene_bones import (
     addOutlines,
     addSegmentation,
 )
-from .scene_comparison import addComparison
+from .scene_comparison import addComparison, question
 from .scene_radiographs import addRadiograph, placeOnDetectors
 from .scene_uncertainty import addUncertainty
-from .segments import bonesOf, segmentIds, writeModel, writeSurfaces
+from .segments import bonesOf, legOf, segmentIds, writeModel, writeSurfaces
 from .texts import REPORT, RIG, attachedJson, attachJson
 
 ProcessFactory = Callable[[], EngineProcess]
@@ -147,6 +147,16 @@ def compareJob(
             ).format(reference=reference.GetName(), reconstruction=reconstruction.GetName())
         )
 
+    for bone, segment in pairs.items():
+        legs = legOf(reconstruction, own[bone]), legOf(reference, segment)
+        if all(legs) and legs[0] != legs[1]:
+            raise Problem(
+                _("{reconstruction} and {reference} are of different legs: choose bones of the same leg.").format(
+                    reconstruction=reconstruction.GetName(), reference=reference.GetName()
+                )
+            )
+    pair = {"reconstruction": reconstruction, "reference": reference}
+    asked = question(pair, pairs, alignment.value)
     rig = attachedJson(reconstruction, RIG)
     # The field of view went with the bones when they were moved, and stands upright only in their own frame.
     frame = np.eye(4) if rig is None else toWorld(reconstruction)
@@ -180,8 +190,7 @@ def compareJob(
                     reasons=reasons
                 )
             )
-        name = f"{reconstruction.GetName()} against {reference.GetName()}"
-        return addComparison(folder / "comparison", report, name, frame)
+        return addComparison(folder / "comparison", report, pair, asked, frame)
 
     nodes = [(_("The reconstruction"), reconstruction), (_("The reference"), reference)]
     return EngineJob([Step(compare)], place, nodes, processFactory, prepare)

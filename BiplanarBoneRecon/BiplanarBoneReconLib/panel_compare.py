@@ -13,14 +13,17 @@ from .jobs import compareJob
 from .problems import Problem
 from .scene_bones import BONES
 from .scene_comparison import (
+    answers,
     colorByDistance,
     coloredModels,
+    comparisonName,
     comparisonReport,
     measuresCsv,
+    question,
     showComparison,
     summaries,
 )
-from .segments import matches, segmentIds, segmentName
+from .segments import bonesOf, matches, segmentIds, segmentName
 from .texts import warningLine
 
 _NOT_COMPARED = _("(not compared)")
@@ -50,6 +53,7 @@ class CompareSection:
             self._matchSegments()
         matched = chosen and any(self._matched().values())
         self._ui.compareButton.enabled = idle and matched
+        self._ui.comparisonLabel.text = self._inWords() if node is not None else ""
         compared = bool(summaries())
         self._ui.showComparisonButton.enabled = self._ui.saveCsvButton.enabled = compared
         if compared and node is not None:
@@ -57,6 +61,20 @@ class CompareSection:
             if state != self._shown:
                 self._shown = state
                 colorByDistance(node.distanceKind, node.distanceRange)
+
+    def _inWords(self) -> str:
+        """The figures of the comparison in the scene, where it is that of what is chosen now."""
+        node, found = self._panel.parameterNode, summaries()
+        if not found:
+            return ""
+        pair = {"reconstruction": node.reconstruction, "reference": node.reference}
+        if None not in pair.values():
+            own = bonesOf(node.reconstruction)
+            matched = {bone: segment for bone, segment in self._matched().items() if segment and bone in own}
+            if answers(found[-1], pair, question(pair, matched, node.alignment.value)):
+                return resultsInWords(comparisonReport(found[-1]))
+        words = _("The comparison in this scene is another one ({name}): press Compare for what is chosen here.")
+        return escape(words.format(name=comparisonName(found[-1])))
 
     def forget(self) -> None:
         """Say nothing about a comparison that is gone."""
@@ -104,7 +122,6 @@ class CompareSection:
         )
 
     def _done(self, summary: Any) -> None:
-        self._ui.comparisonLabel.text = resultsInWords(comparisonReport(summary))
         self._shown = None
         self._panel.update()
         self._onShow()

@@ -12,6 +12,7 @@ import vtk
 from slicer.i18n import tr as _
 
 from . import layouts
+from .bones_owner import placeOf, samePlace
 from .color_legend import addLegend
 from .distance_colors import colorNode, scalarRange
 from .frames import moved, turnedAboutZ
@@ -24,6 +25,8 @@ SURFACE_ATTRIBUTE, BONE_ATTRIBUTE = "BiplanarBoneRecon.ComparedSurface", "Biplan
 SUMMARY_ATTRIBUTE = "BiplanarBoneRecon.ComparisonSummary"
 _ATTRIBUTE = "BiplanarBoneRecon.Comparison"
 _REPORT = "BiplanarBoneRecon.ComparisonReport"
+#: Role under which the summary refers to what was compared, followed by "reconstruction" or "reference".
+_COMPARED = "BiplanarBoneRecon.Compared."
 _VIEW_OF = {"reconstruction": layouts.RECONSTRUCTION_VIEW, "reference": layouts.REFERENCE_VIEW}
 MEASURES = (
     ("exact_assd_mm", "ASSD (mm)"),
@@ -35,11 +38,15 @@ MEASURES = (
 )
 
 
-def addComparison(folder: Path, report: dict[str, Any], name: str, frame: np.ndarray) -> Any:
+def addComparison(
+    folder: Path, report: dict[str, Any], pair: dict[str, Any], asked: dict[str, Any], frame: np.ndarray
+) -> Any:
     """The result folder of `ssrkd compare --surfaces` in the scene, instead of an earlier one; returns the summary table.
 
-    frame: (4, 4) RAS, from the frame that was measured in to the world.
+    pair: the nodes that were compared, "reconstruction" and "reference". asked: as `question` put it. frame: (4, 4) RAS, from the frame
+    that was measured in to the world.
     """
+    name = f"{pair['reconstruction'].GetName()} against {pair['reference'].GetName()}"
     earlier = [folderOf(node) for node in summaries()], [node.GetID() for node in _comparisonNodes()]
     item = newFolder(name)
     for bone, files in report["surfaces"].items():
@@ -48,6 +55,9 @@ def addComparison(folder: Path, report: dict[str, Any], name: str, frame: np.nda
     summary = _summaryTable(report)
     _keep(summary, item)
     attached = {"report": report, "measures_csv": (folder / "measures.csv").read_text(encoding="utf-8")}
+    attached |= {"asked": asked, "name": name}
+    for surface, node in pair.items():
+        summary.SetNodeReferenceID(_COMPARED + surface, node.GetID())
     _keep(attachJson(summary, _REPORT, "Comparison report", attached), item)
     for bone, row in report["bones"].items():
         _keep(_boneTable(bone, row, report["measures"]), item)
@@ -70,6 +80,27 @@ def comparisonReport(summary: Any) -> dict[str, Any]:
 def measuresCsv(summary: Any) -> str:
     """The measures as the engine's CSV text, "" where it is gone."""
     return str((attachedJson(summary, _REPORT) or {}).get("measures_csv", ""))
+
+
+def question(pair: dict[str, Any], matched: dict[str, str], alignment: str) -> dict[str, Any]:
+    """What a comparison answers: of the bones as they stand now ("reconstruction", "reference"), matched and aligned like this."""
+    places = {surface: placeOf(node) for surface, node in pair.items()}
+    return {"matched": matched, "alignment": alignment, "places": places}
+
+
+def answers(summary: Any, pair: dict[str, Any], asked: dict[str, Any]) -> bool:
+    """Whether a summary table is what a comparison of this pair would give now."""
+    then = (attachedJson(summary, _REPORT) or {}).get("asked", {})
+    return (
+        all(summary.GetNodeReferenceID(_COMPARED + surface) == node.GetID() for surface, node in pair.items())
+        and {**then, "places": None} == {**asked, "places": None}
+        and all(samePlace(then["places"][surface], place) for surface, place in asked["places"].items())
+    )
+
+
+def comparisonName(summary: Any) -> str:
+    """What was compared with what, in words."""
+    return str((attachedJson(summary, _REPORT) or {}).get("name", ""))
 
 
 def coloredModels() -> list[Any]:

@@ -13,7 +13,7 @@ from slicer.i18n import tr as _
 
 from .frames import isMirror, moved, toWorld, turnedAboutZ
 from .problems import Problem
-from .scene_bones import BONES
+from .scene_bones import BONES, SIDE_ATTRIBUTE
 
 _SIDES = ("left", "right")
 _TERMINOLOGY = "TerminologyEntry"
@@ -69,6 +69,12 @@ def sideOf(segmentation: Any, identifier: str) -> str | None:
         words |= _words(parts[3].split("^")[-1])
     stated = [side for side in _SIDES if side in words]
     return stated[0] if len(stated) == 1 else None
+
+
+def legOf(segmentation: Any, identifier: str) -> str:
+    """ "left" or "right" as segmentation or segment state it, the other one under a mirror; "" where neither does."""
+    stated = segmentation.GetAttribute(SIDE_ATTRIBUTE) or sideOf(segmentation, identifier) or ""
+    return {"left": "right", "right": "left"}.get(stated, "") if isMirror(toWorld(segmentation)) else stated
 
 
 def writeSurfaces(segmentation: Any, chosen: dict[str, str], folder: Path, fromWorld: np.ndarray | None = None) -> None:

@@ -306,11 +306,81 @@ def test_a_knee_that_was_moved_as_a_whole_is_measured_as_before(finished_panel: 
         item for item in coloredModels() if item.GetAttribute("BiplanarBoneRecon.ComparedSurface") == "reconstruction"
     )
     assert model.GetPolyData().GetBounds() == pytest.approx(patella.GetBounds(), abs=1e-3)
-    mirror = vtk.vtkMatrix4x4()
-    mirror.SetElement(0, 0, -1.0)
-    node.reconstruction.SetAndObserveTransformNodeID(_transform(mirror).GetID())
+    stretch = vtk.vtkMatrix4x4()
+    stretch.SetElement(0, 0, 1.05)
+    node.reconstruction.SetAndObserveTransformNodeID(_transform(stretch).GetID())
     finished_panel.click("compareButton")
     assert "its field of view cannot follow" in finished_panel.host.errors.pop()[0]
+
+
+def _second_reference(side: str) -> Any:
+    from BiplanarBoneReconLib.scene_bones import SIDE_ATTRIBUTE, segmentationOf
+
+    folder = Path(__file__).resolve().parents[2] / "Resources" / "SampleCase"
+    bones = segmentationOf(
+        {bone: folder / f"{bone}.ply" for bone in ("femur", "tibia", "fibula", "patella")}, "Other CT", {}
+    )
+    bones.SetAttribute(SIDE_ATTRIBUTE, side)
+    return bones
+
+
+def test_figures_stand_beside_what_they_were_measured_on_only(finished_panel: Any) -> None:
+    """Also in a scene that was saved and read back."""
+    import vtk
+    from BiplanarBoneReconLib.parameters import Alignment
+    from BiplanarBoneReconLib.scene_comparison import comparisonReport, summaries
+
+    node, ui = finished_panel.widget.parameterNode, finished_panel.ui
+    first = node.reference
+    figure = f"{comparisonReport(summaries()[0])['bones']['femur']['exact_assd_mm']:.2f}"
+    assert figure in ui.comparisonLabel.text
+
+    def is_another_one() -> bool:
+        finished_panel.process()
+        words = "is another one (Bones left against Sample reference)" in ui.comparisonLabel.text
+        assert words is (figure not in ui.comparisonLabel.text)
+        return words
+
+    node.reference = _second_reference("left")
+    assert is_another_one()
+    node.reference = first
+    assert not is_another_one()
+    node.alignment = Alignment.KNEE
+    assert is_another_one()
+    node.alignment = Alignment.NONE
+    ui.matchFemurComboBox.currentIndex = 0
+    assert is_another_one()
+    ui.matchFemurComboBox.currentIndex = 1
+    first.SetAndObserveTransformNodeID(_transform(vtk.vtkMatrix4x4()).GetID())
+    finished_panel.widget.update()
+    assert not is_another_one()
+    first.GetParentTransformNode().SetMatrixTransformToParent(_shifted())
+    finished_panel.widget.update()
+    assert is_another_one()
+
+
+def _shifted() -> Any:
+    import vtk
+
+    matrix = vtk.vtkMatrix4x4()
+    matrix.SetElement(0, 3, 5.0)
+    return matrix
+
+
+def test_a_left_knee_is_not_compared_with_a_right_one(finished_panel: Any) -> None:
+    """Unless a mirror makes it a left one."""
+    import vtk
+    from BiplanarBoneReconLib.jobs import compareJob
+
+    node = finished_panel.widget.parameterNode
+    node.reference = _second_reference("right")
+    finished_panel.process()
+    finished_panel.click("compareButton")
+    assert "are of different legs" in finished_panel.host.errors.pop()[0]
+    mirror = vtk.vtkMatrix4x4()
+    mirror.SetElement(0, 0, -1.0)
+    node.reference.SetAndObserveTransformNodeID(_transform(mirror).GetID())
+    compareJob(node.reconstruction, node.reference, {"femur": "femur"})
 
 
 def test_aligned_comparison_and_its_residual(finished_panel: Any) -> None:
