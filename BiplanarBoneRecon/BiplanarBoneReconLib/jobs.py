@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import slicer
 from slicer.i18n import tr as _
 
 from . import layouts
@@ -27,6 +28,9 @@ from .scene_bones import (
     SIDE_ATTRIBUTE,
     addOutlines,
     addSegmentation,
+    isMadeFrom,
+    madeFrom,
+    showEdgesOf,
 )
 from .scene_comparison import addComparison, question
 from .scene_radiographs import addRadiograph, placeOnDetectors
@@ -75,6 +79,8 @@ def inspectJob(
         if report.get("patient_id"):
             ap.SetAttribute(PATIENT_ATTRIBUTE, report["patient_id"])
         layouts.showRadiographs({"ap": ap, "lateral": lateral}, report["rig"])
+        # Those of other bones, or of another geometry, lie beside the bones of these images.
+        showEdgesOf(_bonesIn(ap, lateral, report["rig"]))
         return report
 
     return EngineJob([Step(inspect)], place, _pair(ap, lateral), processFactory)
@@ -265,7 +271,8 @@ def _placeBones(folder: Path, report: dict[str, Any], ap: Any, lateral: Any) -> 
         )
     segmentation.SetAttribute(SIDE_ATTRIBUTE, side)
     segmentation.SetAttribute(PATIENT_ATTRIBUTE, patient)
-    edges = addOutlines(folder / "outlines.json")
+    madeFrom(segmentation, ap, lateral)
+    edges = addOutlines(folder / "outlines.json", segmentation)
     uncertain = addUncertainty(folder / "result", report, segmentation)
     item = folderOf(ap)
     if item is None:
@@ -287,7 +294,16 @@ def _placeBones(folder: Path, report: dict[str, Any], ap: Any, lateral: Any) -> 
     placeOnDetectors(pair, report["rig"])
     layouts.showRadiographs(pair, report["rig"])
     layouts.showEdges(edges, OUTLINE_ATTRIBUTE)
+    showEdgesOf(segmentation)
     return segmentation
+
+
+def _bonesIn(ap: Any, lateral: Any, rig: dict[str, Any]) -> Any:
+    """The bones that were reconstructed last from these radiographs in this geometry, None where there are none."""
+    scene, kind = slicer.mrmlScene, "vtkMRMLSegmentationNode"
+    nodes = [scene.GetNthNodeByClass(index, kind) for index in range(scene.GetNumberOfNodesByClass(kind))]
+    own = [node for node in nodes if isMadeFrom(node, ap, lateral) and attachedJson(node, RIG) == rig]
+    return own[-1] if own else None
 
 
 def _pair(ap: Any, lateral: Any) -> list[tuple[str, Any]]:

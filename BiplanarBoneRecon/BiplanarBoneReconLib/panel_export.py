@@ -19,6 +19,7 @@ class ExportSection:
     def __init__(self, panel: Any) -> None:
         self._panel = panel
         self._ui = panel.ui
+        self._told = ""
         self._ui.exportFolderButton.connect("clicked(bool)", self._onFolder)
         self._ui.checkMeshButton.connect("clicked(bool)", lambda *_: self._onExport(checkOnly=True))
         self._ui.exportButton.connect("clicked(bool)", lambda *_: self._onExport(checkOnly=False))
@@ -30,6 +31,8 @@ class ExportSection:
         self._ui.checkMeshButton.enabled = idle and chosen
         self._ui.exportButton.enabled = idle and chosen and bool(node.exportFolder.strip())
         self._ui.planCheckBox.enabled = chosen and bool(planParts(planOf(node.exported)))
+        if node is not None and self._told != (node.exported.GetID() if chosen else ""):
+            self._ui.exportLabel.text = ""
         self._ui.trianglesSpinBox.enabled = node is not None and node.limitTriangles
 
     def forget(self) -> None:
@@ -43,6 +46,7 @@ class ExportSection:
 
     def _onExport(self, checkOnly: bool) -> None:
         node = self._panel.parameterNode
+        exported = node.exported.GetID()
         wanted = {"stl": node.exportStl, "obj": node.exportObj, "ply": node.exportPly}
         self._panel.run(
             lambda: exportJob(
@@ -56,16 +60,18 @@ class ExportSection:
                 checkOnly,
                 models=plannedModels(node.exported) if node.exportPlan else None,
             ),
-            lambda report: self._done(report, checkOnly),
+            lambda report: self._done(report, checkOnly, exported),
         )
 
-    def _done(self, report: dict[str, Any], checkOnly: bool) -> None:
+    def _done(self, report: dict[str, Any], checkOnly: bool, exported: str) -> None:
+        self._told = exported
         where = (
             _("Nothing was written.")
             if checkOnly
             else _("Files in mm, {frame} axes: {folder}").format(frame=report["frame"], folder=escape(report["folder"]))
         )
         self._ui.exportLabel.text = f"{where}{reportInWords(report)}"
+        self._panel.update()
         unsound = [bone for bone, row in report["bones"].items() if row["check"]["problems"]]
         if unsound:
             self._panel.tell(

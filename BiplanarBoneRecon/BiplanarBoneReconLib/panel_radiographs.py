@@ -11,7 +11,7 @@ from slicer.i18n import tr as _
 from .dependencies import missingPackages
 from .jobs import inspectJob, loadJob
 from .panel_calibration import CalibrationPart
-from .parameters import Geometry
+from .parameters import Geometry, Side
 from .problems import Problem
 from .radiograph_sources import VIEW_NAMES
 from .sample_data import loadSample
@@ -28,6 +28,7 @@ class RadiographsSection:
         self._panel = panel
         self._ui = panel.ui
         self._calibration = CalibrationPart(panel, self._onInspect)
+        self._understood: tuple[Any, ...] | None = None
         self._ui.loadApButton.connect("clicked(bool)", lambda *_: self._onLoad("ap"))
         self._ui.loadLateralButton.connect("clicked(bool)", lambda *_: self._onLoad("lateral"))
         self._ui.rigFileButton.connect("clicked(bool)", self._onRigFile)
@@ -44,6 +45,8 @@ class RadiographsSection:
         self._ui.inspectButton.enabled = idle and chosen
         for button in (self._ui.loadApButton, self._ui.loadLateralButton, self._ui.sampleButton):
             button.enabled = idle
+        if node is not None and self._understood != _inspected(node):
+            self._ui.understoodLabel.text = ""
 
     def forget(self) -> None:
         """Say nothing about radiographs that are gone."""
@@ -72,9 +75,10 @@ class RadiographsSection:
 
     def _onInspect(self, *_arguments: Any) -> None:
         node = self._panel.parameterNode
+        asked = _inspected(node)
         self._panel.run(
             lambda: inspectJob(node.apVolume, node.lateralVolume, node.side.value, node.geometry, node.rigFile),
-            self.tell,
+            lambda report: self.tell(report, asked),
         )
 
     def _onSample(self, *_arguments: Any) -> None:
@@ -87,18 +91,28 @@ class RadiographsSection:
             return
         finally:
             self._ui.sampleButton.enabled = True
+        if self._panel.parameterNode is None:
+            # Another module was opened meanwhile.
+            self._panel.initializeParameterNode()
         node = self._panel.parameterNode
-        node.geometry = Geometry.FILES
+        node.geometry, node.side = Geometry.FILES, Side.FILES
         node.apVolume, node.lateralVolume, node.reference = nodes["ap"], nodes["lateral"], nodes["reference"]
         self._onInspect()
 
-    def tell(self, report: dict[str, Any]) -> None:
-        """What the engine understood, with its warnings."""
+    def tell(self, report: dict[str, Any], asked: tuple[Any, ...]) -> None:
+        """What the engine understood of `asked`, with its warnings."""
         lines = [escape(line) for line in understoodInWords(report)]
         lines += [warningLine(line) for line in report["warnings"]]
-        self._ui.understoodLabel.text = "<br>".join(lines)
+        self._understood = asked
+        self._ui.understoodLabel.text = "<br>".join(lines) if asked == _inspected(self._panel.parameterNode) else ""
         if report.get("patient_id") and not self._panel.parameterNode.patientId:
             self._panel.parameterNode.patientId = report["patient_id"]
         self._panel.tell(
             "" if not missingPackages() else _("Packages that the engine needs are installed when you reconstruct.")
         )
+
+
+def _inspected(node: Any) -> tuple[Any, ...]:
+    """Which radiographs are chosen, and how they are to be understood."""
+    volumes = (None if volume is None else volume.GetID() for volume in (node.apVolume, node.lateralVolume))
+    return *volumes, node.side, node.geometry, node.rigFile

@@ -13,6 +13,7 @@ from .dependencies import ensured, missingPackages
 from .jobs import reconstructJob
 from .parameters import BoneColors
 from .problems import Problem
+from .scene_bones import isMadeFrom
 from .scene_uncertainty import colorBones, hasUncertainty
 from .texts import REPORT, attachedJson, warningLine
 from .trust_light import lightInWords
@@ -42,7 +43,12 @@ class ReconstructSection:
 
         # From the scene, so that a reopened one says it too.
         report = None if node is None else attachedJson(node.reconstruction, REPORT)
-        self._ui.trustLabel.text = "" if report is None else lightInWords(report)
+        self._ui.reconstructionLabel.text = "" if report is None else resultInWords(report)
+        lines = [] if report is None else [lightInWords(report)]
+        if lines and chosen and not isMadeFrom(node.reconstruction, node.apVolume, node.lateralVolume):
+            words = _("What is said here is of {bones}, not of the radiographs chosen in section 1: press Reconstruct.")
+            lines.insert(0, warningLine(words.format(bones=node.reconstruction.GetName())))
+        self._ui.trustLabel.text = "<br>".join(lines)
         self._updateColors()
 
     def _updateColors(self) -> None:
@@ -105,17 +111,20 @@ class ReconstructSection:
         node.reconstruction = segmentation
         node.exported = segmentation
         node.planned = segmentation
-        report = attachedJson(segmentation, REPORT) or {}
-        bones = [
-            _("{bone} {volume:.1f} cm\u00b3").format(bone=name.capitalize(), volume=row["volume_mm3"] / 1000)
-            if row["found"]
-            else _("{bone} not found").format(bone=name.capitalize())
-            for name, row in report.get("bones", {}).items()
-        ]
-        lines = [escape(", ".join(bones) + ".")] if bones else []
-        lines += [warningLine(line) for line in report.get("warnings", [])]
-        lines.append(escape(report.get("limits", "")))
-        self._ui.reconstructionLabel.text = "<br>".join(lines)
         self._panel.tell(
             _("Reconstructed. The coloured lines are the edges of the bones, projected onto the radiographs.")
         )
+
+
+def resultInWords(report: dict[str, Any]) -> str:
+    """Volumes, warnings and limits of a reconstruction as HTML."""
+    bones = [
+        _("{bone} {volume:.1f} cm\u00b3").format(bone=name.capitalize(), volume=row["volume_mm3"] / 1000)
+        if row["found"]
+        else _("{bone} not found").format(bone=name.capitalize())
+        for name, row in report.get("bones", {}).items()
+    ]
+    lines = [escape(", ".join(bones) + ".")] if bones else []
+    lines += [warningLine(line) for line in report.get("warnings", [])]
+    lines.append(escape(report.get("limits", "")))
+    return "<br>".join(lines)

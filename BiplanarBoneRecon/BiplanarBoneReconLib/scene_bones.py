@@ -17,6 +17,8 @@ BONES = ("femur", "tibia", "fibula", "patella")
 SIDE_ATTRIBUTE = "BiplanarBoneRecon.Side"
 PATIENT_ATTRIBUTE = "BiplanarBoneRecon.PatientId"
 OUTLINE_ATTRIBUTE = "BiplanarBoneRecon.OutlineOf"
+#: Role under which reconstructed bones refer to their radiographs, followed by the view, and edges to their bones.
+_RADIOGRAPH, _BONES_OF_EDGES = "BiplanarBoneRecon.Radiograph.", "BiplanarBoneRecon.EdgesOf"
 _LINE_WIDTH = 2
 #: Of the edges over a radiograph: the segments' own colours are pale, and hardly seen on grey.
 _EDGE_COLORS = {
@@ -89,8 +91,32 @@ def readSurface(path: Path) -> Any:
     return turnedAboutZ(normals.GetOutput())
 
 
-def addOutlines(path: Path) -> list[Any]:
-    """The bones' edges of outlines.json as line models on the detectors, one a bone and view; returns them."""
+def madeFrom(segmentation: Any, ap: Any, lateral: Any) -> None:
+    """Note the radiographs that bones were reconstructed from."""
+    for view, node in (("ap", ap), ("lateral", lateral)):
+        segmentation.SetNodeReferenceID(_RADIOGRAPH + view, node.GetID())
+
+
+def isMadeFrom(segmentation: Any, ap: Any, lateral: Any) -> bool:
+    """Whether bones were reconstructed from these radiographs."""
+    pair = (("ap", ap), ("lateral", lateral))
+    return all(
+        node is not None and segmentation.GetNodeReferenceID(_RADIOGRAPH + view) == node.GetID() for view, node in pair
+    )
+
+
+def showEdgesOf(segmentation: Any) -> None:
+    """Show the edges of these bones and no others; None for none at all."""
+    scene, kind = slicer.mrmlScene, "vtkMRMLModelNode"
+    for index in range(scene.GetNumberOfNodesByClass(kind)):
+        node = scene.GetNthNodeByClass(index, kind)
+        if node.GetAttribute(OUTLINE_ATTRIBUTE):
+            own = segmentation is not None and node.GetNodeReferenceID(_BONES_OF_EDGES) == segmentation.GetID()
+            node.GetDisplayNode().SetVisibility(own)
+
+
+def addOutlines(path: Path, segmentation: Any) -> list[Any]:
+    """The edges of bones of outlines.json as line models on the detectors, one a bone and view; returns them."""
     nodes = []
     views = json.loads(path.read_text(encoding="utf-8"))["views"]
     for view, bones in views.items():
@@ -100,6 +126,7 @@ def addOutlines(path: Path) -> list[Any]:
             node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode", f"{bone.capitalize()} edges, {view}")
             node.SetAndObservePolyData(turnedAboutZ(_polylines(lines)))
             node.SetAttribute(OUTLINE_ATTRIBUTE, view)
+            node.SetNodeReferenceID(_BONES_OF_EDGES, segmentation.GetID())
             node.CreateDefaultDisplayNodes()
             display = node.GetDisplayNode()
             display.SetColor(_EDGE_COLORS[bone])

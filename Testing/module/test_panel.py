@@ -496,6 +496,69 @@ def test_the_traffic_light_and_its_reasons(finished_panel: Any, trust: dict[str,
     assert words in finished_panel.ui.trustLabel.text
 
 
+def _edges_seen() -> set[str]:
+    import slicer
+
+    models = slicer.util.getNodesByClass("vtkMRMLModelNode")
+    edges = [model for model in models if model.GetAttribute("BiplanarBoneRecon.OutlineOf")]
+    return {model.GetName() for model in edges if model.GetDisplayNode().GetVisibility()}
+
+
+def test_a_result_is_told_of_its_own_radiographs_only(finished_panel: Any) -> None:
+    """Another pair is chosen: the old light says whose it is, and the old edges do not lie over the new images."""
+    from BiplanarBoneReconLib.parameters import Geometry, Side
+
+    node, ui = finished_panel.widget.parameterNode, finished_panel.ui
+    first = node.apVolume, node.lateralVolume
+    assert "Femur" in ui.reconstructionLabel.text and "Trust" in ui.trustLabel.text
+    assert "Bones left" not in ui.trustLabel.text
+    assert len(_edges_seen()) == 8
+    node.side = Side.RIGHT
+    finished_panel.click("sampleButton")
+    finished_panel.waitUntilIdle()
+    assert not finished_panel.host.errors
+    assert "Side: left" in ui.understoodLabel.text
+    assert "is of Bones left, not of the radiographs chosen" in ui.trustLabel.text
+    assert _edges_seen() == set()
+    node.geometry = Geometry.ROOM
+    assert ui.understoodLabel.text == ""
+    node.geometry = Geometry.FILES
+    node.apVolume, node.lateralVolume = first
+    finished_panel.process()
+    assert "Bones left" not in ui.trustLabel.text
+    finished_panel.click("inspectButton")
+    finished_panel.waitUntilIdle()
+    assert len(_edges_seen()) == 8
+    node.reconstruction = node.reference
+    finished_panel.process()
+    assert ui.trustLabel.text == "" and ui.reconstructionLabel.text == ""
+
+
+def test_a_mesh_report_is_of_the_bones_that_are_chosen(finished_panel: Any) -> None:
+    node, ui = finished_panel.widget.parameterNode, finished_panel.ui
+    finished_panel.click("checkMeshButton")
+    finished_panel.waitUntilIdle()
+    assert "triangles" in ui.exportLabel.text
+    node.exported = node.reference
+    finished_panel.process()
+    assert ui.exportLabel.text == ""
+
+
+def test_a_module_that_is_left_while_the_sample_loads(panel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from BiplanarBoneReconLib import panel_radiographs
+
+    def left(place: bool) -> Any:
+        nodes = load(place=place)
+        panel.widget.exit()
+        return nodes
+
+    load = panel_radiographs.loadSample
+    monkeypatch.setattr(panel_radiographs, "loadSample", left)
+    panel.click("sampleButton")
+    panel.waitUntilIdle()
+    assert panel.widget.parameterNode.apVolume is not None and "Side: left" in panel.ui.understoodLabel.text
+
+
 def test_a_scene_closed_while_the_engine_runs(finished_panel: Any) -> None:
     finished_panel.click("reconstructButton")
     finished_panel.host.scene.Clear(False)
