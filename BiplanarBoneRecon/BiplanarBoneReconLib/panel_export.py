@@ -10,6 +10,7 @@ from slicer.i18n import tr as _
 
 from .export_files import reportInWords
 from .jobs import exportJob
+from .patient import followPatient
 from .scene_plan import plannedModels, planOf, planParts
 
 
@@ -28,6 +29,8 @@ class ExportSection:
         """Enable what can be used now."""
         node = self._panel.parameterNode
         chosen = node is not None and node.exported is not None
+        if chosen:
+            followPatient(node)
         self._ui.checkMeshButton.enabled = idle and chosen
         self._ui.exportButton.enabled = idle and chosen and bool(node.exportFolder.strip())
         self._ui.planCheckBox.enabled = chosen and bool(planParts(planOf(node.exported)))

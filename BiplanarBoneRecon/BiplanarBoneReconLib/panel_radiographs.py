@@ -12,6 +12,7 @@ from .dependencies import missingPackages
 from .jobs import inspectJob, loadJob
 from .panel_calibration import CalibrationPart
 from .parameters import Geometry, Side
+from .patient import readPatient
 from .problems import Problem
 from .radiograph_sources import VIEW_NAMES
 from .sample_data import loadSample
@@ -105,8 +106,7 @@ class RadiographsSection:
         lines += [warningLine(line) for line in report["warnings"]]
         self._understood = asked
         self._ui.understoodLabel.text = "<br>".join(lines) if asked == _inspected(self._panel.parameterNode) else ""
-        if report.get("patient_id") and not self._panel.parameterNode.patientId:
-            self._panel.parameterNode.patientId = report["patient_id"]
+        readPatient(self._panel.parameterNode, report.get("patient_id") or "")
         self._panel.tell(
             "" if not missingPackages() else _("Packages that the engine needs are installed when you reconstruct.")
         )

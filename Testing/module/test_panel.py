@@ -559,6 +559,47 @@ def test_a_module_that_is_left_while_the_sample_loads(panel: Any, monkeypatch: p
     assert panel.widget.parameterNode.apVolume is not None and "Side: left" in panel.ui.understoodLabel.text
 
 
+def test_the_patient_id_is_that_of_the_bones(finished_panel: Any) -> None:
+    """Bones of a second patient are not exported under the ID of the first, read or typed; a pseudonym stays with its patient."""
+    from BiplanarBoneReconLib.scene_bones import PATIENT_ATTRIBUTE
+    from BiplanarBoneReconLib.texts import REPORT, attachJson
+
+    node = finished_panel.widget.parameterNode
+    assert node.patientId == "sample-knee"
+    node.patientId = "pseudonym"
+    finished_panel.process()
+    assert node.patientId == "pseudonym"
+    first = node.exported
+    for patient in ("B-2", None):
+        other = _second_reference("left")
+        attachJson(other, REPORT, "Reconstruction report", {})
+        if patient is not None:
+            other.SetAttribute(PATIENT_ATTRIBUTE, patient)
+        node.exported = other
+        finished_panel.process()
+        assert finished_panel.ui.patientIdEdit.text == (patient or "")
+    node.exported = first
+    finished_panel.process()
+    assert node.patientId == "sample-knee"
+
+
+def test_radiographs_of_a_second_patient_before_anything_is_reconstructed(panel: Any) -> None:
+    """The ID that was read from the first pair does not stay for the bones of the second."""
+    from BiplanarBoneReconLib.patient import readPatient
+    from BiplanarBoneReconLib.scene_bones import PATIENT_ATTRIBUTE
+    from BiplanarBoneReconLib.texts import REPORT, attachJson
+
+    node = panel.widget.parameterNode
+    readPatient(node, "A-1")
+    readPatient(node, "B-2")
+    bones = _second_reference("left")
+    attachJson(bones, REPORT, "Reconstruction report", {})
+    bones.SetAttribute(PATIENT_ATTRIBUTE, "B-2")
+    node.exported = bones
+    panel.process()
+    assert node.patientId == "B-2"
+
+
 def test_a_scene_closed_while_the_engine_runs(finished_panel: Any) -> None:
     finished_panel.click("reconstructButton")
     finished_panel.host.scene.Clear(False)
