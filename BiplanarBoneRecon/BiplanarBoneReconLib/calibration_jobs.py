@@ -59,12 +59,12 @@ def acceptTargetJob(
     checkPair(ap, lateral)
     view = target.view
     radiograph = ap if view == "ap" else lateral
-    if not target.report():
+    if not target.report(radiograph):
         raise Problem(_("Measure the ball or ruler first: press Detect."))
     rig = attachedJson(radiograph, RIG)
     if rig is None or rig != attachedJson(lateral if view == "ap" else ap, RIG):
         raise Problem(_("Press Check and show first, so that it is known which rig is corrected."))
-    found = target.found()
+    found = target.found(radiograph)
     words = found.words(radiograph)
 
     def calibrate(folder: Path) -> list[str]:

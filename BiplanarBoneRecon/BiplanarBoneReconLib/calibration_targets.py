@@ -10,7 +10,9 @@ from .parameters import CalibrationTarget
 from .scene_calibration import (
     ballInWords,
     ballPixel,
+    ballPoint,
     ballReport,
+    isOn,
     placeBall,
     placeRuler,
     rulerInWords,
@@ -27,7 +29,7 @@ class Target(Protocol):
 
     view: str
 
-    def toPlace(self) -> str:
+    def toPlace(self, radiograph: Any) -> str:
         """What the user has to put onto the radiograph first, in words; "" when nothing is missing."""
 
     def prepare(self, radiograph: Any) -> None:
@@ -39,13 +41,13 @@ class Target(Protocol):
     def show(self, radiograph: Any, report: dict[str, Any]) -> None:
         """Show and keep what was measured."""
 
-    def report(self) -> dict[str, Any]:
-        """What was measured of it, {} where nothing was."""
+    def report(self, radiograph: Any) -> dict[str, Any]:
+        """What was measured of it on this radiograph, {} where nothing was."""
 
-    def found(self) -> Target:
+    def found(self, radiograph: Any) -> Target:
         """The target of the size with which it was measured."""
 
-    def inWords(self) -> list[str]:
+    def inWords(self, radiograph: Any) -> list[str]:
         """What was measured, one sentence a line."""
 
 
@@ -55,7 +57,7 @@ class BallTarget:
     def __init__(self, view: str, diameter: float) -> None:
         self.view, self.diameter = view, diameter
 
-    def toPlace(self) -> str:
+    def toPlace(self, radiograph: Any) -> str:
         return ""
 
     def prepare(self, radiograph: Any) -> None:
@@ -69,14 +71,14 @@ class BallTarget:
     def show(self, radiograph: Any, report: dict[str, Any]) -> None:
         placeBall(self.view, radiograph, report)
 
-    def report(self) -> dict[str, Any]:
-        return ballReport(self.view)
+    def report(self, radiograph: Any) -> dict[str, Any]:
+        return ballReport(self.view) if isOn(ballPoint(self.view), radiograph) else {}
 
-    def found(self) -> BallTarget:
-        return BallTarget(self.view, self.report()["measured"]["diameter_mm"])
+    def found(self, radiograph: Any) -> BallTarget:
+        return BallTarget(self.view, self.report(radiograph)["measured"]["diameter_mm"])
 
-    def inWords(self) -> list[str]:
-        return ballInWords(self.report())
+    def inWords(self, radiograph: Any) -> list[str]:
+        return ballInWords(self.report(radiograph))
 
 
 class RulerTarget:
@@ -85,8 +87,8 @@ class RulerTarget:
     def __init__(self, view: str, kind: CalibrationTarget, size: float) -> None:
         self.view, self.kind, self.size = view, kind, size
 
-    def toPlace(self) -> str:
-        if self.kind is CalibrationTarget.TICKS or rulerLine(self.view) is not None:
+    def toPlace(self, radiograph: Any) -> str:
+        if self.kind is CalibrationTarget.TICKS or isOn(rulerLine(self.view), radiograph):
             return ""
         return _("Drag both ends of the line onto the ruler's marks, then press Detect again.")
 
@@ -103,16 +105,16 @@ class RulerTarget:
         asked = {"kind": self.kind.value, "size_mm": self.size}
         placeRuler(self.view, radiograph, report["measured"]["ends"], {**report, _TARGET: asked})
 
-    def report(self) -> dict[str, Any]:
-        report = rulerReport(self.view)
+    def report(self, radiograph: Any) -> dict[str, Any]:
+        report = rulerReport(self.view) if isOn(rulerLine(self.view), radiograph) else {}
         # The line serves both kinds of rulers: what was measured of one says nothing about the other.
         return report if report.get(_TARGET, {}).get("kind") == self.kind.value else {}
 
-    def found(self) -> RulerTarget:
-        return RulerTarget(self.view, self.kind, self.report()[_TARGET]["size_mm"])
+    def found(self, radiograph: Any) -> RulerTarget:
+        return RulerTarget(self.view, self.kind, self.report(radiograph)[_TARGET]["size_mm"])
 
-    def inWords(self) -> list[str]:
-        return rulerInWords(self.report())
+    def inWords(self, radiograph: Any) -> list[str]:
+        return rulerInWords(self.report(radiograph))
 
 
 def chosenTarget(node: Any) -> Target:

@@ -25,14 +25,15 @@ class CalibrationPart:
         """Enable what can be used now, and say what was measured."""
         node = self._panel.parameterNode
         pair = () if node is None else (node.apVolume, node.lateralVolume)
-        target = None if node is None else chosenTarget(node)
-        report = {} if target is None else target.report()
+        radiograph = None if node is None else self._radiograph(node)
+        target = None if radiograph is None else chosenTarget(node)
+        report = {} if target is None else target.report(radiograph)
         if node is not None:
             self._ui.calibrationSizeStack.currentIndex = list(CalibrationTarget).index(node.calibrationTarget)
-        self._ui.detectTargetButton.enabled = idle and node is not None and self._radiograph(node) is not None
+        self._ui.detectTargetButton.enabled = idle and radiograph is not None
         self._ui.acceptTargetButton.enabled = idle and bool(report) and None not in pair
         self._ui.targetOffsetSpinBox.enabled = node is not None and node.calibrationOffsetKnown
-        lines = [escape(line) for line in target.inWords()] if target is not None and report else []
+        lines = [escape(line) for line in target.inWords(radiograph)] if target is not None and report else []
         lines += [warningLine(line) for line in report.get("warnings", [])]
         self._ui.calibrationLabel.text = "<br>".join(lines)
 
@@ -47,8 +48,8 @@ class CalibrationPart:
     def _onDetect(self, *_arguments: Any) -> None:
         node = self._panel.parameterNode
         target, radiograph = chosenTarget(node), self._radiograph(node)
-        missing = target.toPlace()
-        if missing and radiograph is not None:
+        missing = "" if radiograph is None else target.toPlace(radiograph)
+        if missing:
             target.prepare(radiograph)
             self._panel.tell(missing)
             return

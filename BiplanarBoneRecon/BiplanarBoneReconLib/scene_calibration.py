@@ -16,6 +16,8 @@ BALL_ATTRIBUTE = "BiplanarBoneRecon.CalibrationBall"
 RULER_ATTRIBUTE = "BiplanarBoneRecon.CalibrationRuler"
 _OUTLINE_ATTRIBUTE = "BiplanarBoneRecon.CalibrationBallOutline"
 _REPORT = "BiplanarBoneRecon.CalibrationReport"
+#: Role under which a point or line refers to the radiograph that it stands on.
+_RADIOGRAPH = "BiplanarBoneRecon.CalibratedRadiograph"
 
 
 def ballPoint(view: str) -> Any:
@@ -26,7 +28,7 @@ def ballPoint(view: str) -> Any:
 def ballPixel(view: str, radiograph: Any) -> tuple[float, float] | None:
     """(row, column) where the point of a view stands on its radiograph; None without one."""
     point = ballPoint(view)
-    if point is None or point.GetNumberOfDefinedControlPoints() == 0:
+    if not isOn(point, radiograph) or point.GetNumberOfDefinedControlPoints() == 0:
         return None
     return _pixel(point, 0, radiograph)
 
@@ -36,10 +38,15 @@ def rulerLine(view: str) -> Any:
     return _marked("vtkMRMLMarkupsLineNode", RULER_ATTRIBUTE, view)
 
 
+def isOn(marker: Any, radiograph: Any) -> bool:
+    """Whether a point or line was put onto this radiograph, and not onto another one of its view."""
+    return marker is not None and bool(marker.GetNodeReferenceID(_RADIOGRAPH) == radiograph.GetID())
+
+
 def rulerPixels(view: str, radiograph: Any) -> list[tuple[float, float]] | None:
     """(row, column) of both ends of a view's line on its radiograph; None without one."""
     line = rulerLine(view)
-    if line is None or line.GetNumberOfDefinedControlPoints() < 2:
+    if not isOn(line, radiograph) or line.GetNumberOfDefinedControlPoints() < 2:
         return None
     return [_pixel(line, index, radiograph) for index in (0, 1)]
 
@@ -64,6 +71,7 @@ def placeRuler(
         for _end in ends:
             line.AddControlPoint(vtk.vtkVector3d(0.0, 0.0, 0.0), "")
         line.SetFixedNumberOfControlPoints(True)
+    _putOnto(line, radiograph)
     for index, end in enumerate(ends):
         line.SetNthControlPointPositionWorld(index, *_onDetector(radiograph, *end))
     layouts.restrictTo(line.GetDisplayNode(), [layouts.SLICE_VIEWS[view], layouts.KNEE_VIEW])
@@ -88,6 +96,7 @@ def placeBall(view: str, radiograph: Any, report: dict[str, Any]) -> Any:
         point.CreateDefaultDisplayNodes()
         point.AddControlPoint(vtk.vtkVector3d(0.0, 0.0, 0.0), "")
         point.SetFixedNumberOfControlPoints(True)
+    _putOnto(point, radiograph)
     point.SetNthControlPointPositionWorld(0, *_onDetector(radiograph, *ball["center"]))
     attachJson(point, _REPORT, "Calibration report", report).SetHideFromEditors(True)
     outline = _marked("vtkMRMLModelNode", _OUTLINE_ATTRIBUTE, view)
@@ -150,6 +159,13 @@ def _scaleInWords(report: dict[str, Any], sentence: str) -> list[str]:
     if at_centre is not None:
         lines.append(_("Magnification at the knee's centre {magnification:.3f}.").format(magnification=at_centre))
     return lines + [_("Assumed: {words}.").format(words=words) for words in report["assumed"]]
+
+
+def _putOnto(marker: Any, radiograph: Any) -> None:
+    """Let a point or line stand on this radiograph; what was measured on another one says nothing here."""
+    if not isOn(marker, radiograph):
+        marker.SetNodeReferenceID(_RADIOGRAPH, radiograph.GetID())
+        attachJson(marker, _REPORT, "Calibration report", {}).SetHideFromEditors(True)
 
 
 def _pixel(markups: Any, index: int, radiograph: Any) -> tuple[float, float]:

@@ -146,3 +146,30 @@ def test_a_pair_that_was_not_calibrated_is_refused(panel: Any) -> None:
     panel.click("inspectButton")
     panel.waitUntilIdle()
     assert "were not calibrated together" in panel.host.errors[-1][0]
+
+
+def test_what_was_measured_on_another_radiograph_is_not_accepted_for_this_one(panel: Any, with_ball: Path) -> None:
+    """The next patient's AP view is loaded: the ball of the first says nothing about it, and is not looked for where that one lay."""
+    from BiplanarBoneReconLib.scene_calibration import ballPixel, ballPoint
+
+    node, ui = panel.widget.parameterNode, panel.ui
+    panel.click("detectTargetButton")
+    panel.waitUntilIdle()
+    first = node.apVolume
+    assert ui.acceptTargetButton.enabled and "residual" in ui.calibrationLabel.text
+    panel.answer(str(with_ball / "ap.dcm"))
+    panel.click("loadApButton")
+    panel.waitUntilIdle()
+    assert not panel.host.errors
+    assert not ui.acceptTargetButton.enabled and ui.calibrationLabel.text == ""
+    assert ballPixel("ap", node.apVolume) is None
+    point = ballPoint("ap")
+    point.SetNthControlPointPositionWorld(0, 0.0, 0.0, 0.0)
+    panel.click("detectTargetButton")
+    panel.waitUntilIdle()
+    assert not panel.host.errors
+    assert ballPixel("ap", node.apVolume) == pytest.approx(CENTER, abs=1.0)
+    assert ui.acceptTargetButton.enabled
+    node.apVolume = first
+    panel.process()
+    assert not ui.acceptTargetButton.enabled

@@ -165,3 +165,25 @@ def test_a_radiograph_without_ticks_says_so(panel: Any) -> None:
     panel.waitUntilIdle()
     assert "No ruler with ticks 5 mm apart" in panel.host.errors[-1][0]
     assert not panel.ui.acceptTargetButton.enabled
+
+
+def test_a_line_on_another_radiograph_is_laid_onto_this_one_first(panel: Any) -> None:
+    """Its ends were dragged onto the marks of another image."""
+    from BiplanarBoneReconLib.scene_calibration import rulerLine, rulerPixels
+
+    node, ui = panel.widget.parameterNode, panel.ui
+    _choose(panel, "length")
+    panel.click("detectTargetButton")
+    panel.click("detectTargetButton")
+    panel.waitUntilIdle()
+    assert ui.acceptTargetButton.enabled
+    for index in (0, 1):
+        rulerLine("ap").SetNthControlPointPositionWorld(index, 0.0, 0.0, 10.0 * index)
+    node.apVolume, node.lateralVolume = node.lateralVolume, node.apVolume
+    panel.process()
+    assert not ui.acceptTargetButton.enabled and ui.calibrationLabel.text == ""
+    panel.click("detectTargetButton")
+    panel.process()
+    assert "Drag both ends" in ui.statusLabel.text and not ui.acceptTargetButton.enabled
+    (first_row, first_column), (second_row, second_column) = rulerPixels("ap", node.apVolume)
+    assert first_row == pytest.approx(second_row) and second_column > first_column + 50
