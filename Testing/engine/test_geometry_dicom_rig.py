@@ -372,6 +372,15 @@ def test_wrong_requests_are_named(tmp_path: Path) -> None:
                 rig_for_radiographs(pair, rig, size)
 
 
+@pytest.mark.parametrize("source", ["tags", "room", "rig"])
+def test_a_side_that_contradicts_the_files_is_told_whatever_the_geometry_comes_from(source: str) -> None:
+    pair = [radiograph("ap", **ROOM, **AP), radiograph("lateral", **ROOM, **LATERAL)]
+    rig = {"tags": None, "room": "room", "rig": rig_from_dicom(pair)[0]}[source]
+    told = "You said left knee, and the files say right."
+    assert told in rig_for_radiographs(pair, rig, side="left")[1]
+    assert told not in rig_for_radiographs(pair, rig, side="right")[1]
+
+
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("name", ["room", "c_arm"])
 def test_written_radiographs_give_their_rig_back(tmp_path: Path, name: str, side: str) -> None:
