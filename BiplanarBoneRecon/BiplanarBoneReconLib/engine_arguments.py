@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from .parameters import Geometry
 from .problems import Problem
-from .radiograph_sources import RadiographFile, calibratedRig, radiographFile, storedRig
+from .radiograph_sources import STORED_FILE, RadiographFile, calibratedRig, radiographFile, storedRig
 
 _CALIBRATED_FILE = "calibrated_rig.json"
 
@@ -37,6 +37,8 @@ def geometryInWords(arguments: list[str]) -> str:
         return _("Geometry: as the files say.")
     if Path(given).name == _CALIBRATED_FILE:
         return _("Geometry: calibrated in this scene.")
+    if Path(given).name == STORED_FILE:
+        return _("Geometry: as the radiographs stand in this scene, without their files.")
     if Path(given).suffix != ".json":
         return _("Geometry: preset {name}.").format(name=given)
     return _("Geometry: calibrated, {name}.").format(name=Path(given).name)

@@ -6,6 +6,7 @@ Slicer's reader inverts MONOCHROME1 images and prefers the detector's spacing to
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ from .texts import CALIBRATED_RIG, RIG, attachedJson
 
 SOURCE_ATTRIBUTE = "BiplanarBoneRecon.SourceFile"
 INTENSITY_ATTRIBUTE = "BiplanarBoneRecon.Intensity"
+_DIGEST_ATTRIBUTE = "BiplanarBoneRecon.SourceDigest"
+#: Name of the file that `storedRig` writes.
+STORED_FILE = "stored_rig.json"
 VIEWS = ("ap", "lateral")
 #: As they stand in sentences.
 VIEW_NAMES = {"ap": _("AP"), "lateral": _("lateral")}
@@ -87,7 +91,7 @@ def storedRig(ap: Any, lateral: Any, folder: Path) -> Path | None:
     rigs = [attachedJson(node, RIG) for node in (ap, lateral)]
     if rigs[0] is None or rigs[0] != rigs[1]:
         return None
-    path = folder / "stored_rig.json"
+    path = folder / STORED_FILE
     path.write_text(json.dumps(rigs[0]), encoding="utf-8")
     return path
 
@@ -98,6 +102,23 @@ def calibratedRig(ap: Any, lateral: Any) -> dict[str, Any] | None:
     return rigs[0] if rigs[0] is not None and rigs[0] == rigs[1] else None
 
 
+def readFrom(node: Any, path: str) -> None:
+    """Note the file that a radiograph was read from, as it is now."""
+    node.SetAttribute(SOURCE_ATTRIBUTE, path)
+    node.SetAttribute(_DIGEST_ATTRIBUTE, _digest(path))
+
+
+def _digest(path: str) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _isAnotherImage(node: Any, path: str) -> bool:
+    """Whether a file is no longer the one that the radiograph was read from: another disc in the drive, an export under the old name."""
+    known = node.GetAttribute(_DIGEST_ATTRIBUTE)
+    return path == node.GetAttribute(SOURCE_ATTRIBUTE) and known is not None and known != _digest(path)
+
+
 def _originalFile(node: Any) -> Path | None:
     candidates = [node.GetAttribute(SOURCE_ATTRIBUTE), _dicomFile(node)]
     storage = node.GetStorageNode()
@@ -105,7 +126,9 @@ def _originalFile(node: Any) -> Path | None:
     if storage is not None and not node.GetModifiedSinceRead():
         candidates.append(storage.GetFileName())
     for candidate in candidates:
-        if candidate and Path(candidate).is_file() and not _writtenByUs(node, candidate):
+        if not candidate or not Path(candidate).is_file() or _writtenByUs(node, candidate):
+            continue
+        if not _isAnotherImage(node, candidate):
             return Path(candidate)
     return None
 

@@ -10,7 +10,7 @@ from slicer.i18n import tr as _
 
 from .frames import imageToRAS, vtkMatrix
 from .problems import Problem
-from .radiograph_sources import INTENSITY_ATTRIBUTE, SOURCE_ATTRIBUTE
+from .radiograph_sources import INTENSITY_ATTRIBUTE, readFrom
 from .texts import RIG, attachJson
 
 _NODE_NAMES = {"ap": "AP radiograph", "lateral": "Lateral radiograph"}
@@ -23,7 +23,7 @@ def addRadiograph(image: Path, view: str, sourcePath: str) -> Any:
     storage.SetFileName(str(image))
     if not storage.ReadData(node):
         raise Problem(_("{image} cannot be read: load the radiograph again.").format(image=image))
-    node.SetAttribute(SOURCE_ATTRIBUTE, sourcePath)
+    readFrom(node, sourcePath)
     node.SetAttribute(INTENSITY_ATTRIBUTE, "line_integral")
     node.CreateDefaultDisplayNodes()
     display = node.GetDisplayNode()
@@ -38,6 +38,8 @@ def placeOnDetectors(nodes: dict[str, Any], rig: dict[str, Any]) -> None:
         node = nodes.get(view["name"])
         if node is None:
             continue
+        # A transform above it would move it away from its detector.
+        node.SetAndObserveTransformNodeID(None)
         node.SetIJKToRASMatrix(vtkMatrix(imageToRAS(view)))
         text = attachJson(node, RIG, f"{node.GetName()} rig", rig)
         text.SetHideFromEditors(True)

@@ -277,3 +277,59 @@ def test_what_fails_between_two_steps_ends_the_job(
     (problem,) = failed
     assert ("No space left" if isinstance(error, OSError) else "no rig") in str(problem)
     assert not list(Path(slicer.app.temporaryPath).glob("BiplanarBoneRecon-*"))
+
+
+def _loaded(folder: Path) -> tuple[Any, Any]:
+    """The sample's pair, copied into a folder and read from there."""
+    import shutil
+
+    from BiplanarBoneRecon import BiplanarBoneReconLogic
+
+    folder.mkdir()
+    for view in ("ap", "lateral"):
+        shutil.copy(SAMPLE / f"{view}.dcm", folder)
+    logic = BiplanarBoneReconLogic()
+    return logic.loadRadiograph(str(folder / "ap.dcm"), "ap"), logic.loadRadiograph(
+        str(folder / "lateral.dcm"), "lateral"
+    )
+
+
+def test_a_file_that_was_replaced_is_not_read_in_place_of_the_radiograph(scene: Any, tmp_path: Path) -> None:
+    """Another patient's disc with the same names: the engine gets what the scene shows."""
+    import pydicom
+
+    from BiplanarBoneRecon import BiplanarBoneReconLogic
+
+    ap, lateral = _loaded(tmp_path / "disc")
+    for view in ("ap", "lateral"):
+        path = tmp_path / "disc" / f"{view}.dcm"
+        dataset = pydicom.dcmread(path)
+        dataset.PatientID = "another patient"
+        dataset.save_as(path)
+    report = BiplanarBoneReconLogic().inspect(ap, lateral, side="left", geometry="room")
+    assert report["patient_id"] is None
+    assert all(Path(view["source_path"]).suffix == ".nrrd" for view in report["views"])
+
+
+def test_a_pair_without_its_files_does_not_count_as_calibrated(scene: Any, tmp_path: Path) -> None:
+    """It stands in the preset that was chosen; that it is kept as a rig makes it no calibration. A transform above it is left behind."""
+    import slicer
+    import vtk
+
+    from BiplanarBoneRecon import BiplanarBoneReconLogic
+
+    ap, lateral = _loaded(tmp_path / "pair")
+    logic = BiplanarBoneReconLogic()
+    assert logic.inspect(ap, lateral, side="left", geometry="room")["geometry"] == "Geometry: preset room."
+    before, after = [0.0] * 6, [0.0] * 6
+    ap.GetRASBounds(before)
+    for view in ("ap", "lateral"):
+        (tmp_path / "pair" / f"{view}.dcm").unlink()
+    shift = vtk.vtkMatrix4x4()
+    shift.SetElement(0, 3, 40.0)
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(shift)
+    ap.SetAndObserveTransformNodeID(transform.GetID())
+    assert "as the radiographs stand in this scene" in logic.inspect(ap, lateral, side="left")["geometry"]
+    ap.GetRASBounds(after)
+    assert after == pytest.approx(before, abs=1e-3)
