@@ -20,6 +20,9 @@ from slicer.i18n import tr as _
 from .engine_files import MODULE_FOLDER
 from .problems import Problem
 
+#: What the networks run on: large, and of no use to surfaces.
+_NETWORK = ("torch", "safetensors")
+
 
 @dataclass(frozen=True)
 class Package:
@@ -49,10 +52,11 @@ def packages(planning: bool = False) -> list[Package]:
     return [Package(row["name"], row["module"], row["requirement"], row["installed_mb"]) for row in rows]
 
 
-def missingPackages(planning: bool = False) -> list[Package]:
-    """Those of `packages` that have to be installed."""
+def missingPackages(planning: bool = False, network: bool = True) -> list[Package]:
+    """Those of `packages` that have to be installed; without `network`, what a reconstruction alone needs is left out."""
     importlib.invalidate_caches()
-    return [package for package in packages(planning) if package.isMissing]
+    wanted = [package for package in packages(planning) if network or package.name not in _NETWORK]
+    return [package for package in wanted if package.isMissing]
 
 
 def ensured(missing: Sequence[Package]) -> bool:

@@ -18,8 +18,13 @@ def exportFolder(parent: str, patient: str, side: str, frame: str) -> Path:
     """A folder that does not exist yet inside the chosen one: P001_left_2026-01-31_LPS. Raises Problem for an unusable choice."""
     if not parent.strip():
         raise Problem(_("Choose the folder to export to."))
-    chosen = Path(parent.strip()).expanduser()
-    if not chosen.is_dir():
+    try:
+        chosen = Path(parent.strip()).expanduser()
+        usable = chosen.is_dir()
+    except (OSError, RuntimeError):
+        # Nobody of that name ("~somebody"), or a folder that nobody may look into.
+        chosen, usable = Path(parent.strip()), False
+    if not usable:
         raise Problem(_("{chosen} is not a folder: choose one that exists.").format(chosen=chosen))
     stem = "_".join(word for word in (fileWord(patient), side, date.today().isoformat(), frame) if word)
     number = 1

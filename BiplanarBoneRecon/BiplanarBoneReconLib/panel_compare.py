@@ -9,6 +9,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
+from .dependencies import ensured, missingPackages
 from .jobs import compareJob
 from .problems import Problem
 from .scene_bones import BONES
@@ -117,6 +118,12 @@ class CompareSection:
 
     def _onCompare(self, *_arguments: Any) -> None:
         node = self._panel.parameterNode
+        try:
+            if not ensured(missingPackages(network=False)):
+                return
+        except Problem as problem:
+            self._panel.tellProblem(problem)
+            return
         self._panel.run(
             lambda: compareJob(node.reconstruction, node.reference, self._matched(), node.alignment), self._done
         )

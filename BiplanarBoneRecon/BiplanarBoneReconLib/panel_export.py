@@ -8,9 +8,11 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
+from .dependencies import ensured, missingPackages
 from .export_files import reportInWords
 from .jobs import exportJob
 from .patient import followPatient
+from .problems import Problem
 from .scene_plan import plannedModels, planOf, planParts
 
 
@@ -49,6 +51,12 @@ class ExportSection:
 
     def _onExport(self, checkOnly: bool) -> None:
         node = self._panel.parameterNode
+        try:
+            if not ensured(missingPackages(network=False)):
+                return
+        except Problem as problem:
+            self._panel.tellProblem(problem)
+            return
         exported = node.exported.GetID()
         wanted = {"stl": node.exportStl, "obj": node.exportObj, "ply": node.exportPly}
         self._panel.run(

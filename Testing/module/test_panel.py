@@ -631,9 +631,10 @@ def test_export_from_the_panel(finished_panel: Any, tmp_path: Path) -> None:
     for box in ("objCheckBox", "plyCheckBox", "sceneCheckBox", "limitTrianglesCheckBox"):
         getattr(ui, box).checked = True
     ui.trianglesSpinBox.value = 3000
-    ui.exportFolderEdit.text = str(tmp_path / "missing")
-    finished_panel.click("exportButton")
-    assert "choose one that exists" in finished_panel.host.errors.pop()[0]
+    for missing in (str(tmp_path / "missing"), "~nobody-of-this-name/knees"):
+        ui.exportFolderEdit.text = missing
+        finished_panel.click("exportButton")
+        assert "choose one that exists" in finished_panel.host.errors.pop()[0]
     ui.exportFolderEdit.text = str(tmp_path)
     finished_panel.click("exportButton")
     finished_panel.waitUntilIdle()
@@ -654,6 +655,26 @@ def test_export_from_the_panel(finished_panel: Any, tmp_path: Path) -> None:
             assert 0 < row["deviation_mm"] < 5.0
             assert f"{row['deviation_mm']:.3f} mm" in ui.exportLabel.text, bone
     assert "All meshes are sound" in finished_panel.status()
+
+
+@pytest.mark.parametrize("button", ["compareButton", "checkMeshButton"])
+def test_packages_are_asked_for_by_every_section(
+    finished_panel: Any, monkeypatch: pytest.MonkeyPatch, button: str
+) -> None:
+    """A scene is reopened on another computer: nothing was reconstructed there, and nothing installed."""
+    from BiplanarBoneReconLib import dependencies
+
+    absent = [
+        dependencies.Package("torch", "no_such_torch", "torch>=2.4", 865.0),
+        dependencies.Package("trimesh", "no_such_trimesh", "trimesh>=4.4", 4.0),
+    ]
+    monkeypatch.setattr(dependencies, "packages", lambda planning: absent)
+    monkeypatch.setattr(finished_panel.host, "confirm", False)
+    finished_panel.click(button)
+    # Torch is no use to them.
+    assert "trimesh, about 4 MB" in finished_panel.host.confirmations[0]
+    assert "torch" not in finished_panel.host.confirmations[0]
+    assert finished_panel.widget.isIdle
 
 
 def test_packages_are_asked_for_once_and_a_no_is_accepted(finished_panel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
