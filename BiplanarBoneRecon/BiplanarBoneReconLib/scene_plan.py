@@ -111,11 +111,10 @@ def whyOutdated(table: Any, segmentation: Any) -> str:
     if not fitsStill(table, segmentation):
         return _("The bones were moved or changed since this plan was made: press Plan.")
     landmarks = table.GetNodeReference(_LANDMARKS)
-    known = landmarkReport(landmarks).get("landmarks", {}).get("landmarks", {}) if landmarks is not None else {}
+    known = landmarkReport(landmarks).get("landmarks", {}).get("landmarks", {})
     planned = planReport(table)["landmarks"]
-    shared = [name for name in planned if name in known]
     if wasCorrected(landmarks) or any(
-        np.abs(np.subtract(planned[name], known[name])).max() > _MOVED_MM for name in shared
+        name not in known or np.abs(np.subtract(planned[name], known[name])).max() > _MOVED_MM for name in planned
     ):
         return _("The landmarks were changed since this plan was made: press Plan.")
     return ""

@@ -570,3 +570,7 @@ def test_a_plan_of_other_landmarks_says_so(planned: Any, tmp_path: Path) -> None
     planned.click("planButton")
     planned.waitUntilIdle()
     assert not planned.host.errors and "since this plan" not in ui.planLabel.text
+    planned.host.scene.RemoveNode(node.landmarks)
+    planned.click("measureButton")
+    planned.waitUntilIdle()
+    assert not planned.host.errors and "landmarks were changed since this plan" in ui.planLabel.text
