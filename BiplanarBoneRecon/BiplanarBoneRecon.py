@@ -24,6 +24,7 @@ from typing import Any
 
 import slicer
 from BiplanarBoneReconLib import jobs, layouts
+from BiplanarBoneReconLib.dependencies import READING, ensured, missingPackages
 from BiplanarBoneReconLib.engine_job import EngineJob
 from BiplanarBoneReconLib.engine_process import EngineProcess
 from BiplanarBoneReconLib.panel_compare import CompareSection
@@ -172,6 +173,14 @@ class BiplanarBoneReconWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self._onProgress(0.0, _("starting the engine"))
         self.update()
         job.start()
+
+    def canRead(self) -> bool:
+        """Whether the engine can read radiographs; asks to install what that needs, where Slicer lacks it or brings an older one."""
+        try:
+            return ensured(missingPackages(only=READING))
+        except Problem as problem:
+            self.tellProblem(problem)
+            return False
 
     def update(self) -> None:
         """Enable what can be used now."""

@@ -20,8 +20,8 @@ from slicer.i18n import tr as _
 from .engine_files import MODULE_FOLDER
 from .problems import Problem
 
-#: What the networks run on: large, and of no use to surfaces.
-_NETWORK = ("torch", "safetensors")
+#: What reading radiographs needs, and what comparing and exporting surfaces does: not the networks, which are large.
+READING, SURFACES = ("pydicom",), ("numba", "trimesh", "tqdm")
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,10 @@ def packages(planning: bool = False) -> list[Package]:
     return [Package(row["name"], row["module"], row["requirement"], row["installed_mb"]) for row in rows]
 
 
-def missingPackages(planning: bool = False, network: bool = True) -> list[Package]:
-    """Those of `packages` that have to be installed; without `network`, what a reconstruction alone needs is left out."""
+def missingPackages(planning: bool = False, only: Sequence[str] | None = None) -> list[Package]:
+    """Those of `packages` that have to be installed; of `only` these names, where not all are needed."""
     importlib.invalidate_caches()
-    wanted = [package for package in packages(planning) if network or package.name not in _NETWORK]
+    wanted = [package for package in packages(planning) if only is None or package.name in only]
     return [package for package in wanted if package.isMissing]
 
 

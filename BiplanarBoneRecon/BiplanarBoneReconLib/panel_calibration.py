@@ -53,6 +53,8 @@ class CalibrationPart:
             target.prepare(radiograph)
             self._panel.tell(missing)
             return
+        if not self._panel.canRead():
+            return
         self._panel.run(lambda: measureTargetJob(radiograph, target), self._detected)
 
     def _detected(self, report: dict[str, Any]) -> None:
@@ -65,6 +67,8 @@ class CalibrationPart:
             )
 
     def _onAccept(self, *_arguments: Any) -> None:
+        if not self._panel.canRead():
+            return
         node = self._panel.parameterNode
         self._panel.run(
             lambda: acceptTargetJob(

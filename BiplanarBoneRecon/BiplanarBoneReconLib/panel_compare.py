@@ -9,7 +9,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from .dependencies import ensured, missingPackages
+from .dependencies import SURFACES, ensured, missingPackages
 from .jobs import compareJob
 from .problems import Problem
 from .scene_bones import BONES
@@ -119,7 +119,7 @@ class CompareSection:
     def _onCompare(self, *_arguments: Any) -> None:
         node = self._panel.parameterNode
         try:
-            if not ensured(missingPackages(network=False)):
+            if not ensured(missingPackages(only=SURFACES)):
                 return
         except Problem as problem:
             self._panel.tellProblem(problem)

@@ -8,7 +8,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from .dependencies import ensured, missingPackages
+from .dependencies import SURFACES, ensured, missingPackages
 from .export_files import reportInWords
 from .jobs import exportJob
 from .patient import followPatient
@@ -52,7 +52,7 @@ class ExportSection:
     def _onExport(self, checkOnly: bool) -> None:
         node = self._panel.parameterNode
         try:
-            if not ensured(missingPackages(network=False)):
+            if not ensured(missingPackages(only=SURFACES)):
                 return
         except Problem as problem:
             self._panel.tellProblem(problem)

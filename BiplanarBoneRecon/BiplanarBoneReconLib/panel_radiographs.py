@@ -55,6 +55,8 @@ class RadiographsSection:
         self._calibration.forget()
 
     def _onLoad(self, view: str) -> None:
+        if not self._panel.canRead():
+            return
         path = qt.QFileDialog.getOpenFileName(
             self._panel.window, _("Load the {view} radiograph").format(view=VIEW_NAMES[view]), "", _FILES
         )
@@ -75,6 +77,8 @@ class RadiographsSection:
             self._panel.parameterNode.rigFile = path
 
     def _onInspect(self, *_arguments: Any) -> None:
+        if not self._panel.canRead():
+            return
         node = self._panel.parameterNode
         asked = _inspected(node)
         self._panel.run(
@@ -83,6 +87,8 @@ class RadiographsSection:
         )
 
     def _onSample(self, *_arguments: Any) -> None:
+        if not self._panel.canRead():
+            return
         self._ui.sampleButton.enabled = False  # Events go on meanwhile.
         self._panel.tell(_("Loading the sample\u2026"))
         try:
