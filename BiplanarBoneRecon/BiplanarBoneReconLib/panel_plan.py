@@ -207,8 +207,11 @@ def resultsInWords(node: BiplanarBoneReconParameterNode) -> str:
     """Measurements of the chosen bones that have a value, and their plan with its warnings, as HTML."""
     own = isOf(node.landmarks, node.planned)
     rows = landmarkReport(node.landmarks).get("measurements", {}).values() if own else ()
+    # The limits of a ratio lie a tenth or two apart.
     known = [
-        f"{row['name'].replace('_', ' ')} {row['value']:.1f} {row['unit']}" for row in rows if row["value"] is not None
+        f"{row['name'].replace('_', ' ')} {row['value']:.{2 if row['unit'] == 'ratio' else 1}f} {row['unit']}"
+        for row in rows
+        if row["value"] is not None
     ]
     lines = [escape(", ".join(known))] if known else []
     plan = planReport(node.planTable) if isOf(node.planTable, node.planned) else {}

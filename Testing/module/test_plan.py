@@ -301,6 +301,9 @@ def test_a_saved_plan_reopens_without_loss(planned: Any) -> None:
     assert len(folders) == 1 and None not in folders
     assert planned.ui.plannedSelector.currentNode().GetName() == "Sample reference"
     assert "Wedge 8.0" in planned.ui.planLabel.text and "No guide" not in planned.ui.planLabel.text
+    # A ratio with the digits that tell a high patella from a usual one.
+    ratio = float(_cells(node.measurements)["Insall_Salvati"][0])
+    assert f"Insall Salvati {ratio:.2f} ratio" in planned.ui.planLabel.text
     # The wedge is the gap between both fragments: it reaches the hinge and opens medially, to the right of a left knee's hinge.
     hinge = np.array(plan["hinge"]["point"]) * [-1, -1, 1]
     wedge = _points(parts["wedge"])
