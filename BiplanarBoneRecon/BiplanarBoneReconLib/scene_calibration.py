@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import slicer
 import vtk
 from slicer.i18n import tr as _
 
 from . import layouts
+from .frames import toWorld
 from .radiograph_sources import VIEW_NAMES
 from .texts import attachedJson, attachJson
 
@@ -172,16 +174,20 @@ def _pixel(markups: Any, index: int, radiograph: Any) -> tuple[float, float]:
     """(row, column) of a control point on a radiograph."""
     position = [0.0, 0.0, 0.0]
     markups.GetNthControlPointPositionWorld(index, position)
-    toPixels = vtk.vtkMatrix4x4()
-    radiograph.GetRASToIJKMatrix(toPixels)
-    column, row = toPixels.MultiplyPoint([*position, 1.0])[:2]
-    return row, column
+    column, row = (np.linalg.inv(_pixelsToWorld(radiograph)) @ [*position, 1.0])[:2]
+    return float(row), float(column)
 
 
 def _onDetector(radiograph: Any, row: float, column: float) -> list[float]:
-    toRAS = vtk.vtkMatrix4x4()
-    radiograph.GetIJKToRASMatrix(toRAS)
-    return list(toRAS.MultiplyPoint([column, row, 0.0, 1.0])[:3])
+    return [float(value) for value in (_pixelsToWorld(radiograph) @ [column, row, 0.0, 1.0])[:3]]
+
+
+def _pixelsToWorld(radiograph: Any) -> np.ndarray:
+    """(4, 4) from column, row, slice to where the radiograph is seen: under its transforms, as far as they are linear."""
+    matrix, above = vtk.vtkMatrix4x4(), toWorld(radiograph)
+    radiograph.GetIJKToRASMatrix(matrix)
+    own = np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+    return own if above is None else above @ own
 
 
 def _closedLine(corners: list[list[float]]) -> Any:

@@ -187,3 +187,26 @@ def test_a_line_on_another_radiograph_is_laid_onto_this_one_first(panel: Any) ->
     assert "Drag both ends" in ui.statusLabel.text and not ui.acceptTargetButton.enabled
     (first_row, first_column), (second_row, second_column) = rulerPixels("ap", node.apVolume)
     assert first_row == pytest.approx(second_row) and second_column > first_column + 50
+
+
+def test_a_line_on_a_radiograph_that_was_moved_is_where_it_is_seen(panel: Any) -> None:
+    """Under a transform, as when a whole knee is moved onto a CT: the marks that the ends are dragged onto are those of the image."""
+    import slicer
+    import vtk
+    from BiplanarBoneReconLib.scene_calibration import placeRuler, rulerPixels
+
+    radiograph = panel.widget.parameterNode.apVolume
+    turn = vtk.vtkTransform()
+    turn.Translate(20.0, 5.0, -7.0)
+    turn.RotateWXYZ(25.0, 1.0, 1.0, 0.0)
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(turn.GetMatrix())
+    radiograph.SetAndObserveTransformNodeID(transform.GetID())
+    ends = [[60.0, 40.0], [180.0, 45.0]]
+    line = placeRuler("ap", radiograph, ends)
+    np.testing.assert_allclose(rulerPixels("ap", radiograph), ends, atol=1e-6)
+    matrix, position = np.zeros(16), [0.0] * 3
+    _to_scene(radiograph, matrix)
+    line.GetNthControlPointPositionWorld(0, position)
+    seen = turn.TransformPoint((matrix.reshape(4, 4) @ [40.0, 60.0, 0.0, 1.0])[:3])
+    np.testing.assert_allclose(position, seen, atol=1e-6)
