@@ -230,7 +230,7 @@ def exportJob(
         )
     if not checkOnly and not formats and not scene:
         raise Problem(_("Choose at least one format to export."))
-    side = segmentation.GetAttribute(SIDE_ATTRIBUTE) or ""
+    side = legOf(segmentation, next(iter(bones.values())))
     target = None if checkOnly else exportFolder(parent, patient, side, frame.value)
 
     def prepare(folder: Path) -> None:

@@ -17,10 +17,9 @@ from .engine_process import EngineProcess
 from .hierarchy import folderOf, newFolder, remove
 from .parameters import Osteotomy, Target
 from .problems import Problem
-from .scene_bones import SIDE_ATTRIBUTE
 from .scene_landmarks import givenLandmarks, placeLandmarks, planningFolderName
 from .scene_plan import cutPlane, placeGuide, placePlan, planParts
-from .segments import bonesOf, sideOf, writeSurfaces
+from .segments import bonesOf, legOf, writeSurfaces
 
 
 @dataclass(frozen=True)
@@ -163,9 +162,7 @@ def _planningFolder(segmentation: Any, nodes: PlanNodes) -> int:
 
 
 def _sideOf(segmentation: Any, bones: dict[str, str], side: str) -> str:
-    stated = segmentation.GetAttribute(SIDE_ATTRIBUTE) or next(
-        (found for identifier in bones.values() if (found := sideOf(segmentation, identifier))), ""
-    )
+    stated = next((found for identifier in bones.values() if (found := legOf(segmentation, identifier))), "")
     if not (side or stated):
         raise Problem(_("Choose the side in section 1: the segmentation does not say which leg it is."))
     if side and stated and side != stated:

@@ -15,10 +15,9 @@ from .engine_process import EngineProcess
 from .hierarchy import folderOf
 from .plan_jobs import PlanNodes
 from .problems import Problem
-from .scene_bones import SIDE_ATTRIBUTE
 from .scene_plan import planReport, whyOutdated
 from .scene_simulation import placeSimulation
-from .segments import bonesOf, sideOf, writeSurfaces
+from .segments import bonesOf, legOf, writeSurfaces
 
 
 def simulateJob(
@@ -62,7 +61,7 @@ def simulateJob(
                     segmentation=node.GetName()
                 )
             )
-    stated = reference.GetAttribute(SIDE_ATTRIBUTE) or sideOf(reference, real["tibia"])
+    stated = legOf(reference, real["tibia"])
     if stated and stated != plan["side"]:
         raise Problem(
             _("{reference} is of the other leg than the plan: choose bones of the same leg.").format(

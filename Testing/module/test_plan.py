@@ -577,3 +577,25 @@ def test_a_plan_of_other_landmarks_says_so(planned: Any, tmp_path: Path) -> None
     planned.click("measureButton")
     planned.waitUntilIdle()
     assert not planned.host.errors and "landmarks were changed since this plan" in ui.planLabel.text
+
+
+def test_a_mirror_makes_a_left_knee_a_right_one(panel: Any, tmp_path: Path) -> None:
+    """Landmarks, measurements and file names are those of the leg that stands there; valgus stays valgus."""
+    import slicer
+    from BiplanarBoneReconLib.scene_landmarks import landmarkReport
+
+    from BiplanarBoneRecon import BiplanarBoneReconLogic
+
+    logic = BiplanarBoneReconLogic()
+    bones = choose_bones(panel)
+    left = landmarkReport(logic.measure(bones).landmarks)
+    mirror = vtk.vtkMatrix4x4()
+    mirror.SetElement(0, 0, -1.0)
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    transform.SetMatrixTransformToParent(mirror)
+    bones.SetAndObserveTransformNodeID(transform.GetID())
+    right = landmarkReport(logic.measure(bones).landmarks)
+    assert (left["landmarks"]["side"], right["landmarks"]["side"]) == ("left", "right")
+    assert right["measurements"]["aLDFA"]["value"] == pytest.approx(left["measurements"]["aLDFA"]["value"], abs=0.2)
+    report = logic.export(bones, str(tmp_path), ["stl"])
+    assert report["side"] == "right" and report["bones"]["femur"]["files"][0].startswith("right_femur_")
