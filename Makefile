@@ -13,7 +13,7 @@ CURVE_STEPS ?= 400
 VOLUME_STEPS ?= 1200
 KNEES ?= 4
 
-.PHONY: help demo test lint engine-tests module-tests screenshots bench measurements gpu real-input real-pair model correction ablation baselines table experiments curves two-sites degradations keep guides view-scales trust trust-other-sites calibration remedy-cost realism sample-case clean
+.PHONY: help demo test lint engine-tests module-tests screenshots bench measurements gpu real-input real-pair model correction ablation baselines table experiments curves two-sites degradations keep guides view-scales view-motion trust trust-other-sites calibration remedy-cost realism sample-case clean
 
 help:
 	@echo "make demo         set up, and reconstruct the bundled sample into demo/"
@@ -193,6 +193,10 @@ guides: $(VENV)/tests
 view-scales: $(VENV)/tests
 	$(BIN)/ssrkd population --shape-model $(WORK)/shape_model.npz --cases 48 --seed 515 --voxel 0.9 --metal-share 0.08 --no-radiographs --out $(WORK)/trust-population
 	$(BIN)/python -m SSRKDCore.trust.fit_view_scales --cases $(WORK)/population --held-out $(WORK)/trust-population --work $(WORK)/view-scales --out Resources/ViewScales
+
+# After make trust, whose people left out it takes.
+view-motion: $(VENV)/tests
+	$(BIN)/python -m SSRKDCore.trust.fit_view_motion --model Resources/Models/compact --cases $(WORK)/trust-population --data $(DATA) --left-out $(WORK)/trust-left-out --work $(WORK)/view-motion --out Resources/ViewMotion
 
 trust: $(VENV)/tests
 	$(BIN)/ssrkd population --shape-model $(WORK)/shape_model.npz --cases 48 --seed 515 --voxel 0.9 --metal-share 0.08 --no-radiographs --out $(WORK)/trust-population

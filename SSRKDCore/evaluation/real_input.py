@@ -21,7 +21,11 @@ from SSRKDCore.evaluation.label_surfaces import label_surface
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.grid import Grid
 from SSRKDCore.json_files import read_json, write_json
+from SSRKDCore.networks.model_folder import load_model
+from SSRKDCore.radiographs.radiograph import VIEW_NAMES
 from SSRKDCore.radiographs.reader import read_radiograph
+from SSRKDCore.reconstruction.pipeline import reconstruct
+from SSRKDCore.refinement.view_motion import turned_second_view
 from SSRKDCore.surface_files import read_bone_surfaces
 from SSRKDCore.training.code_version import made_by
 from SSRKDCore.trust.stand_ins import with_magnification
@@ -37,6 +41,9 @@ PAIR_CUBE_MM = 170.0
 PAIR_FRAMES = ("0138", "0180")
 #: By how much the second view's magnification is misstated to see whether trust tells.
 STATED_PERCENT = (0.0, -5.0, -3.0, 3.0, 5.0)
+#: Likewise by how many degrees the angle between the views, and the second image's turn in its plane.
+STATED_TURNS = ((0.0, 0.0), (-10.0, 0.0), (10.0, 0.0), (0.0, -5.0), (0.0, 5.0))
+_TURNS_RESOLUTION = 128
 
 
 def filled_bone(hounsfield: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -108,8 +115,13 @@ def reconstruct_pair(folder: Path, out: Path, frame: str = "0180") -> dict[str, 
           "--size", f"{PAIR_CUBE_MM:g}", "--out", str(out / "pair-rig.json"), "--overwrite")  # fmt: skip
     _call("reconstruct", "--ap", images[0], "--lateral", images[1], "--rig", str(out / "pair-rig.json"), "--intensity", "raw",
           "--side", "left", "--out", str(out / "pair-bones"), "--overwrite")  # fmt: skip
-    checks = {seen: scale_checks(folder, Rig.load(out / "pair-rig.json"), seen) for seen in PAIR_FRAMES}
-    return {"input": f"{folder.name}, frame {frame}", **_summary(out / "pair-bones"), "scale_of_views_by_frame": checks}
+    rig = Rig.load(out / "pair-rig.json")
+    return {
+        "input": f"{folder.name}, frame {frame}",
+        **_summary(out / "pair-bones"),
+        "scale_of_views_by_frame": {seen: scale_checks(folder, rig, seen) for seen in PAIR_FRAMES},
+        "turns_of_second_view_by_frame": {seen: turn_checks(folder, rig, seen) for seen in PAIR_FRAMES},
+    }
 
 
 def scale_checks(folder: Path, rig: Rig, frame: str) -> list[dict[str, Any]]:
@@ -120,6 +132,20 @@ def scale_checks(folder: Path, rig: Rig, frame: str) -> list[dict[str, Any]]:
         stated = with_magnification(rig, (rig.views[1].name,), percent) if percent else rig
         said = scale_disagreement(images, stated.views, stated.field_of_view)
         found.append({"misstated_by_percent": percent, "said": None if said is None else vars(said)})
+    return found
+
+
+def turn_checks(folder: Path, rig: Rig, frame: str) -> list[dict[str, Any]]:
+    """What edges and shape model say of a frame's second view with the calibrated rig, and with its angle or roll misstated."""
+    images = [
+        read_radiograph(file, name, "raw", prepare=True)
+        for file, name in zip(_pair_files(folder, frame), VIEW_NAMES, strict=True)
+    ]
+    model, found = load_model(None), []
+    for angle, roll in STATED_TURNS:
+        stated = turned_second_view(rig, angle, roll)
+        motion = reconstruct(images, stated, model, _TURNS_RESOLUTION, side="left", check_view_order=False).motion
+        found.append({"misstated_by_degrees": [angle, roll], "said": None if motion is None else vars(motion)})
     return found
 
 

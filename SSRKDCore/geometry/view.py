@@ -165,6 +165,13 @@ class View:
             self, detector_origin=(float(x), float(y), float(z)), pixel_spacing=spacing, rows=rows, columns=columns
         )
 
+    def with_larger_pixels(self, factor: float) -> View:
+        """The view of an image whose pixels are taken for `factor` times as large, about the image's middle."""
+        middle = self.pixel_position((self.rows - 1) / 2, (self.columns - 1) / 2)
+        x, y, z = middle + factor * (np.array(self.detector_origin) - middle)
+        spacing = (self.pixel_spacing[0] * factor, self.pixel_spacing[1] * factor)
+        return replace(self, detector_origin=(float(x), float(y), float(z)), pixel_spacing=spacing)
+
     def transformed(self, matrix: ArrayLike) -> View:
         """The view moved by a rigid 4x4 matrix, or mirrored by one of determinant -1; the image array stays as it is."""
         transform = np.asarray(matrix, dtype=np.float64)

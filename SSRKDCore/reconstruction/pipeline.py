@@ -43,6 +43,7 @@ from SSRKDCore.reconstruction.search_tolerance import checked_tolerance
 from SSRKDCore.reconstruction.swapped_views import WARNING, views_look_swapped
 from SSRKDCore.refinement.shape_prior import shape_prior_of
 from SSRKDCore.refinement.surface_correction import surface_correction_of
+from SSRKDCore.refinement.view_motion import ViewMotion
 from SSRKDCore.surface import Surface
 
 #: Samples per axis of the label volume. The lower limit is the grid on which the search starts.
@@ -76,6 +77,7 @@ class Reconstruction:
     moved_mm: bone -> mean distance in mm between both; empty where nothing was refined.
     overruled: bones that the radiographs' edges placed against the network (see `refinement.doubted_network`).
     corrected_mm: bone -> by how much the model's surface correction moved it on average (see `refinement.surface_correction`).
+    motion: how the second view seems to be turned, beyond what the rig says (see `refinement.view_motion`); None where nothing tells.
     precision: in which the network computed, see `precision`.
     surface_tolerance_mm: by how much interpolation was allowed to move the network's surface; 0 where the network was asked.
     """
@@ -96,6 +98,7 @@ class Reconstruction:
     moved_mm: dict[str, float] = field(default_factory=dict)
     overruled: tuple[str, ...] = ()
     corrected_mm: dict[str, float] = field(default_factory=dict)
+    motion: ViewMotion | None = None
     precision: str = DEFAULT_PRECISION
     surface_tolerance_mm: float = 0.0
 
@@ -230,7 +233,7 @@ def reconstruct(
     found_side = inferred_side(labels, grid)
     declared = side or next((radiograph.side for radiograph in radiographs if radiograph.side), None)
     seen, moved, overruled = surfaces, dict[str, float](), tuple[str, ...]()
-    corrected = dict[str, float]()
+    corrected, motion = dict[str, float](), None
     if prior is not None:
         _ask(cancelled)
         with stages.stage("refine"):
@@ -239,6 +242,7 @@ def reconstruct(
                 *given, lambda done: _tell(progress, 0.94 + 0.06 * done, "refining the bones"), correction
             )
         warnings += refined.warnings
+        motion = refined.motion
         if refined.labels is not None:
             surfaces, labels, moved = refined.surfaces, refined.labels, refined.moved_mm
             overruled, corrected = refined.overruled, refined.corrected_mm
@@ -265,6 +269,7 @@ def reconstruct(
         moved_mm=moved,
         overruled=overruled,
         corrected_mm=corrected,
+        motion=motion,
         precision=precision if precision in supported_precisions(used) else DEFAULT_PRECISION,
         surface_tolerance_mm=0.0 if dense else surface_tolerance_mm,
     )

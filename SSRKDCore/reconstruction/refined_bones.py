@@ -17,6 +17,7 @@ from SSRKDCore.reconstruction.bone_surfaces import bone_surfaces
 from SSRKDCore.reconstruction.components import keep_one_piece
 from SSRKDCore.refinement.refine import refine
 from SSRKDCore.refinement.surface_correction import SurfaceCorrection
+from SSRKDCore.refinement.view_motion import ViewMotion
 from SSRKDCore.surface import Surface
 
 
@@ -31,6 +32,7 @@ class RefinedBones:
     warnings: which bones, or that all of them, are as the network saw them, and why; which are fitted without the network.
     overruled: bones fitted to the radiographs' edges against the network (see `refinement.doubted_network`).
     corrected_mm: bone -> by how much a surface correction moved it on average.
+    motion: how the second view seems to be turned, beyond what the rig says (see `refinement.view_motion`).
     """
 
     surfaces: dict[str, Surface] = field(default_factory=dict)
@@ -39,6 +41,7 @@ class RefinedBones:
     warnings: tuple[str, ...] = ()
     overruled: tuple[str, ...] = ()
     corrected_mm: dict[str, float] = field(default_factory=dict)
+    motion: ViewMotion | None = None
 
 
 def refined_bones(
@@ -67,7 +70,7 @@ def refined_bones(
             f"moved {moves}: look at the outlines before using the result.",
         )
     if len(result.kept) == len(result.moved_mm):
-        return RefinedBones(warnings=warnings)
+        return RefinedBones(warnings=warnings, motion=result.motion)
     labels, _ = keep_one_piece(result.occupancy.labels)
     return RefinedBones(
         bone_surfaces(result.occupancy, labels, grid),
@@ -76,4 +79,5 @@ def refined_bones(
         warnings,
         result.overruled,
         dict(result.corrected_mm),
+        result.motion,
     )

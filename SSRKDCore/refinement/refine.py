@@ -24,6 +24,7 @@ from SSRKDCore.refinement.local_deformation import deformed
 from SSRKDCore.refinement.network_bones import NetworkBone, network_bones
 from SSRKDCore.refinement.refined_volume import RefinedBone, refined_occupancy
 from SSRKDCore.refinement.surface_correction import SurfaceCorrection
+from SSRKDCore.refinement.view_motion import ViewMotion, view_motion
 from SSRKDCore.shape_fit.contour_fit import FINE
 from SSRKDCore.shape_fit.contour_match import template_edges
 from SSRKDCore.shape_fit.fitted_knee import FittedKnee
@@ -59,6 +60,7 @@ class Refinement:
     kept: bone -> why the network's own bone stays, in words.
     overruled: bones that are fitted to the radiographs' edges, because the network's lie beside these (see `doubted_network`).
     corrected_mm: bone -> by how much its correction moved it on average, in the field of view; those that are corrected.
+    motion: how the second view seems to be turned, beyond what the rig says; None where edges and shape model cannot tell.
     """
 
     occupancy: SparseOccupancy
@@ -66,6 +68,7 @@ class Refinement:
     kept: Mapping[str, str]
     overruled: tuple[str, ...] = ()
     corrected_mm: Mapping[str, float] = field(default_factory=dict)
+    motion: ViewMotion | None = None
 
 
 def refine(
@@ -105,6 +108,7 @@ def refine(
     edges = template_edges(prior)
     field_of_view = right_rig.field_of_view
     fit = fit_jointly(knee, bones, images, edges, field_of_view, lambda done: progress(0.4 * done))
+    motion = view_motion(knee, fit, list(bones), images, edges, field_of_view)
     fitted, chosen = knee.surfaces(fit.state), chosen_vertices(knee)
     finest = images[WITH_EDGES[-1].blur_mm]
     evidence = None
@@ -150,7 +154,7 @@ def refine(
         refined = (surface.transformed(_MIRROR) if mirrored else surface) if taken else found[name]
         volumes[name] = _ended(name, refined, found[name])
     taken_over = {name: value for name, value in corrected.items() if name in moved and name not in kept}
-    return Refinement(refined_occupancy(volumes, grid), moved, kept, tuple(overruled), taken_over)
+    return Refinement(refined_occupancy(volumes, grid), moved, kept, tuple(overruled), taken_over, motion)
 
 
 def _seen(radiographs: Sequence[Radiograph], rig: Rig) -> list[SeenImage]:

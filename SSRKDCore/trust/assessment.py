@@ -20,6 +20,7 @@ from SSRKDCore.surface import Surface
 from SSRKDCore.trust.bone_sizes import size_vector
 from SSRKDCore.trust.case_measures import CaseMeasures, Encoded, case_measures
 from SSRKDCore.trust.flags import Flag, expected_errors, flags_of, light_of
+from SSRKDCore.trust.known_view_motion import bundled_known_view_motion
 from SSRKDCore.trust.nearby_values import at_vertices_of_all
 from SSRKDCore.trust.reference import TrustReference, reference_of
 from SSRKDCore.trust.vertex_terms import SAMPLES_A_BONE
@@ -131,6 +132,7 @@ def _figures(
     outlines = {
         view: {bone: found.to_dict() for bone, found in bones.items()} for view, bones in measures.outlines.items()
     }
+    known = bundled_known_view_motion()
     figures: dict[str, Any] = {
         "flags": {flag.name: flag.light for flag in reversed(flags)},
         "outline_distance_mm": outlines,
@@ -141,6 +143,14 @@ def _figures(
             "height_disagreement_mm": measures.scale.shift_mm,
             "known_to_percent": measures.scale.known_to_percent,
             "known_to_mm": measures.scale.known_to_mm,
+        },
+        "second_view": None
+        if measures.motion is None
+        else {
+            "angle_degrees": measures.motion.angle_degrees,
+            "roll_degrees": measures.motion.roll_degrees,
+            "angle_known_to_degrees": known.angle_degrees(measures.motion.angle_spread_degrees),
+            "roll_known_to_degrees": known.roll_degrees(measures.motion.roll_spread_degrees),
         },
         "stated_geometry": None if measures.contradiction is None else vars(measures.contradiction),
         "sizes_mm": measures.sizes,

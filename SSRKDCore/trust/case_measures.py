@@ -23,6 +23,7 @@ from SSRKDCore.reconstruction.feature_tables import FeatureTables
 from SSRKDCore.reconstruction.network_input import NetworkInput
 from SSRKDCore.reconstruction.pipeline import Reconstruction
 from SSRKDCore.reconstruction.swapped_views import WARNING
+from SSRKDCore.refinement.view_motion import ViewMotion
 from SSRKDCore.side_by_side import side_by_side
 from SSRKDCore.surface import Surface
 from SSRKDCore.trust.bone_shadows import BrightParts, bright_parts, growth_plate_contrast
@@ -59,6 +60,7 @@ class CaseMeasures:
     vertices: by bone, indices at which `terms` are known. terms: (N, 6) by bone, see `vertex_terms`.
     doubts: what of the rig is not known well enough, from its provenance.
     overruled: bones that were placed by the radiographs' edges against the network.
+    motion: how the second view seems to be turned, beyond what the rig says; None where it was not refined, or nothing tells.
     """
 
     features: Array
@@ -77,6 +79,7 @@ class CaseMeasures:
     doubts: tuple[GeometryDoubt, ...] = ()
     overruled: tuple[str, ...] = ()
     one_brightness: float = 0.0
+    motion: ViewMotion | None = None
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,7 @@ def case_measures(
         doubts=tuple(geometry_doubts(rig)),
         overruled=result.overruled,
         one_brightness=max(found.one_brightness for found in bright),
+        motion=result.motion,
     )
 
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from SSRKDCore.anatomy import BONE_NAMES
+from SSRKDCore.refinement.view_motion import ViewMotion
 from SSRKDCore.trust.bone_sizes import size_vector
 from SSRKDCore.trust.case_measures import CaseMeasures
+from SSRKDCore.trust.known_view_motion import bundled_known_view_motion
 from SSRKDCore.trust.reference import TrustReference
 from SSRKDCore.trust.view_scales import ScaleDisagreement
 
@@ -25,6 +27,8 @@ FLAG_NAMES = (
     "stated_geometry",
     UNCERTAIN_GEOMETRY,
     "view_height",
+    "view_angle",
+    "view_roll",
     UNCHECKED_SCALE,
     "not_a_knee",
     "against_the_network",
@@ -43,6 +47,9 @@ FLAG_NAMES = (
 SCALE_PERCENT = (2.0, 3.0)
 # Two views that disagree in height by more than this cannot both be right to the millimetre.
 _HEIGHT_MM = (1.5, 3.0)
+# Turns of the second view that cost the fibula 2 and the femur 1 mm, and twice that.
+_ANGLE_DEGREES = (5.0, 10.0)
+_ROLL_DEGREES = (2.5, 5.0)
 _IMPLANT_CM2 = (1.0, 5.0)
 # Twice what usual knees reach (docs/measured/trust), and what no implant covers.
 _ONE_BRIGHTNESS = (0.2, 1 / 3)
@@ -81,7 +88,7 @@ def flags_of(measures: CaseMeasures, reference: TrustReference | None) -> list[F
     measures: of the reconstruction.
     reference: of the model's training; without one, only what needs none is judged.
     """
-    flags = [*_plain(measures), *_views(measures.scale)]
+    flags = [*_plain(measures), *_views(measures.scale), *_turns(measures.motion)]
     if reference is None:
         mean = measures.outlines["all"]["all"].mean_mm
         light = _above(mean or 0.0, _OUTLINE_WITHOUT_REFERENCE)
@@ -191,6 +198,37 @@ def _views(scale: ScaleDisagreement | None) -> list[Flag]:
                 light,
                 f"The two views disagree in height by {abs(scale.shift_mm):.1f} mm: the geometry is not that of these images, "
                 "or the leg moved between them.",
+            )
+        )
+    return flags
+
+
+def _turns(motion: ViewMotion | None) -> list[Flag]:
+    """Whether the second view is turned against what the rig says, as far as edges and the shape of knees tell."""
+    if motion is None:
+        return []
+    flags, known = [], bundled_known_view_motion()
+    angle, precision = motion.angle_degrees, known.angle_degrees(motion.angle_spread_degrees)
+    light = _above(abs(angle), (max(_ANGLE_DEGREES[0], precision), max(_ANGLE_DEGREES[1], precision)))
+    if light:
+        flags.append(
+            Flag(
+                "view_angle",
+                light,
+                f"The bones look like a knee between beams {abs(angle):.0f} degrees {'further apart' if angle > 0 else 'closer together'} "
+                f"than the rig says (known to about {precision:.0f} degrees): the angle between the views is another, or the leg turned "
+                "between them. Measure it, or calibrate with an object.",
+            )
+        )
+    roll, precision = motion.roll_degrees, known.roll_degrees(motion.roll_spread_degrees)
+    light = _above(abs(roll), (max(_ROLL_DEGREES[0], precision), max(_ROLL_DEGREES[1], precision)))
+    if light:
+        flags.append(
+            Flag(
+                "view_roll",
+                light,
+                f"The second view's image looks turned in its plane by {abs(roll):.0f} degrees against what the rig says (known to about "
+                f"{precision:.0f} degrees): its detector was tilted, or the leg leant over between the views. Calibrate with an object.",
             )
         )
     return flags

@@ -28,6 +28,7 @@ from SSRKDCore.json_files import write_json
 from SSRKDCore.networks.model_folder import Model, load_model
 from SSRKDCore.output_folder import check_output_folder, complete_folder
 from SSRKDCore.radiographs.radiograph import Radiograph
+from SSRKDCore.refinement.view_motion import turned_second_view
 from SSRKDCore.surface import Surface
 from SSRKDCore.surface_files import read_bone_surfaces
 from SSRKDCore.training.code_version import command_of, made_by
@@ -48,6 +49,9 @@ GOOD = "good"
 ONE_VIEW_PERCENT = (-5.0, -3.0, 3.0, 5.0)
 BOTH_VIEWS_PERCENT = (-10.0, -5.0, 5.0, 10.0)
 STATED_PERCENT = (-5.0, 5.0)
+#: Degrees by which the beams are stated further apart than they were, and by which the lateral image is turned in its plane.
+ANGLE_DEGREES = (-10.0, 10.0)
+ROLL_DEGREES = (-5.0, 5.0)
 
 
 def judged_case(
@@ -72,6 +76,9 @@ def judged_case(
         "widened": reference.widened(measures),
         "scale_percent": None if measures.scale is None else measures.scale.percent,
         "scale_known_to_percent": None if measures.scale is None else measures.scale.known_to_percent,
+        "second_view_turned_degrees": None
+        if measures.motion is None
+        else [measures.motion.angle_degrees, measures.motion.roll_degrees],
         "one_brightness": measures.one_brightness,
         "expected_mm": dict(expected_errors(measures, reference)),
     }
@@ -122,6 +129,18 @@ def jobs(folders: Sequence[Path], data: Path | None, stand_ins: int, spoiled: in
             }
             for percent in STATED_PERCENT
         ]
+        found += [
+            {"kind": f"angle between the views {degrees:+g} degrees", "source": str(folder), "turned": [degrees, 0.0]}
+            for degrees in ANGLE_DEGREES
+        ]
+        found += [
+            {
+                "kind": f"lateral turned in its plane {degrees:+g} degrees",
+                "source": str(folder),
+                "turned": [0.0, degrees],
+            }
+            for degrees in ROLL_DEGREES
+        ]
     return found
 
 
@@ -147,6 +166,9 @@ def judge(job: Mapping[str, Any], model: Model, reference: TrustReference) -> di
         rig = with_magnification(rig, tuple(job["views"] or [view.name for view in rig.views]), float(job["percent"]))
         if not kind.endswith("tags kept"):
             images = [replace(image, geometry=None, pixel_spacing=None) for image in images]
+    elif "turned" in job:
+        rig = turned_second_view(rig, *job["turned"])
+        images = [replace(image, geometry=None) for image in images]
     else:
         images = exchanged(images)
     return judged_case(images, rig, case.side, model, reference)

@@ -162,16 +162,8 @@ def with_magnification(rig: Rig, names: tuple[str, ...], percent: float) -> Rig:
     """
     if not set(names) <= {view.name for view in rig.views}:
         raise InputError(f"The rig has no views {', '.join(names)}: name its own.")
-    views = []
-    for view in rig.views:
-        if view.name in names:
-            factor = 1.0 + percent / 100.0
-            rows, columns = (view.rows - 1) / 2, (view.columns - 1) / 2
-            middle = view.pixel_position(rows, columns)
-            origin = middle + factor * (np.array(view.detector_origin) - middle)
-            spacing = (view.pixel_spacing[0] * factor, view.pixel_spacing[1] * factor)
-            view = replace(view, detector_origin=tuple(origin), pixel_spacing=spacing)
-        views.append(view)
+    factor = 1.0 + percent / 100.0
+    views = [view.with_larger_pixels(factor) if view.name in names else view for view in rig.views]
     return replace(rig, views=tuple(views))
 
 

@@ -171,7 +171,7 @@ def test_the_install_rules_carry_every_file(repository: Path, tmp_path: Path) ->
     assert any(name.startswith("planning/") for name in engine) and any(name.endswith(".html") for name in engine)
     data = {
         f"resources/{name}/{file}"
-        for name in ("Models", "SampleCase", "ViewScales")
+        for name in ("Models", "SampleCase", "ViewScales", "ViewMotion")
         for file in _files(repository / "Resources" / name)
     }
     for root in (installed / "lib", build / "lib"):
@@ -194,7 +194,7 @@ def test_the_python_package_carries_every_file(repository: Path, tmp_path: Path)
         if path.is_file()
     }
     wanted = [path for path in (repository / "SSRKDCore").rglob("*") if path.is_file() and path.suffix != ".py"]
-    for name in ("Models", "SampleCase", "ViewScales"):
+    for name in ("Models", "SampleCase", "ViewScales", "ViewMotion"):
         wanted += [path for path in (repository / "Resources" / name).rglob("*") if path.is_file()]
     missing = [str(path) for path in wanted if path not in carried and "__pycache__" not in path.parts]
     assert not missing
