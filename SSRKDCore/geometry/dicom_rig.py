@@ -65,7 +65,7 @@ def rig_for_radiographs(
     else:
         found, warnings = _given_rig(radiographs, rig, side)
         if side is not None:
-            warnings = _side(radiographs, side)[1] + warnings
+            warnings = stated_side(radiographs, side)[1] + warnings
         if field_of_view_size is not None:
             found = Rig(found.views, FieldOfView(found.field_of_view.center, field_of_view_size), found.provenance)
     return found, warnings + found.check()

@@ -23,7 +23,7 @@ from SSRKDCore.training.program import exit_code_of
 from SSRKDCore.trust.known_spreads import FEWEST_IN_GROUP, fit_factors, known_to
 from SSRKDCore.trust.known_view_motion import KnownViewMotion, save_known_view_motion, view_motion_folder
 from SSRKDCore.trust.training_observation import labelled_folders
-from SSRKDCore.trust.view_motion_trials import LOOKS, errors_of, people_trials, population_trials
+from SSRKDCore.trust.view_motion_trials import LOOKS, TRIALS_A_LOOK, errors_of, people_trials, population_trials
 
 Record = Mapping[str, Any]
 
@@ -87,9 +87,10 @@ def _fit(parsed: argparse.Namespace, command: str) -> None:
     work = parsed.work or Path.cwd() / ".view-motion.unfinished"
     model = load_model(parsed.model)
     folders = labelled_folders(parsed.cases)
-    if len(folders) * len(LOOKS) < FEWEST_IN_GROUP:
+    trials = len(LOOKS) * TRIALS_A_LOOK
+    if len(folders) * trials < FEWEST_IN_GROUP:
         raise InputError(
-            f"{parsed.cases} has {len(folders)} cases, each seen {len(LOOKS)} times: give {FEWEST_IN_GROUP // len(LOOKS) + 1} or more."
+            f"{parsed.cases} has {len(folders)} cases, each seen {trials} times: give {FEWEST_IN_GROUP // trials + 1} or more."
         )
     with progress_bar("A population's knees") as progress:
         population = population_trials(model, folders, work / "population", parsed.seed, progress)

@@ -32,7 +32,7 @@ LOOKS = ("plain", "changed", "usual rooms", "bad rooms")
 PEOPLE = "people left out"
 #: How far angle and roll are misstated at most, degrees; every third pair is stated rightly.
 MISSTATED_DEGREES = (15.0, 8.0)
-TRIALS_A_LEG = 4
+TRIALS_A_LOOK, TRIALS_A_LEG = 2, 4
 #: Goes up when what is kept of a trial changes: records of an earlier number are not gone on from.
 _VERSION = 1
 
@@ -45,7 +45,7 @@ def population_trials(
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> list[dict[str, Any]]:
-    """One trial of each case in each of LOOKS, see `trial`.
+    """TRIALS_A_LOOK trials of each case in each of LOOKS, see `trial`.
 
     folders: labelled cases with CTs, which the networks were not trained on. work: folder that keeps what is done, to go on from there.
     Raises InputError, Cancelled.
@@ -53,13 +53,13 @@ def population_trials(
     settings = {"model": model_identity(model), "cases": [folder.name for folder in folders], "seed": seed,
                 "resolution": RESOLUTION, "version": _VERSION}  # fmt: skip
     log = ResultLog(work, settings)
-    jobs = [(look, index) for look in LOOKS for index in range(len(folders))]
+    jobs = [(again, look, index) for again in range(TRIALS_A_LOOK) for look in LOOKS for index in range(len(folders))]
     for number in range(len(log.records), len(jobs)):
-        look, index = jobs[number]
+        again, look, index = jobs[number]
         _tell(progress, cancelled, number / len(jobs), f"{look}, knee {index + 1} of {len(folders)}")
-        exposure = _exposed(folders[index], look, seed, index)
+        exposure = _exposed(folders[index], look, seed + again, index)
         given = list(exposure.radiographs), exposure.rig, exposure.side, model
-        log.add({"kind": look, "case": folders[index].name, **trial(*given, [seed, LOOKS.index(look), index])})
+        log.add({"kind": look, "case": folders[index].name, **trial(*given, [seed + again, LOOKS.index(look), index])})
     return log.records
 
 
