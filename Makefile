@@ -36,6 +36,7 @@ help:
 	@echo "make keep         tables and pictures of these, written to docs/measured/experiments, where those of others stay"
 	@echo "make guides       cutting guides made on reconstructions, seated on the true bones; errors of measurements"
 	@echo "make view-scales  the network that compares the scale and height of two views, after make model (an hour)"
+	@echo "make view-motion  how well turns of the second view are known, after make trust (an hour)"
 	@echo "make trust        what the traffic light is judged by, and how well it judges, written to docs/measured/trust"
 	@echo "make trust-other-sites  likewise on images of a digital room and of an old mobile unit that it was not fitted to, after make model"
 	@echo "make calibration  how well the relative pose of two radiographs is found, written to docs/measured/calibration"

@@ -24,7 +24,14 @@ from SSRKDCore.geometry.field_of_view import FieldOfView
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.geometry.view import View
 from SSRKDCore.refinement.joint_fit import JointFit
-from SSRKDCore.shape_fit.contour_fit import DEPENDENT_POINTS, FINE, Stage, cauchy_weights, free_parameters
+from SSRKDCore.shape_fit.contour_fit import (
+    DEPENDENT_POINTS,
+    FINE,
+    LEAST_MATCHED,
+    Stage,
+    cauchy_weights,
+    free_parameters,
+)
 from SSRKDCore.shape_fit.contour_match import grazed_points
 from SSRKDCore.shape_fit.fitted_knee import FittedKnee, KneeState, only
 from SSRKDCore.shape_fit.silhouette_edges import EdgeImage
@@ -43,6 +50,8 @@ _LEAST_SEPARATION_DEGREES = 15.0
 #: Contour points that are looked at, of so many neighbours that share their errors.
 _EVERY = 4
 _FEWEST_POINTS = 60
+#: Root mean square distance (mm) of outlines from edges on knees as they are; where edges are further off, they tell less.
+_USUAL_DISTANCE_MM = 0.6
 
 
 @dataclass(frozen=True)
@@ -53,8 +62,8 @@ class ViewMotion:
     ----------
     angle_degrees: by how much further the beams are apart.
     roll_degrees: of the image in its own plane, from columns towards rows.
-    angle_spread_degrees, roll_spread_degrees: standard deviations of the least-squares problem; what they are worth, see
-        `trust.known_view_motion`.
+    angle_spread_degrees, roll_spread_degrees: standard deviations of the least-squares problem, larger by as much as edges lie further
+        off than usual; what they are worth, see `trust.known_view_motion`.
     """
 
     angle_degrees: float
@@ -71,7 +80,8 @@ def view_motion(
     edges: Mapping[str, Indices],
     field_of_view: FieldOfView,
 ) -> ViewMotion | None:
-    """The motion of the second of two views that lets the shape model's outlines lie on edges best; None where it cannot be told.
+    """The motion of the second of two views that lets the shape model's outlines lie on edges best; None where it cannot be told, since
+    too few outlines lie on edges.
 
     Parameters
     ----------
@@ -87,7 +97,7 @@ def view_motion(
     free = free_parameters(knee, _STAGES[-1])
     count = int(free.sum())
     state, motion = fit.state, np.zeros(len(_PRIOR_SD))
-    normal = np.eye(count + len(motion))
+    normal, distances, strengths = np.eye(count + len(motion)), np.zeros(0), np.zeros(0)
     for stage in _STAGES:
         fixed, moving = images[stage.blur_mm]
         for _ in range(_ITERATIONS):
@@ -109,7 +119,10 @@ def view_motion(
             state, motion = only(state, free, step[:count]), motion + step[count:]
             if np.abs(step[count:]).max() < _CONVERGED_DEGREES:
                 break
-    spreads = np.sqrt(np.diag(np.linalg.inv(normal))[count:])
+    if (strengths > 0).mean() < LEAST_MATCHED:
+        return None
+    distance = float(np.sqrt((strengths * distances**2).sum() / strengths.sum()))
+    spreads = np.sqrt(np.diag(np.linalg.inv(normal))[count:]) * max(1.0, distance / _USUAL_DISTANCE_MM)
     return ViewMotion(*(float(value) for value in (*motion[:2], *spreads[:2])))
 
 
