@@ -50,8 +50,9 @@ _LEAST_SEPARATION_DEGREES = 15.0
 #: Contour points that are looked at, of so many neighbours that share their errors.
 _EVERY = 4
 _FEWEST_POINTS = 60
-#: Root mean square distance (mm) of outlines from edges on knees as they are; where edges are further off, they tell less.
-_USUAL_DISTANCE_MM = 0.6
+#: Root mean square distance (mm) of outlines from edges; where edges are further off, they tell less. Knees that the shape model does not
+#: know stay below, images of bad rooms do not.
+_USUAL_DISTANCE_MM = 1.0
 
 
 @dataclass(frozen=True)
