@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,6 +155,20 @@ def find_cases(folder: str | Path) -> list[Path]:
             f"{folder} holds no case: each case is a folder with a {CASE_FILE}; make one with `ssrkd radiograph`."
         )
     return found
+
+
+def case_content(case: Case, labelled: bool = True) -> str:
+    """Changes when the radiographs, the rig, or the truth of a case do; the CT takes the truth's place where it is not `labelled`."""
+    files = [case.folder / CASE_FILE, *case.radiographs.values()]
+    if labelled:
+        files += [case.reference] if isinstance(case.reference, Path) else list((case.reference or {}).values())
+    elif case.ct is not None:
+        files.append(case.ct)
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    digest.update(str(case.rig.to_dict()).encode())
+    return digest.hexdigest()[:32]
 
 
 def save_case(

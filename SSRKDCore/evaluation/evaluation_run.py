@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from SSRKDCore.cases import CASE_FILE
+from SSRKDCore.cases import CASE_FILE, case_content, load_case
 from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.evaluation.case_evaluation import CaseResult, Progress, Reconstruct, evaluate_case
 from SSRKDCore.evaluation.experiments.result_log import ResultLog, result_from_dict, result_to_dict
@@ -77,7 +77,11 @@ class UnfinishedEvaluation:
 
 
 def _fingerprint(folder: Path) -> str:
-    """Checksum of a case's case.json."""
+    """Changes when a case does: its record, radiographs, rig or truth; of a case that cannot be read, when its case.json does."""
+    try:
+        return case_content(load_case(folder))
+    except (InputError, OSError):
+        pass
     try:
         return f"{zlib.crc32((folder / CASE_FILE).read_bytes()):08x}"
     except OSError:

@@ -8,13 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from SSRKDCore.cases import load_case
+from SSRKDCore.cases import case_content, load_case
 from SSRKDCore.errors import InputError
 from SSRKDCore.evaluation.case_evaluation import CaseResult, case_reconstruction
 from SSRKDCore.evaluation.evaluation_run import UnfinishedEvaluation
 from SSRKDCore.evaluation.table_one import ALL_BONES, TABLE_WORDS, differences_to_first, table_one
 from SSRKDCore.networks.model_folder import Model
-from SSRKDCore.training.finetune_samples import case_content
 from SSRKDCore.training.initial_weights import network_sha256
 
 SCHEMA = "ssrkd-finetune-comparison/1"

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from SSRKDCore.cases import CASE_FILE, Case, load_case
+from SSRKDCore.cases import Case, case_content, load_case
 from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.evaluation.field_of_view import flat_shaft_end
 from SSRKDCore.geometry.dicom_rig import rig_for_radiographs
@@ -307,17 +307,3 @@ def _source(job: _Job, settings: RadiographSamples) -> dict[str, Any]:
         "content": case_content(job.case, job.labelled),
         "settings": settings.to_dict(),
     }
-
-
-def case_content(case: Case, labelled: bool = True) -> str:
-    """Changes when the radiographs, the rig, or the truth of a case do; the CT takes the truth's place where it is not `labelled`."""
-    files = [case.folder / CASE_FILE, *case.radiographs.values()]
-    if labelled:
-        files += [case.reference] if isinstance(case.reference, Path) else list((case.reference or {}).values())
-    elif case.ct is not None:
-        files.append(case.ct)
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    digest.update(str(case.rig.to_dict()).encode())
-    return digest.hexdigest()[:32]

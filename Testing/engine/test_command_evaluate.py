@@ -14,9 +14,10 @@ from knee_model import knee_model, shadow_radiographs
 
 from SSRKDCore.cases import Case, save_case
 from SSRKDCore.cli import main
-from SSRKDCore.errors import Cancelled
+from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.evaluation.answer import CaseAnswer
 from SSRKDCore.evaluation.case_evaluation import evaluate_case, evaluate_cases
+from SSRKDCore.evaluation.evaluation_run import UnfinishedEvaluation
 from SSRKDCore.geometry.presets import preset
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.json_files import read_json, write_json
@@ -248,6 +249,34 @@ def test_a_run_does_not_go_on_with_what_another_refinement_gave(
     assert "other settings (model)" in capsys.readouterr().err
     # Without refinement neither matters, and a run of its own is begun.
     assert evaluate("--no-refine", "--cases", tmp_path / "cases", "--out", tmp_path / "plain") == 0
+
+
+@pytest.mark.parametrize("changed", ["patella.ply", "ap.nrrd", "rig.json"])
+def test_a_run_does_not_go_on_with_a_case_that_was_corrected(
+    changed: str, tmp_path: Path, rig: Rig, knee: Reconstruction
+) -> None:
+    """A corrected surface or rig leaves case.json as it was."""
+    first, second = (make_case(tmp_path / name, rig, knee, ("patella",), SHIFT) for name in ("a", "b"))
+    unfinished = UnfinishedEvaluation(tmp_path / "out", [first, second], {})
+
+    def stopped(case: Case, progress: object) -> CaseAnswer:
+        if case.id == "b":
+            raise Cancelled("stop")
+        return as_answer(knee)
+
+    with pytest.raises(Cancelled):
+        unfinished.run(stopped)
+    assert UnfinishedEvaluation(tmp_path / "out", [first, second], {}).done == 1
+    if changed == "rig.json":
+        content = read_json(first / changed, "a rig")
+        content["field_of_view"]["size"] += 1.0
+        write_json(first / changed, content)
+    elif changed == "patella.ply":
+        write_surface(first / changed, knee.surfaces["patella"])
+    else:
+        sitk.WriteImage(sitk.ReadImage(str(first / changed)) + 1.0, str(first / changed))
+    with pytest.raises(InputError, match=r"other settings \(cases\)"):
+        UnfinishedEvaluation(tmp_path / "out", [first, second], {})
 
 
 def test_a_reference_cut_inside_the_view_is_stated_or_trimmed(tmp_path: Path, rig: Rig, knee: Reconstruction) -> None:
