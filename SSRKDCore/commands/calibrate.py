@@ -96,6 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     pair.add_argument("--seed", type=int, default=0)
     _output_arguments(pair)
     for job in (ball, ruler, markers, pair):
+        job.add_argument("--frame", type=int, metavar="N", help="which image of a multiframe file, counted from 1")
         # Said after the job as well as before it.
         for option in ("--json", "--progress-lines"):
             job.add_argument(option, action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
@@ -182,7 +183,7 @@ def _scale(args: argparse.Namespace) -> tuple[CalibrationRecord, Rig | None, dic
         )
     given = None if args.pixel_spacing is None else (args.pixel_spacing, args.pixel_spacing)
     view_name = args.view if args.view in ("ap", "lateral") else None
-    radiograph = read_radiograph(args.image, view_name, args.intensity, given)
+    radiograph = read_radiograph(args.image, view_name, args.intensity, given, args.frame)
     rig = None
     warnings = list(radiograph.warnings)
     if args.rig in PRESET_NAMES:
@@ -305,7 +306,7 @@ def _object(args: argparse.Namespace) -> tuple[CalibrationRecord, Rig | None, di
     spacing = None if args.pixel_spacing is None else (args.pixel_spacing, args.pixel_spacing)
     images = []
     for index, (path, name) in enumerate(zip(args.images, names, strict=False)):
-        radiograph = read_radiograph(path, None, args.intensity, spacing)
+        radiograph = read_radiograph(path, None, args.intensity, spacing, args.frame)
         picked = None if args.picked is None else read_json(args.picked[index], "a file of picked markers")
         stated = radiograph.geometry.source_to_detector if radiograph.geometry else None
         distance = args.source_to_detector or (None if radiograph.detector_pixel_spacing else stated)
@@ -325,7 +326,8 @@ def _pair(args: argparse.Namespace) -> tuple[CalibrationRecord, Rig | None, dict
     from SSRKDCore.radiographs import check_pair, read_radiograph
 
     radiographs = [
-        read_radiograph(path, view, args.intensity) for path, view in ((args.ap, "ap"), (args.lateral, "lateral"))
+        read_radiograph(path, view, args.intensity, frame=args.frame)
+        for path, view in ((args.ap, "ap"), (args.lateral, "lateral"))
     ]
     # Anonymised exports name each file's patient anew: that alone does not refuse a pair.
     warnings = [sentence for radiograph in radiographs for sentence in radiograph.warnings]

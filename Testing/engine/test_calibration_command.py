@@ -66,6 +66,23 @@ def test_a_ball_moves_the_view_to_its_magnification(
     assert "exists already" in result["error"]
 
 
+def test_the_image_of_a_file_with_several_is_chosen_as_its_refusal_says(
+    ball_image: tuple[Path, View], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, view = ball_image
+    ball = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(image)))
+    several = tmp_path / "several.nrrd"
+    stack = SimpleITK.GetImageFromArray(np.stack([np.ones_like(ball), ball]))
+    stack.SetSpacing((0.4, 0.4, 1.0))
+    SimpleITK.WriteImage(stack, str(several))
+    words = ("ball", several, "--diameter", 25.4, "--intensity", "line_integral", "--source-to-detector", 1150)
+    code, result = run(capsys, *words)
+    assert code == 2 and "1 to 2" in result["error"]
+    code, result = run(capsys, *words, "--frame", 2)
+    assert code == 0
+    assert result["measured"]["magnification"] == pytest.approx(view.magnification([20, -15, 5]), rel=4e-3)
+
+
 def test_rig_and_record_are_two_files_and_appear_together(
     ball_image: tuple[Path, View], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
