@@ -43,6 +43,8 @@ Indices = NDArray[np.int64]
 _STAGES = FINE[1:]
 # Standard deviations of what a rig may have wrong: angle and roll in degrees, height in mm, scale in percent.
 _PRIOR_SD = np.array([20.0, 10.0, 5.0, 8.0])
+# A motion of more of these has lost the knee.
+_LOST = 5.0
 _ITERATIONS = 6
 _CONVERGED_DEGREES = 0.1
 #: Beams nearer to parallel than this have no plane that an angle between them lies in.
@@ -115,9 +117,10 @@ def view_motion(
             right[:count] -= (inverse * offset)[free]
             right[count:] -= motion / _PRIOR_SD**2
             step = np.asarray(np.linalg.solve(normal, right), dtype=np.float64)
-            if not np.isfinite(step).all():
+            motion = motion + step[count:]
+            if not np.isfinite(step).all() or (np.abs(motion) > _LOST * _PRIOR_SD).any():
                 return None
-            state, motion = only(state, free, step[:count]), motion + step[count:]
+            state = only(state, free, step[:count])
             if np.abs(step[count:]).max() < _CONVERGED_DEGREES:
                 break
     if (strengths > 0).mean() < LEAST_MATCHED:

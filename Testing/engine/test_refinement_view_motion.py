@@ -76,6 +76,16 @@ def test_another_error_of_the_second_view_is_not_taken_for_a_turn(wrong: str) ->
     assert abs(found.roll_degrees) < 2.0
 
 
+def test_outlines_that_lie_on_no_edges_tell_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both images show a rod across and nothing else."""
+    bars = [np.zeros_like(image) for image in _IMAGES["right"]]
+    for bar in bars:
+        bar[bar.shape[0] // 2 - 4 : bar.shape[0] // 2 + 4] = 1.0
+    assert _found("right", baseline_rig("right")) is not None
+    monkeypatch.setitem(_IMAGES, "right", bars)
+    assert _found("right", baseline_rig("right")) is None
+
+
 def test_beams_that_are_nearly_parallel_have_no_angle_to_tell() -> None:
     rig = baseline_rig("right")
     near = turned_second_view(rig, 8.0 - rig.separation_degrees(), 0.0)
