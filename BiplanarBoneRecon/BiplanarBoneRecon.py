@@ -175,9 +175,16 @@ class BiplanarBoneReconWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         job.start()
 
     def canRead(self) -> bool:
-        """Whether the engine can read radiographs; asks to install what that needs, where Slicer lacks it or brings an older one."""
+        """Whether the engine can read radiographs; see `hasPackages`."""
+        return self.hasPackages(only=READING)
+
+    def hasPackages(self, planning: bool = False, only: Sequence[str] | None = None) -> bool:
+        """Whether the engine has what it needs; asks to install what Slicer lacks, or brings in an older version.
+
+        planning, only: see `missingPackages`.
+        """
         try:
-            return ensured(missingPackages(only=READING))
+            return ensured(missingPackages(planning, only))
         except Problem as problem:
             self.tellProblem(problem)
             return False

@@ -9,7 +9,7 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from .dependencies import SURFACES, ensured, missingPackages
+from .dependencies import SURFACES
 from .jobs import compareJob
 from .problems import Problem
 from .scene_bones import BONES
@@ -118,11 +118,7 @@ class CompareSection:
 
     def _onCompare(self, *_arguments: Any) -> None:
         node = self._panel.parameterNode
-        try:
-            if not ensured(missingPackages(only=SURFACES)):
-                return
-        except Problem as problem:
-            self._panel.tellProblem(problem)
+        if not self._panel.hasPackages(only=SURFACES):
             return
         self._panel.run(
             lambda: compareJob(node.reconstruction, node.reference, self._matched(), node.alignment), self._done

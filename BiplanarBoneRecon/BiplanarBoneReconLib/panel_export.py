@@ -8,11 +8,10 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
-from .dependencies import SURFACES, ensured, missingPackages
+from .dependencies import SURFACES
 from .export_files import reportInWords
 from .jobs import exportJob
 from .patient import followPatient
-from .problems import Problem
 from .scene_plan import plannedModels, planOf, planParts
 
 
@@ -51,11 +50,7 @@ class ExportSection:
 
     def _onExport(self, checkOnly: bool) -> None:
         node = self._panel.parameterNode
-        try:
-            if not ensured(missingPackages(only=SURFACES)):
-                return
-        except Problem as problem:
-            self._panel.tellProblem(problem)
+        if not self._panel.hasPackages(only=SURFACES):
             return
         exported = node.exported.GetID()
         wanted = {"stl": node.exportStl, "obj": node.exportObj, "ply": node.exportPly}

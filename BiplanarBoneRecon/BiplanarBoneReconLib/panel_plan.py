@@ -13,7 +13,6 @@ from slicer.i18n import tr as _
 from . import layouts
 from .bones_owner import isOf
 from .debounce import Debounce
-from .dependencies import ensured, missingPackages
 from .landmark_places import missingForPlan, whereInWords
 from .parameters import BiplanarBoneReconParameterNode, Target
 from .plan_jobs import OsteotomyChoices, PlanNodes, planJob
@@ -127,11 +126,7 @@ class PlanSection:
         following: something was moved, and nobody pressed a button. then: called when it is done.
         """
         node = self._panel.parameterNode
-        try:
-            if not following and not ensured(missingPackages(planning=plan)):
-                return
-        except Problem as problem:
-            self._panel.tellProblem(problem)
+        if not following and not self._panel.hasPackages(planning=plan):
             return
         if plan and node.cutPlane is not None and wasDragged(node.cutPlane):
             node.cutByHand = True

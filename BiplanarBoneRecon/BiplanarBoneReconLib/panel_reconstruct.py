@@ -9,10 +9,8 @@ import qt
 from slicer.i18n import tr as _
 
 from . import layouts
-from .dependencies import ensured, missingPackages
 from .jobs import reconstructJob
 from .parameters import BoneColors
-from .problems import Problem
 from .scene_bones import isMadeFrom
 from .scene_uncertainty import colorBones, hasUncertainty
 from .texts import REPORT, attachedJson, warningLine
@@ -83,11 +81,7 @@ class ReconstructSection:
             self._panel.parameterNode.modelFolder = path
 
     def _onReconstruct(self, *_arguments: Any) -> None:
-        try:
-            if not ensured(missingPackages()):
-                return
-        except Problem as problem:
-            self._panel.tellProblem(problem)
+        if not self._panel.hasPackages():
             return
         node = self._panel.parameterNode
         self._panel.run(

@@ -11,7 +11,6 @@ import slicer
 from slicer.i18n import tr as _
 
 from .bones_owner import isOf
-from .dependencies import ensured, missingPackages
 from .panel_plan import nodesOf
 from .problems import Problem
 from .scene_plan import planReport
@@ -48,11 +47,7 @@ class SimulationSection:
 
     def _run(self) -> None:
         node = self._panel.parameterNode
-        try:
-            if not ensured(missingPackages(planning=True)):
-                return
-        except Problem as problem:
-            self._panel.tellProblem(problem)
+        if not self._panel.hasPackages(planning=True):
             return
         self._panel.run(lambda: simulateJob(node.planned, nodesOf(node), node.realBones), self._done)
 

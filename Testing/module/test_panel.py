@@ -685,10 +685,10 @@ def test_packages_are_asked_for_by_every_section(
 
 
 def test_packages_are_asked_for_once_and_a_no_is_accepted(finished_panel: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from BiplanarBoneReconLib import dependencies, panel_reconstruct
+    from BiplanarBoneReconLib import dependencies
 
     absent = dependencies.Package("torch", "no_such_torch", "torch>=2.4", 865.0)
-    monkeypatch.setattr(panel_reconstruct, "missingPackages", lambda: [absent])
+    monkeypatch.setattr(dependencies, "packages", lambda planning: [absent])
     monkeypatch.setattr(finished_panel.host, "confirm", False)
     finished_panel.click("reconstructButton")
     assert "torch, about 865 MB" in finished_panel.host.confirmations[0] and len(finished_panel.host.confirmations) == 1

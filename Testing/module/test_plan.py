@@ -386,10 +386,10 @@ def test_what_planning_needs_is_said(panel: Any, planned_scene: Path) -> None:
 
 
 def test_planning_asks_for_its_own_package(planned: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from BiplanarBoneReconLib import dependencies, panel_plan
+    from BiplanarBoneReconLib import dependencies
 
     absent = dependencies.Package("manifold3d", "no_such_manifold", "manifold3d>=3.0", 4.0)
-    monkeypatch.setattr(panel_plan, "missingPackages", lambda planning: [absent] if planning else [])
+    monkeypatch.setattr(dependencies, "packages", lambda planning: [absent] if planning else [])
     monkeypatch.setattr(planned.host, "confirm", False)
     planned.click("planButton")
     assert "manifold3d, about 4 MB" in planned.host.confirmations[0]
