@@ -16,6 +16,7 @@ from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.networks.model_folder import Model, shape_prior_path
 from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.reconstruction.pipeline import Reconstruction
+from SSRKDCore.refinement.view_motion import ViewMotion
 from SSRKDCore.surface import Surface
 from SSRKDCore.trust.bone_sizes import size_vector
 from SSRKDCore.trust.case_measures import CaseMeasures, Encoded, case_measures
@@ -132,7 +133,6 @@ def _figures(
     outlines = {
         view: {bone: found.to_dict() for bone, found in bones.items()} for view, bones in measures.outlines.items()
     }
-    known = bundled_known_view_motion()
     figures: dict[str, Any] = {
         "flags": {flag.name: flag.light for flag in reversed(flags)},
         "outline_distance_mm": outlines,
@@ -144,14 +144,7 @@ def _figures(
             "known_to_percent": measures.scale.known_to_percent,
             "known_to_mm": measures.scale.known_to_mm,
         },
-        "second_view": None
-        if measures.motion is None
-        else {
-            "angle_degrees": measures.motion.angle_degrees,
-            "roll_degrees": measures.motion.roll_degrees,
-            "angle_known_to_degrees": known.angle_degrees(measures.motion.angle_spread_degrees),
-            "roll_known_to_degrees": known.roll_degrees(measures.motion.roll_spread_degrees),
-        },
+        "second_view": None if measures.motion is None else _turns(measures.motion),
         "stated_geometry": None if measures.contradiction is None else vars(measures.contradiction),
         "sizes_mm": measures.sizes,
         "metal_cm2": measures.metal_cm2,
@@ -184,6 +177,17 @@ def _figures(
             name: reference.errors[name].factor * float(np.mean(known))
             for name, known in reference.expected_errors(measures).items()
         },
+    }
+
+
+def _turns(motion: ViewMotion) -> dict[str, float]:
+    """Degrees by which the second view seems to be turned beyond what the rig says, and to which that is known."""
+    known = bundled_known_view_motion()
+    return {
+        "angle_degrees": motion.angle_degrees,
+        "roll_degrees": motion.roll_degrees,
+        "angle_known_to_degrees": known.angle_degrees(motion.angle_spread_degrees),
+        "roll_known_to_degrees": known.roll_degrees(motion.roll_spread_degrees),
     }
 
 

@@ -178,7 +178,7 @@ def _views(scale: ScaleDisagreement | None) -> list[Flag]:
     if scale is None:
         return [_unchecked(None)]
     precision, flags = scale.known_to_percent, []
-    light = _above(abs(scale.percent), (max(SCALE_PERCENT[0], precision), max(SCALE_PERCENT[1], precision)))
+    light = _beyond(scale.percent, SCALE_PERCENT, precision)
     if light:
         flags.append(
             Flag(
@@ -190,7 +190,7 @@ def _views(scale: ScaleDisagreement | None) -> list[Flag]:
         )
     elif abs(scale.percent) + precision > SCALE_PERCENT[1]:
         flags.append(_unchecked(scale))
-    light = _above(abs(scale.shift_mm), (max(_HEIGHT_MM[0], scale.known_to_mm), max(_HEIGHT_MM[1], scale.known_to_mm)))
+    light = _beyond(scale.shift_mm, _HEIGHT_MM, scale.known_to_mm)
     if light:
         flags.append(
             Flag(
@@ -209,7 +209,7 @@ def _turns(motion: ViewMotion | None) -> list[Flag]:
         return []
     flags, known = [], bundled_known_view_motion()
     angle, precision = motion.angle_degrees, known.angle_degrees(motion.angle_spread_degrees)
-    light = _above(abs(angle), (max(_ANGLE_DEGREES[0], precision), max(_ANGLE_DEGREES[1], precision)))
+    light = _beyond(angle, _ANGLE_DEGREES, precision)
     if light:
         flags.append(
             Flag(
@@ -221,7 +221,7 @@ def _turns(motion: ViewMotion | None) -> list[Flag]:
             )
         )
     roll, precision = motion.roll_degrees, known.roll_degrees(motion.roll_spread_degrees)
-    light = _above(abs(roll), (max(_ROLL_DEGREES[0], precision), max(_ROLL_DEGREES[1], precision)))
+    light = _beyond(roll, _ROLL_DEGREES, precision)
     if light:
         flags.append(
             Flag(
@@ -352,6 +352,11 @@ def expected_errors(measures: CaseMeasures, reference: TrustReference) -> Mappin
     """Mean expected absolute error in mm by bone."""
     found = reference.expected_errors(measures)
     return {name: float(np.mean(values)) for name, values in found.items() if len(values)}
+
+
+def _beyond(value: float, limits: tuple[float, float], known_to: float) -> str | None:
+    """The light of a value of either sign that is known to so much: no limit lies nearer to zero than that."""
+    return _above(abs(value), (max(limits[0], known_to), max(limits[1], known_to)))
 
 
 def _above(value: float, limits: tuple[float, ...]) -> str | None:

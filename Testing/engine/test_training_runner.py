@@ -227,7 +227,7 @@ def test_a_checkpoint_that_finds_no_room_is_named_and_the_one_before_stays(
     def full(trainer: Trainer, path: Path) -> None:
         if trainer.global_step == 8:
             path.write_bytes(b"half")
-            raise OSError(errno.ENOSPC, "No space left on device", "/tmp/tmp0815")
+            raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "elsewhere"))
         usual(trainer, path)
 
     monkeypatch.setattr(Trainer, "save_checkpoint", full)
