@@ -39,7 +39,7 @@ help:
 	@echo "make view-motion  how well turns of the second view are known, after make trust (an hour)"
 	@echo "make trust        what the traffic light is judged by, and how well it judges, written to docs/measured/trust"
 	@echo "make trust-other-sites  likewise on images of a digital room and of an old mobile unit that it was not fitted to, after make model"
-	@echo "make calibration  how well the relative pose of two radiographs is found, written to docs/measured/calibration"
+	@echo "make calibration  how well the relative pose of two radiographs is found, after make trust, written to docs/measured/calibration (half an hour)"
 	@echo "make remedy-cost  what the remedies for real images cost beside a reconstruction, written to docs/measured (THREADS=2: on two threads)"
 	@echo "make realism      synthetic CT beside the real one (needs DATA=$(DATA) and make model's shape model)"
 	@echo "make sample-case  make the bundled sample case again (needs DATA=$(DATA))"
@@ -213,8 +213,9 @@ trust-other-sites: $(VENV)/tests
 	$(BIN)/python -m SSRKDCore.trust.measure --model Resources/Models/compact --cases $(WORK)/test-cases/site-b --stand-ins 0 --spoiled 4 --out docs/measured/trust_digital_room --overwrite
 	$(BIN)/python -m SSRKDCore.trust.measure --model Resources/Models/compact --cases $(WORK)/test-cases/site-c --stand-ins 0 --spoiled 4 --out docs/measured/trust_mobile_unit --overwrite
 
+# After make trust, whose population and people left out it takes.
 calibration: $(VENV)/tests
-	$(BIN)/python -m SSRKDCore.geometry.calibration.pair_study --cases $(SYNTHETIC) --other $(WORK)/test-cases/unseen-room --reconstructed 10 --work $(WORK)/pair-study --overwrite --out docs/measured/calibration
+	$(BIN)/python -m SSRKDCore.geometry.calibration.pair_study --cases $(SYNTHETIC) --other $(WORK)/test-cases/unseen-room --reconstructed 10 --ct-cases $(WORK)/trust-population --left-out $(WORK)/trust-left-out --data $(DATA) --work $(WORK)/pair-study --overwrite --out docs/measured/calibration
 
 remedy-cost: $(VENV)/tests
 	$(if $(THREADS),OMP_NUM_THREADS=$(THREADS)) $(BIN)/python -m SSRKDCore.reconstruction.remedy_cost --repeats 7 --surface-tolerance 0.2 $(if $(THREADS),--threads $(THREADS)) --out docs/measured/remedy_cost.json

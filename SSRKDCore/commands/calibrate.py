@@ -97,9 +97,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _output_arguments(pair)
     for job in (ball, ruler, markers, pair):
         job.add_argument("--frame", type=int, metavar="N", help="which image of a multiframe file, counted from 1")
-        # Said after the job as well as before it.
-        for option in ("--json", "--progress-lines"):
-            job.add_argument(option, action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
 def _image_arguments(parser: argparse.ArgumentParser) -> None:
@@ -112,7 +109,12 @@ def _image_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _scale_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rig", metavar="RIG", help="rig.json or preset whose view gets this magnification")
+    parser.add_argument(
+        "--rig",
+        metavar="RIG",
+        help="whose view gets this magnification: a rig.json (`ssrkd inspect` writes that of two radiographs), or a preset, "
+        "of whose views each then has this image's size",
+    )
     parser.add_argument("--side", choices=("right", "left"), help="of a preset's rig (what the file says)")
     parser.add_argument("--view", metavar="NAME", help="which view the image is (what the file says)")
     parser.add_argument(
@@ -189,7 +191,10 @@ def _scale(args: argparse.Namespace) -> tuple[CalibrationRecord, Rig | None, dic
     if args.rig in PRESET_NAMES:
         side, words = stated_side([radiograph], args.side)
         warnings += words
-        rig = assumed_preset(preset(args.rig, side), args.rig)
+        # As in a reconstruction: a preset says distances and angles, and the image how large its detector is.
+        pitch = radiograph.detector_pixel_spacing
+        size = {} if pitch is None else {"pixel_spacing": pitch, "rows": radiograph.rows, "columns": radiograph.columns}
+        rig = assumed_preset(preset(args.rig, side, **size), args.rig)
     elif args.rig is not None:
         rig = Rig.load(args.rig)
     spacing = _square(radiograph.detector_pixel_spacing, args.image)
@@ -360,8 +365,9 @@ def _pair(args: argparse.Namespace) -> tuple[CalibrationRecord, Rig | None, dict
             found = pose_by_reconstruction(
                 radiographs, rig, load_model(args.model), args.rounds, device=args.device, turn_sd=args.turn,
                 shift_sd=args.shift, starts=args.starts, seed=args.seed, height_limit_mm=args.height_limit, progress=progress,
+                side=args.side,
             )  # fmt: skip
-    record = pair_record(found, [args.ap, args.lateral], args.bones is not None, warnings)
+    record = pair_record(found, [args.ap, args.lateral], warnings)
     return record, calibrated_rig(found.rig, record), {}
 
 

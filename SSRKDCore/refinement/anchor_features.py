@@ -15,9 +15,9 @@ from scipy.ndimage import map_coordinates
 from scipy.spatial.distance import cdist
 
 from SSRKDCore.geometry.field_of_view import FieldOfView
-from SSRKDCore.geometry.view import View
 from SSRKDCore.population.template import Template
 from SSRKDCore.refinement.network_bones import NetworkBone, distances_along_normals
+from SSRKDCore.refinement.seen_images import SeenImage
 from SSRKDCore.surface import Surface
 from SSRKDCore.vertex_normals import vertex_normals
 
@@ -40,15 +40,6 @@ _REACH_MM = 8.0
 _SEEN = 0.5
 # Weights below this are none: what lies further off than some deviations, or faces another way.
 _LEAST_WEIGHT = 1e-3
-
-
-@dataclass(frozen=True)
-class SeenImage:
-    """An image (rows, columns) of line integrals, how much of each pixel the detector saw (0..1), and its view, LPS mm."""
-
-    image: NDArray[np.floating]
-    coverage: NDArray[np.floating]
-    view: View
 
 
 @dataclass(frozen=True)

@@ -9,26 +9,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from SSRKDCore.anatomy import BONE_NAMES
-from SSRKDCore.errors import InputError
 from SSRKDCore.geometry.field_of_view import FieldOfView
-from SSRKDCore.geometry.network_view import network_view, resample_to_view
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.grid import Grid
 from SSRKDCore.population.shape_model import KneeShapeModel
 from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.reconstruction.field_evaluation import SparseOccupancy
-from SSRKDCore.refinement.anchor_features import PlacedBone, SeenImage
+from SSRKDCore.refinement.anchor_features import PlacedBone
 from SSRKDCore.refinement.doubted_network import DOUBTED_MM, Evidence, fit_on_edges
 from SSRKDCore.refinement.joint_fit import WITH_EDGES, chosen_vertices, fit_jointly
 from SSRKDCore.refinement.local_deformation import deformed
 from SSRKDCore.refinement.network_bones import NetworkBone, network_bones
 from SSRKDCore.refinement.refined_volume import RefinedBone, refined_occupancy
+from SSRKDCore.refinement.seen_images import edge_images, seen_images
 from SSRKDCore.refinement.surface_correction import SurfaceCorrection
 from SSRKDCore.refinement.view_motion import ViewMotion, view_motion
 from SSRKDCore.shape_fit.contour_fit import FINE
 from SSRKDCore.shape_fit.contour_match import template_edges
 from SSRKDCore.shape_fit.fitted_knee import FittedKnee
-from SSRKDCore.shape_fit.silhouette_edges import EdgeImage
 from SSRKDCore.surface import Surface
 
 Array = NDArray[np.float64]
@@ -40,7 +38,6 @@ LARGEST_MEAN_MOVE_MM = 3.0
 #: A bone of which less of the network's surface than this finds the model's beside it is not the model's either.
 LEAST_SHARE_NEAR = 0.75
 _NEAR_MM = 6.0
-_PIXELS = 400
 _MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 #: The fibula takes part in the fit and stays as the network saw it, unless the radiographs speak against the network's: too few are in the
 #: shape model, which made the fibulae of legs that it had not seen worse.
@@ -103,8 +100,8 @@ def refine(
     right_rig = rig.transformed(_MIRROR) if mirrored else rig
     bones = network_bones({n: s.transformed(_MIRROR) if mirrored else s for n, s in found.items()})
     knee = FittedKnee(prior, np.array(right_rig.field_of_view.center), MODES)
-    seen = _seen(radiographs, right_rig)
-    images = _edges(seen)
+    seen = seen_images(radiographs, right_rig)
+    images = edge_images(seen, {stage.blur_mm for stage in (*WITH_EDGES, *FINE)})
     edges = template_edges(prior)
     field_of_view = right_rig.field_of_view
     fit = fit_jointly(knee, bones, images, edges, field_of_view, lambda done: progress(0.4 * done))
@@ -155,29 +152,6 @@ def refine(
         volumes[name] = _ended(name, refined, found[name])
     taken_over = {name: value for name, value in corrected.items() if name in moved and name not in kept}
     return Refinement(refined_occupancy(volumes, grid), moved, kept, tuple(overruled), taken_over, motion)
-
-
-def _seen(radiographs: Sequence[Radiograph], rig: Rig) -> list[SeenImage]:
-    """The field of view as each radiograph shows it, on pixels of one size."""
-    seen = []
-    for radiograph, view in zip(radiographs, rig.views, strict=True):
-        target = network_view(view, rig.field_of_view, _PIXELS)
-        image, coverage = resample_to_view(radiograph.pixels, view, target)
-        if radiograph.coverage is not None:
-            coverage, _ = resample_to_view(radiograph.coverage.astype(np.float32), view, target)
-        seen.append(SeenImage(image, coverage, target))
-    return seen
-
-
-def _edges(seen: Sequence[SeenImage]) -> dict[float, list[EdgeImage]]:
-    """Edges of all views at the scales of the fit, by scale. Raises InputError where an image shows none."""
-    images = {
-        blur: [EdgeImage.of(one.image, one.coverage, one.view, blur) for one in seen]
-        for blur in {stage.blur_mm for stage in (*WITH_EDGES, *FINE)}
-    }
-    if any(image.strong <= 0 for of_scale in images.values() for image in of_scale):
-        raise InputError("A radiograph shows no edges inside the field of view.")
-    return images
 
 
 def _mean_move(before: Surface, after: Surface, field_of_view: FieldOfView) -> float:

@@ -1,9 +1,7 @@
 """Whether the second view stands where the rig says, asked of the radiographs' edges and of what knees look like.
 
-A network's bones fit even a wrong rig: it bends them until both images agree. A shape model cannot: seen between two beams that are
-further apart than stated, a knee has condyles and shafts that no knee has. So the knee of the joint fit goes on to the edges alone, without
-the network's surface, and the second view is free to turn and to shift while it does: a bundle adjustment with apparent contours, and a
-shape model in place of known points.
+The shape model's knee goes on to the edges alone, without the network's surface, and the second view is free to turn and to shift while it
+does (`free_view`).
 
 Height and scale of the second view are free as well, so that what is wrong with them is not taken for a turn; they are known better from
 the images themselves (`trust.view_scales`). Of a shift across the images say nothing, as the knee moves with it, and of a turn about the
@@ -17,44 +15,28 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from SSRKDCore.errors import InputError
 from SSRKDCore.geometry.field_of_view import FieldOfView
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.geometry.view import View
+from SSRKDCore.refinement.free_view import FreeViewSearch, ViewFreedom, fit_with_free_view
 from SSRKDCore.refinement.joint_fit import JointFit
-from SSRKDCore.shape_fit.contour_fit import (
-    DEPENDENT_POINTS,
-    FINE,
-    LEAST_MATCHED,
-    Stage,
-    cauchy_weights,
-    free_parameters,
-)
-from SSRKDCore.shape_fit.contour_match import grazed_points
-from SSRKDCore.shape_fit.fitted_knee import FittedKnee, KneeState, only
+from SSRKDCore.shape_fit.contour_fit import FINE
+from SSRKDCore.shape_fit.fitted_knee import FittedKnee
 from SSRKDCore.shape_fit.silhouette_edges import EdgeImage
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 # Edges somewhat further off first, where a wrong view puts them.
-_STAGES = FINE[1:]
+_SEARCH = FreeViewSearch(FINE[1:], 6, 0.1)
 # Standard deviations of what a rig may have wrong: angle and roll in degrees, height in mm, scale in percent.
 _PRIOR_SD = np.array([20.0, 10.0, 5.0, 8.0])
 # A motion of more of these has lost the knee.
 _LOST = 5.0
-_ITERATIONS = 6
-_CONVERGED_DEGREES = 0.1
 #: Beams nearer to parallel than this have no plane that an angle between them lies in.
 _LEAST_SEPARATION_DEGREES = 15.0
-#: Contour points that are looked at, of so many neighbours that share their errors.
-_EVERY = 4
-_FEWEST_POINTS = 60
-#: Root mean square distance (mm) of outlines from edges; where edges are further off, they tell less. Knees that the shape model does not
-#: know stay below, images of bad rooms do not.
-_USUAL_DISTANCE_MM = 1.0
 
 
 @dataclass(frozen=True)
@@ -93,41 +75,16 @@ def view_motion(
     edges: of the templates, see `template_edges`.
     field_of_view: LPS mm.
     """
-    views = [image.view for image in images[_STAGES[0].blur_mm]]
-    axes = _axes(views, np.array(field_of_view.center)) if len(views) == 2 else None
-    if axes is None:
+    views = [image.view for image in images[_SEARCH.stages[0].blur_mm]]
+    freedom = _freedom(views, field_of_view) if len(views) == 2 else None
+    if freedom is None:
         return None
-    free = free_parameters(knee, _STAGES[-1])
-    count = int(free.sum())
-    state, motion = fit.state, np.zeros(len(_PRIOR_SD))
-    normal, distances, strengths = np.eye(count + len(motion)), np.zeros(0), np.zeros(0)
-    for stage in _STAGES:
-        fixed, moving = images[stage.blur_mm]
-        for _ in range(_ITERATIONS):
-            moved = replace(moving, view=_moved(views[1], motion, axes, field_of_view))
-            rows, distances, strengths = _matched(knee, state, stage, bones, [fixed, moved], edges, axes, field_of_view)
-            if (strengths > 0).sum() < _FEWEST_POINTS:
-                return None
-            rows = rows[:, np.append(free, np.ones(len(motion), dtype=bool))]
-            weights = strengths * cauchy_weights(distances, stage.noise_mm, DEPENDENT_POINTS / _EVERY)
-            offset, inverse = knee.prior(state, fit.start)
-            prior = np.concatenate([inverse[free], 1.0 / _PRIOR_SD])
-            normal = rows.T @ (weights[:, None] * rows) + np.diag(prior**2)
-            right = rows.T @ (weights * distances)
-            right[:count] -= (inverse * offset)[free]
-            right[count:] -= motion / _PRIOR_SD**2
-            step = np.asarray(np.linalg.solve(normal, right), dtype=np.float64)
-            motion = motion + step[count:]
-            if not np.isfinite(step).all() or (np.abs(motion) > _LOST * _PRIOR_SD).any():
-                return None
-            state = only(state, free, step[:count])
-            if np.abs(step[count:]).max() < _CONVERGED_DEGREES:
-                break
-    if (strengths > 0).mean() < LEAST_MATCHED:
+    found = fit_with_free_view(knee, fit, bones, images, edges, field_of_view, freedom, _SEARCH)
+    if found is None:
         return None
-    distance = float(np.sqrt((strengths * distances**2).sum() / strengths.sum()))
-    spreads = np.sqrt(np.diag(np.linalg.inv(normal))[count:]) * max(1.0, distance / _USUAL_DISTANCE_MM)
-    return ViewMotion(*(float(value) for value in (*motion[:2], *spreads[:2])))
+    covariance = np.linalg.inv(found.information + np.diag(found.spread**-2.0))
+    spreads = np.sqrt(np.diag(covariance)[:2]) * found.further
+    return ViewMotion(*(float(value) for value in (*found.motion[:2], *spreads)))
 
 
 def turned_second_view(rig: Rig, angle_degrees: float, roll_degrees: float) -> Rig:
@@ -135,16 +92,17 @@ def turned_second_view(rig: Rig, angle_degrees: float, roll_degrees: float) -> R
 
     Raises InputError for a rig without two views, or whose beams are nearly parallel.
     """
-    axes = _axes(rig.views, np.array(rig.field_of_view.center)) if len(rig.views) == 2 else None
-    if axes is None:
+    freedom = _freedom(rig.views, rig.field_of_view) if len(rig.views) == 2 else None
+    if freedom is None:
         raise InputError("A rig whose second view is to be turned needs two views that are not parallel: give another.")
     motion = np.array([angle_degrees, roll_degrees, 0.0, 0.0])
-    return replace(rig, views=(rig.views[0], _moved(rig.views[1], motion, axes, rig.field_of_view)))
+    return replace(rig, views=(rig.views[0], freedom.moved(rig.views[1], motion)))
 
 
-def _axes(views: Sequence[View], center: Array) -> Array | None:
-    """(3, 3) rows: about which the beams turn apart, about which columns turn towards rows, and the second image's rows' direction, unit
-    vectors; None for beams that are nearly parallel."""
+def _freedom(views: Sequence[View], field_of_view: FieldOfView) -> ViewFreedom | None:
+    """How the second view may move: turns by which the beams get further apart, and columns turn towards rows; height along its rows'
+    direction; scale. None for beams that are nearly parallel."""
+    center = np.array(field_of_view.center)
     beams = [center - np.array(view.source) for view in views]
     beams = [beam / np.linalg.norm(beam) for beam in beams]
     apart = np.cross(*beams)
@@ -152,44 +110,5 @@ def _axes(views: Sequence[View], center: Array) -> Array | None:
     if length < np.sin(np.radians(_LEAST_SEPARATION_DEGREES)):
         return None
     across, down = np.array(views[1].column_direction), np.array(views[1].row_direction)
-    return np.stack([apart / length, np.cross(across, down), down])
-
-
-def _moved(view: View, motion: Array, axes: Array, field_of_view: FieldOfView) -> View:
-    center = np.array(field_of_view.center)
-    matrix = np.eye(4)
-    matrix[:3, :3] = Rotation.from_rotvec(np.radians(motion[:2]) @ axes[:2]).as_matrix()
-    matrix[:3, 3] = center - matrix[:3, :3] @ center + motion[2] * axes[2]
-    return view.transformed(matrix).with_larger_pixels(1.0 + motion[3] / 100.0)
-
-
-def _matched(
-    knee: FittedKnee,
-    state: KneeState,
-    stage: Stage,
-    bones: Sequence[str],
-    images: Sequence[EdgeImage],
-    edges: Mapping[str, Indices],
-    axes: Array,
-    field_of_view: FieldOfView,
-) -> tuple[Array, Array, Array]:
-    """Rows (N, P + 4) mm a unit of the knee's parameters and of the motion, distances (N,) mm, and strengths (N,) 0..1 of edges."""
-    center = np.array(field_of_view.center)
-    surfaces = knee.surfaces(state)
-    found = []
-    for name in bones:
-        for index, image in enumerate(images):
-            points = grazed_points(surfaces[name], edges[name], np.array(image.view.source), field_of_view)
-            first, second, share = points.first[::_EVERY], points.second[::_EVERY], points.share[::_EVERY]
-            positions, normals = points.positions[::_EVERY], points.normals[::_EVERY]
-            distance, strength = image.along_normals(positions, normals, stage.reach_mm)
-            of_motion = np.zeros((len(distance), len(_PRIOR_SD)))
-            if index == 1:
-                # A view that moves one way sees the bones move the other way.
-                of_motion[:, :2] = -np.radians(1.0) * np.cross(positions - center, normals) @ axes[:2].T
-                of_motion[:, 2] = -normals @ axes[2]
-                of_motion[:, 3] = -0.01 * np.einsum("ij,ij->i", normals, positions - center)
-            of_knee = knee.derivative(name, state, first, second, share, normals)
-            found.append((np.concatenate([of_knee, of_motion], axis=1), distance, strength))
-    rows, distances, strengths = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return rows, distances, strengths
+    turns = np.stack([apart / length, np.cross(across, down)])
+    return ViewFreedom(center, turns, down[None], True, _PRIOR_SD, _LOST * _PRIOR_SD)

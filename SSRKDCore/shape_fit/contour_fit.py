@@ -192,6 +192,12 @@ def cauchy_weights(distances: Array, noise_mm: float, dependent: float) -> Array
     return 1.0 / ((1.0 + (distances / (_ROBUST * noise_mm)) ** 2) * noise_mm**2 * dependent)
 
 
+def cauchy_costs(distances: Array, noise_mm: float, dependent: float) -> Array:
+    """(N,) of the same residuals, twice the negative logarithm of their likelihood: `cauchy_weights` are its slope over the residual."""
+    scale = _ROBUST * noise_mm
+    return np.asarray(scale**2 * np.log1p((distances / scale) ** 2) / (noise_mm**2 * dependent))
+
+
 def contour_costs(distances: Array, weights: Array, reach_mm: float) -> Array:
     """(N,) 0..1 of contour points: how far their edge lies, as a share of the reach; a point without an edge costs as much as one there.
 

@@ -12,8 +12,9 @@ import pytest
 from SSRKDCore.errors import InputError
 from SSRKDCore.geometry import Rig, preset
 from SSRKDCore.geometry.calibration import relative_pose as pose_module
+from SSRKDCore.geometry.calibration.image_consistency import Consistency, consistency, contradiction
 from SSRKDCore.geometry.calibration.pose_parameters import POSE_NAMES, PoseProblem, pose_between, pose_matrix
-from SSRKDCore.geometry.calibration.relative_pose import Consistency, consistency, contradiction, relative_pose
+from SSRKDCore.geometry.calibration.relative_pose import relative_pose
 from SSRKDCore.geometry.view import View
 from SSRKDCore.radiographs import read_radiograph
 from SSRKDCore.radiographs.presentation_curve import PresentationCurve
@@ -77,8 +78,8 @@ def test_known_bones_bring_the_second_view_back(knee: tuple[Rig, Rig, dict[str, 
     # Both shifts change only a magnification, by 0.1 % a mm.
     assert {"shift_along_beam_mm", "shift_along_columns_mm"} <= set(found.unknown)
     assert "shift_along_rows_mm" not in found.unknown
-    assert found.outline_mm[1][1] < 0.5 * found.outline_mm[0][1]
-    assert found.tangency_mm[1] < 0.5 * found.tangency_mm[0]
+    assert found.quality.outline_mm[1][1] < 0.5 * found.quality.outline_mm[0][1]
+    assert found.quality.tangency_mm[1] < 0.5 * found.quality.tangency_mm[0]
     assert set(found.to_dict()["pose"]) == set(POSE_NAMES)
 
 

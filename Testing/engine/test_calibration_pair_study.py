@@ -10,10 +10,11 @@ import pytest
 
 from SSRKDCore.errors import InputError
 from SSRKDCore.geometry import preset
-from SSRKDCore.geometry.calibration.pair_study import fitted_factor, summary, told_wrongly
+from SSRKDCore.geometry.calibration.pair_study import fitted_factor, summary
 from SSRKDCore.geometry.calibration.pair_study_page import page
+from SSRKDCore.geometry.calibration.pair_trials import KINDS, told_wrongly
+from SSRKDCore.geometry.calibration.pose_estimate import WIDENING, pose_covariance
 from SSRKDCore.geometry.calibration.pose_parameters import POSE_NAMES, pose_between
-from SSRKDCore.geometry.calibration.relative_pose import WIDENING, pose_covariance
 from SSRKDCore.geometry.view import View
 
 PRIOR = np.array([3.0] * 3 + [8.0] * 3 + [1.0] * 4)
@@ -68,8 +69,9 @@ def test_what_holds_is_counted() -> None:
     assert sure["held_share"] < right["held_share"] - 0.05
     assert all(row["held"] <= 200 and row["after_rms"] > 0 for row in right["directions"].values())
     assert right["accepted"] == 200 and right["largest_height_error_mm"] < 3.0
-    refused = summary([*trials, {"before": np.zeros(6), "refused": "no edges"}], 2.0)
-    assert refused["trials"] == 201 and refused["refused"] == 1
+    lost = [{"before": np.zeros(6), "refused": "no edges"}, {"before": np.zeros(6), "other_bones": np.array(True)}]
+    refused = summary([*trials, *lost], 2.0)
+    assert refused["trials"] == 202 and refused["refused"] == refused["other_bones"] == 1
     assert refused["directions"] == right["directions"]
     effects = [{**trial, "effect": np.array([[9.0, 3.0], [8.0, 1.0], [0.6, 0.5]])} for trial in trials[:4]]
     measured = summary(effects, 2.0)["mean_exact_assd_mm"]
@@ -84,13 +86,23 @@ def test_the_page_has_every_set(tmp_path: Path) -> None:
         "belief": {"turn_sd_degrees": 3.0, "shift_sd_mm": 8.0},
         "height_limit_mm": 3.0,
         "cases": {"fit": [f"room/case{i}" for i in range(9)], "check": [f"room/case{i}" for i in range(9, 15)]},
-        "widening": {"known": 2.0, "reconstructed": 2.5},
-        "fitted_widening": {"known": 1.25, "reconstructed": 2.5},
-        "results": {kind: {name: summary(found, 2.0) for name, found in trials.items()} for kind in WIDENING},
+        "widening": {"known": 2.0, "reconstructed": 2.5, "shape_model": 1.5},
+        "fitted_widening": {
+            "known": {"fit": 1.25},
+            "reconstructed": {"fit": 2.5},
+            "shape_model": {"fit": 1.0, "people": 1.5},
+        },
+        "results": {kind: {name: summary(found, 2.0) for name, found in trials.items()} for kind in KINDS},
     }
+    of_shape_model = report["results"]["shape_model"]
+    of_shape_model["check"] = summary([*trials["check"], {"before": np.zeros(6), "other_bones": np.array(True)}], 2.0)
     text = page(report)
     assert "room/case0 to case4" in text and "room/case9 to case13" in text and "times 2.5" in text
-    assert "times 2: the first set alone asks for 1.25, and it is never less" in text
+    assert "times 2: the knees that fitted the factor ask for 1.25, and it is never less" in text
+    assert "ask for 1, people left out of the shape model ask for 1.5, and" in text
+    assert (
+        text.count("left to the network's bones, since the shape model does not fit: 1;") == 1 and "6 of 6" not in text
+    )
     assert all(name.replace("_", " ") in text for name in POSE_NAMES)
 
 

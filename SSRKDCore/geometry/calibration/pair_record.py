@@ -7,8 +7,8 @@ from pathlib import Path
 
 from SSRKDCore.geometry.calibration.calibration_record import CalibrationRecord
 from SSRKDCore.geometry.calibration.magnification import COVERAGE_FACTOR
+from SSRKDCore.geometry.calibration.pose_estimate import RelativePose
 from SSRKDCore.geometry.calibration.pose_parameters import POSE_NAMES
-from SSRKDCore.geometry.calibration.relative_pose import RelativePose
 
 _WORDS = {
     "turn_about_beam": "the second view's turn about its own beam",
@@ -20,10 +20,14 @@ _WORDS = {
 }
 
 
-def pair_record(
-    pose: RelativePose, images: Sequence[str | Path], bones_known: bool, warnings: Sequence[str]
-) -> CalibrationRecord:
-    """The record; `bones_known` False says that the bones were the network's own."""
+_BONES = {
+    "reconstructed": "the bones' shape is the network's own reconstruction, open to errors of each bone",
+    "shape_model": "the knee is shaped like those that the model's shape prior knows: a deformed one can pass for a turned view",
+}
+
+
+def pair_record(pose: RelativePose, images: Sequence[str | Path], warnings: Sequence[str]) -> CalibrationRecord:
+    """The record of a pose between two images."""
     sd = pose.standard_uncertainty
     assumed = []
     for index, name in enumerate(POSE_NAMES):
@@ -35,12 +39,12 @@ def pair_record(
             )
     assumed.append("the first view, both source-to-detector distances and pixel spacings are those of the rig")
     assumed.append("the knee did not bend between the two radiographs")
-    if not bones_known:
-        assumed.append("the bones' shape is the network's own reconstruction, open to errors of each bone")
+    if pose.bones in _BONES:
+        assumed.append(_BONES[pose.bones])
     return CalibrationRecord(
         "pair",
         [str(path) for path in images],
-        {**pose.to_dict(), "bones": "known" if bones_known else "reconstructed"},
+        pose.to_dict(),
         {f"{name}_95": float(COVERAGE_FACTOR * value) for name, value in zip(POSE_NAMES, sd, strict=True)},
         assumed,
         warnings,

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_BONES = {"known": "Known bones (of a CT)", "reconstructed": "The network's own bones"}
-_NEVER_LESS = {"known": "", "reconstructed": ", nor than with known bones"}
+_BONES = {
+    "known": "Known bones (of a CT)",
+    "reconstructed": "The network's own bones",
+    "shape_model": "The shape model's knee (what the command does, unless the shape model does not fit)",
+}
+_NEVER_LESS = {"known": "", "reconstructed": ", nor than with known bones", "shape_model": ""}
 _SETS = {
-    "fit": "the knees that fitted the factor",
+    "fit": "knees that fitted the factor",
+    "people": "people left out of the shape model, who fitted the factor too",
     "check": "knees that had no part in it",
     "other": "knees of another kind, no part in it",
+    "usual rooms": "knees in usual rooms, no part in it",
+    "bad rooms": "knees in bad rooms, no part in it",
 }
 
 
@@ -28,19 +35,25 @@ def page(report: Mapping[str, Any]) -> str:
             "",
             f"## {_BONES[kind]}",
             "",
-            f"Uncertainty of the least-squares problem times {report['widening'][kind]:g}: the first set alone asks for "
-            f"{report['fitted_widening'][kind]:g}, and it is never less than other knees asked for before{_NEVER_LESS[kind]}.",
+            f"Uncertainty of the least-squares problem times {report['widening'][kind]:g}: {_asked(report['fitted_widening'][kind])}, and "
+            f"it is never less than other knees asked for before{_NEVER_LESS[kind]}.",
         ]
         for name, found in sets.items():
             lines += ["", *_section(report, name, found)]
     return "\n".join(lines) + "\n"
 
 
+def _asked(fitted: Mapping[str, float]) -> str:
+    """What each set asks for, in words."""
+    said = [f"the {_SETS[name].split(',')[0]} ask for {factor:g}" for name, factor in fitted.items()]
+    return ", ".join(said).replace("the people", "people")
+
+
 def _section(report: Mapping[str, Any], name: str, found: Mapping[str, Any]) -> list[str]:
     lines = [f"**{found['trials']} trials, {_SETS[name]}** ({_range(report['cases'][name][: found['trials']])}):"]
     if "directions" not in found:
         return [*lines, "all refused."]
-    poses = found["trials"] - found["refused"]
+    poses = found["trials"] - found["refused"] - found["other_bones"]
     rows = [
         [
             direction.replace("_", " "),
@@ -58,6 +71,8 @@ def _section(report: Mapping[str, Any], name: str, found: Mapping[str, Any]) -> 
     ]
     words = f"Held in {100 * found['held_share']:.0f} % of all directions and trials. "
     words += f"Refused, since outlines did not lie on edges or the images contradict or cannot confirm the pose: {found['refused']}; "
+    if found["other_bones"]:
+        words += f"left to the network's bones, since the shape model does not fit: {found['other_bones']}; "
     words += (
         f"of the others {found['accepted']} state the height to {report['height_limit_mm']:g} mm and so are written"
     )

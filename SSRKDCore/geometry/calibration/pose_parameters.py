@@ -56,7 +56,7 @@ class PoseProblem:
     @property
     def axes(self) -> Array:
         """(3, 3) rows: beam, columns, rows of the second view."""
-        return np.stack([self.moving.normal, self.moving.column_direction, self.moving.row_direction])
+        return pose_axes(self.moving)
 
     @property
     def count(self) -> int:
@@ -124,6 +124,11 @@ class PoseProblem:
 def _strain(values: Array) -> Array:
     xx, yy, zz, xy, xz, yz = values
     return np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+
+
+def pose_axes(view: View) -> Array:
+    """(3, 3) rows: beam, columns, rows of a view, about and along which its pose turns and shifts."""
+    return np.stack([view.normal, view.column_direction, view.row_direction])
 
 
 def pose_matrix(pose: Array, axes: Array, center: Array) -> Array:
