@@ -16,6 +16,8 @@ from SSRKDCore.cli import main
 from SSRKDCore.errors import InputError
 from SSRKDCore.geometry import Rig, preset
 from SSRKDCore.geometry.calibration.magnification import magnification_at_centre, view_with_magnification
+from SSRKDCore.geometry.calibration.pair_trials import told_wrongly
+from SSRKDCore.geometry.calibration.pose_parameters import pose_axes, pose_between
 from SSRKDCore.geometry.calibration.ruler import measure_ruler, measure_ticks
 from SSRKDCore.geometry.view import View
 from SSRKDCore.radiographs.dicom_writer import write_radiograph_dicom
@@ -327,3 +329,41 @@ def test_two_radiographs_that_are_no_pair_are_not_placed(
         assert code == 2 and words in result["error"]
     code, result = run(capsys, *pair, "--bones", sample, "--out", tmp_path / "rig.json", "--seed", -1)
     assert code == 2 and "--seed is -1" in result["error"]
+
+
+@pytest.mark.parametrize(
+    ("options", "bones", "assumed"),
+    [
+        (("--rounds", 1), "shape_model", "a deformed one can pass for a turned view"),
+        (("--bones", "SAMPLE"), "known", None),
+    ],
+)
+def test_the_record_of_a_pair_says_whose_shape_the_bones_were_taken_to_have(
+    repository: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[object, ...],
+    bones: str,
+    assumed: str | None,
+) -> None:
+    sample = repository / "Resources" / "SampleCase"
+    rig = Rig.load(sample / "rig.json")
+    told = tmp_path / "told.json"
+    told_wrongly(rig, np.array([4.0, 0.0, 0.0, 0.0, 0.0, 6.0])).save(told)
+    words = ("pair", "--ap", sample / "ap.dcm", "--lateral", sample / "lateral.dcm", "--rig", told, "--starts", 0)
+    given = [sample if option == "SAMPLE" else option for option in options]
+    code, result = run(capsys, *words, *given, "--device", "cpu", "--out", tmp_path / "rig.json")
+    assert code == 0, result
+    record = json.loads((tmp_path / "calibration.json").read_text())
+    assert record["measured"]["bones"] == result["measured"]["bones"] == bones
+    shaped = [sentence for sentence in record["assumed"] if "shape" in sentence]
+    assert (shaped == []) if assumed is None else (len(shaped) == 1 and assumed in shaped[0])
+    # The height that was told 6 mm wrongly is back, within what is said of it, and the rig says where it came from.
+    pose = record["measured"]["pose"]["shift_along_rows_mm"]
+    assert pose["from_the_images"] and record["uncertainty"]["shift_along_rows_mm_95"] < 3.0
+    found = Rig.load(tmp_path / "rig.json")
+    axes, center = pose_axes(Rig.load(told).views[1]), np.array(rig.field_of_view.center)
+    left = pose_between(found.views[1], rig.views[1], axes, center)
+    assert abs(left[5]) < record["uncertainty"]["shift_along_rows_mm_95"]
+    assert abs(left[0]) < record["uncertainty"]["turn_about_beam_degrees_95"]
+    assert found.provenance["calibrations"][-1]["kind"] == "pair"
