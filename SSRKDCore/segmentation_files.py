@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from SSRKDCore.anatomy import BONES, Bone, bone
 from SSRKDCore.errors import InputError
-from SSRKDCore.file_names import plain_name
 from SSRKDCore.grid import Grid
 from SSRKDCore.image_files import write_image
 from SSRKDCore.json_files import to_json_text
+from SSRKDCore.volume_files import open_volume, read_voxels
 
 _MAXIMUM_BYTES = 4 * 1024 * 1024 * 1024
 _CATEGORY = "SCT^123037004^Anatomical Structure"
@@ -117,7 +117,7 @@ def read_segmentation(path: str | Path) -> tuple[NDArray[np.uint8], Grid, list[s
     if path.stat().st_size > _MAXIMUM_BYTES:
         raise InputError(f"{path} is larger than 4 GiB: crop the segmentation first.")
     try:
-        image = sitk.ReadImage(plain_name(path))
+        image = read_voxels(path, open_volume(path))
     except RuntimeError as error:
         raise InputError(
             f"{path} cannot be read as a segmentation: it is damaged or not a .seg.nrrd file; save it again."

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from SSRKDCore.errors import InputError
 from SSRKDCore.file_names import plain_name
 from SSRKDCore.grid import Grid
+from SSRKDCore.volume_files import lacks_orientation, open_volume, read_voxels
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -52,9 +53,11 @@ def read_ct(path: str | Path) -> tuple[NDArray[np.float32], Grid, list[str]]:
     Returns the values float32 [z, y, x], their grid (LPS mm), and warnings in words.
 
     Raises InputError when the path is missing, empty, unreadable, in colour, of other than three dimensions, too large,
-    has absurd spacing, or is a folder without exactly one complete DICOM series.
+    has absurd spacing or a NIfTI header that contradicts itself (see `volume_files`), or is a folder without exactly one
+    complete DICOM series.
     """
     path = Path(path)
+    warnings: list[str] = []
     if path.is_dir():
         image = _read_series(path)
     elif not path.exists():
@@ -64,23 +67,27 @@ def read_ct(path: str | Path) -> tuple[NDArray[np.float32], Grid, list[str]]:
     elif path.stat().st_size == 0:
         raise InputError(f"{path} is empty: export the volume again.")
     else:
-        image = _read_file(path)
-    return _standardised(path, image)
+        image, words = _read_file(path)
+        warnings += words
+    values, grid, words = _standardised(path, image)
+    return values, grid, warnings + words
 
 
-def _read_file(path: Path) -> SimpleITK.Image:
-    import SimpleITK
-
-    reader = SimpleITK.ImageFileReader()
-    reader.SetFileName(plain_name(path))
+def _read_file(path: Path) -> tuple[SimpleITK.Image, list[str]]:
     try:
-        reader.ReadImageInformation()
+        reader = open_volume(path)
         _check_header(
             path, reader.GetDimension(), reader.GetNumberOfComponents(), reader.GetSize(), reader.GetSpacing()
         )
-        return reader.Execute()
+        image = read_voxels(path, reader)
     except RuntimeError as error:
         raise InputError(f"{path} is damaged or not a volume ({_last_line(error)}): export it again.") from error
+    if not lacks_orientation(path, reader):
+        return image, []
+    return image, [
+        f"{path} does not say how its axes lie in the patient: they were taken to run to the left, to posterior and upwards, so compare "
+        "sides with the scan."
+    ]
 
 
 def _read_series(folder: Path) -> SimpleITK.Image:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from SSRKDCore.anatomy import BONE_NAMES, BONES
 from SSRKDCore.errors import InputError
-from SSRKDCore.file_names import plain_name
 from SSRKDCore.grid import Grid
 from SSRKDCore.image_files import write_image
 from SSRKDCore.segmentation_files import NO_BONE_WORDS, read_segmentation
+from SSRKDCore.volume_files import open_volume, read_voxels
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -80,7 +80,8 @@ def read_user_segmentation(
     Segments are taken for the bone whose SNOMED CT code they carry, else for the one in their name, unless `assignments` says otherwise
     (bone -> name, ID or label value of a segment). Of a right and a left one, that of `side` is taken.
 
-    Raises InputError when the file cannot be read, no segment is a bone, two are the same one, or an assigned one does not exist.
+    Raises InputError when the file cannot be read or contradicts itself about where its voxels are (see `volume_files`), no segment is a
+    bone, two are the same one, or an assigned one does not exist.
     """
     path = Path(path)
     image = _read(path)
@@ -101,12 +102,10 @@ def read_user_segmentation(
 
 
 def _read(path: Path) -> SimpleITK.Image:
-    import SimpleITK
-
     if not path.is_file():
         raise InputError(f"{path} does not exist: check the path of the segmentation.")
     try:
-        return SimpleITK.ReadImage(plain_name(path))
+        return read_voxels(path, open_volume(path))
     except RuntimeError as error:
         raise InputError(
             f"{path} cannot be read as a segmentation: export it from Slicer as .seg.nrrd, or as a NRRD or NIfTI label map."

@@ -19,12 +19,16 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.encaps import get_frame
 from pydicom.pixels import pixel_array
-from pydicom.uid import UID
+from pydicom.uid import UID, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless
 
 from SSRKDCore.errors import InputError
 from SSRKDCore.radiographs import dicom_tags as tags
+from SSRKDCore.radiographs.dicom_bits import CODESTREAMS, lowest_bit, moved_down
+from SSRKDCore.radiographs.dicom_lookup_table import display_turns_round, modality_turns_round, modality_values
 from SSRKDCore.radiographs.dicom_spacing import SpacingChoice, choose_spacing
+from SSRKDCore.radiographs.jpeg_markers import stated_size
 from SSRKDCore.radiographs.radiograph import DicomGeometry
 from SSRKDCore.radiographs.real_world_values import line_integral_scale
 from SSRKDCore.radiographs.stored_image import StoredImage, check_size
@@ -85,7 +89,8 @@ def read_dicom(path: Path, frame: int | None = None, spacing_counts: bool = True
     spacing_counts: False where the user says the pixel spacing, so that nothing is taken or refused of what the file says.
 
     Raises InputError for other modalities, colour, missing or truncated pixels, missing decoders, a multi-frame object
-    without a choice, and absurd spacings.
+    without a choice, statements about bits and sizes that contradict one another, absurd spacings, and pixels that are not square
+    without a spacing.
     """
     dataset = _read_dataset(path)
     modality = _modality(path, dataset)
@@ -99,7 +104,7 @@ def read_dicom(path: Path, frame: int | None = None, spacing_counts: bool = True
     steps = [f"read a DICOM {modality} image of {rows} x {columns} pixels{_transfer_words(dataset)}", *frame_steps]
     notes: list[str] = []
     stored = _decode(path, dataset, frame_index)
-    if stored.shape != (rows, columns):
+    if stored.shape != (rows, columns) or _codestream_size(dataset, frame_index) not in (None, (rows, columns)):
         raise InputError(f"{path} holds pixels of another size than it states: the file is damaged.")
     bits = tags.integer(dataset, "BitsStored") or 16
     signed = tags.integer(dataset, "PixelRepresentation") == 1
@@ -113,11 +118,11 @@ def read_dicom(path: Path, frame: int | None = None, spacing_counts: bool = True
         values = stored.astype(np.float64) * scale[0] + scale[1]
         lut_words = f"scaled the stored values to line integrals (Real World Value Mapping, slope {scale[0]:g})"
     else:
-        values, lut_words = _modality_lut(path, stored, dataset, frame_index)
-    if scale is None and tags.first_item(dataset, "ModalityLUTSequence") is None:
-        # A negative slope turns the range round.
+        values, lut_words = modality_values(path, stored, dataset, frame_index)
+    if scale is None:
+        # A negative slope, or a falling table, turns the range round.
         ends = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
-        full_scale = float(_modality_lut(path, np.array(ends), dataset, frame_index)[0].max())
+        full_scale = float(modality_values(path, np.array(ends), dataset, frame_index)[0].max())
     if lut_words:
         steps.append(lut_words)
     if tags.raw_value(dataset, "VOILUTSequence") is not None or tags.raw_value(dataset, "WindowWidth") is not None:
@@ -125,7 +130,8 @@ def read_dicom(path: Path, frame: int | None = None, spacing_counts: bool = True
 
     geometry = _geometry(dataset, modality, frame_index)
     scanned = _pair(tags.numbers(dataset, "NominalScannedPixelSpacing"))
-    spacing = choose_spacing(str(path), geometry, scanned) if spacing_counts else SpacingChoice(None)
+    aspect = _aspect(dataset)
+    spacing = choose_spacing(str(path), geometry, scanned, aspect) if spacing_counts else SpacingChoice(None)
     steps.extend(spacing.steps)
     notes.extend(spacing.warnings)
     notes.extend(_content_warnings(dataset))
@@ -144,6 +150,7 @@ def read_dicom(path: Path, frame: int | None = None, spacing_counts: bool = True
         kind_reason=reason,
         pixel_spacing=spacing.spacing,
         spacing_plane=spacing.plane,
+        pixel_aspect=aspect,
         view=view_from_words(geometry.view_position),
         side={"R": "right", "L": "left"}.get(geometry.laterality or ""),
         patient_id=tags.text(dataset, "PatientID"),
@@ -223,17 +230,36 @@ def _decode(path: Path, dataset: Dataset, frame_index: int) -> NDArray[Any]:
             ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         )
     syntax = dataset.file_meta.TransferSyntaxUID
+    lowest = lowest_bit(path, dataset)
     try:
-        return np.asarray(pixel_array(dataset, index=frame_index, raw=True))
+        # pydicom would keep the lowest bits only.
+        whole: dict[str, Any] = {"correct_unused_bits": False} if lowest else {}
+        cells = np.asarray(pixel_array(dataset, index=frame_index, raw=True, **whole))
     except Exception as error:  # neither pydicom nor the decoders promise a closed set of exceptions
         if "dependencies" in str(error) or ("plugin" in str(error) and "missing" in str(error)):
             raise InputError(
                 f"{path} is compressed as {UID(syntax).name} and no decoder for it is installed: {CODECS_HINT}."
             ) from error
+        if syntax == JPEGExtended12Bit and (tags.integer(dataset, "BitsStored") or 8) > 8:
+            raise InputError(
+                f"{path} is compressed as {UID(syntax).name} with more than 8 bits, for which there is no decoder: export it uncompressed."
+            ) from error
         raise InputError(
             f"{path} has pixels that cannot be decoded, so it is truncated or damaged: export it again "
             f"({_short(error)})."
         ) from error
+    return moved_down(path, dataset, cells, lowest) if lowest else cells
+
+
+def _codestream_size(dataset: Dataset, frame_index: int) -> tuple[int, int] | None:
+    """(rows, columns) that a frame's own compressed stream states, or None: pydicom arranges its pixels by the object's instead."""
+    if dataset.file_meta.TransferSyntaxUID not in CODESTREAMS:
+        return None
+    try:
+        frames = tags.integer(dataset, "NumberOfFrames") or 1
+        return stated_size(get_frame(dataset.PixelData, frame_index, number_of_frames=frames))
+    except Exception:  # as for every damaged value: pydicom promises no closed set of exceptions
+        return None
 
 
 def _padding_mask(stored: NDArray[Any], dataset: Dataset) -> NDArray[np.bool_] | None:
@@ -241,49 +267,18 @@ def _padding_mask(stored: NDArray[Any], dataset: Dataset) -> NDArray[np.bool_] |
     if padding is None:
         return None
     limit = tags.number(dataset, "PixelPaddingRangeLimit")
-    low, high = sorted((padding, padding if limit is None else limit))
+    low, high = sorted(_as_stored(value, stored) for value in (padding, padding if limit is None else limit))
     valid = ~((stored >= low) & (stored <= high))
     return None if valid.all() else valid
 
 
-def _modality_lut(
-    path: Path, stored: NDArray[Any], dataset: Dataset, frame_index: int
-) -> tuple[NDArray[np.floating], str]:
-    """Apply the Modality LUT sequence or the rescale to stored values (PS3.3 C.11.1); words are empty for none."""
-    lut = tags.first_item(dataset, "ModalityLUTSequence")
-    if lut is not None:
-        descriptor, entries = tags.numbers(lut, "LUTDescriptor"), tags.raw_value(lut, "LUTData")
-        if descriptor is None or len(descriptor) != 3 or entries is None:
-            raise InputError(f"{path} has a Modality LUT without its table: export the image again.")
-        signed = tags.integer(dataset, "PixelRepresentation") == 1
-        table = _lut_table(path, entries, count=int(descriptor[0]) or 65536, bits=int(descriptor[2]))
-        first = int(descriptor[1])
-        if signed and first > 32767:
-            first -= 65536
-        positions = np.clip(stored.astype(np.int64) - first, 0, len(table) - 1)
-        return table[positions].astype(np.float64), f"applied the file's Modality LUT ({len(table)} entries)"
-    slope, intercept = (tags.numbers(dataset, f"Rescale{part}", frame_index) for part in ("Slope", "Intercept"))
-    if slope is None and intercept is None:
-        return stored.astype(np.float64), ""
-    gain, offset = (slope or (1.0,))[0], (intercept or (0.0,))[0]
-    if not np.isfinite([gain, offset]).all() or gain == 0:
-        raise InputError(f"{path} has a rescale slope of {gain:g} and intercept of {offset:g}: export the image again.")
-    if gain == 1 and offset == 0:
-        return stored.astype(np.float64), ""
-    words = f"rescaled the stored values (slope {gain:g}, intercept {offset:g})"
-    return stored.astype(np.float64) * gain + offset, words
-
-
-def _lut_table(path: Path, entries: Any, count: int, bits: int) -> NDArray[np.int64]:
-    if isinstance(entries, bytes):
-        # 8-bit tables may be packed two entries a word; otherwise one little-endian word an entry.
-        packed = bits <= 8 and len(entries) < 2 * count
-        table = np.frombuffer(entries[: len(entries) // 2 * 2], dtype=np.uint8 if packed else "<u2").astype(np.int64)
-    else:
-        table = np.atleast_1d(np.asarray(entries, dtype=np.int64))
-    if count < 1 or len(table) < count:
-        raise InputError(f"{path} has a Modality LUT that is cut short: export the image again.")
-    return table[:count]
+def _as_stored(value: float, stored: NDArray[Any]) -> float:
+    """A padding value as the pixels have it: some makers write it without its sign, or with one where pixels have none."""
+    if stored.dtype.kind not in "iu" or not float(value).is_integer():
+        return value
+    limits, cells = np.iinfo(stored.dtype), 2 ** (8 * stored.dtype.itemsize)
+    wrapped = value - cells if value > limits.max else value + cells if value < limits.min else value
+    return wrapped if limits.min <= wrapped <= limits.max else value
 
 
 def _real_world_scale(dataset: Dataset) -> tuple[float, float] | None:
@@ -301,12 +296,13 @@ def _meaning(dataset: Dataset, modality: str, frame_index: int, rescaled: bool) 
     if rescaled and ("line integral" in description or "line_integral" in description):
         return "line_integral", True, "the file says that its values are line integrals"
     intent = (tags.text(dataset, "PresentationIntentType") or "").upper()
-    white_is_high = (tags.text(dataset, "PhotometricInterpretation") or "MONOCHROME2").upper() == "MONOCHROME2"
+    monochrome2 = (tags.text(dataset, "PhotometricInterpretation") or "MONOCHROME2").upper() == "MONOCHROME2"
+    # It speaks of values after the display's own table (PS3.3 C.7.6.3.1.2), which may turn them round.
+    white_is_high = monochrome2 != display_turns_round(dataset)
     relationship = (tags.text(dataset, "PixelIntensityRelationship", frame_index) or "").upper()
     sign = tags.integer(dataset, "PixelIntensityRelationshipSign", frame_index)
-    slope = tags.number(dataset, "RescaleSlope", frame_index)
-    # The sign speaks of stored values; a negative rescale slope turns them round.
-    grows = None if sign not in (1, -1) else (sign == -1) != (slope is not None and slope < 0)
+    # The sign speaks of stored values.
+    grows = None if sign not in (1, -1) else (sign == -1) != modality_turns_round(dataset, frame_index)
     if intent == "FOR PRESENTATION":
         # Every DX object must state LIN or LOG, also after the processing for screens that made the statement untrue.
         high = white_is_high if grows is None else grows
@@ -333,7 +329,7 @@ def _meaning(dataset: Dataset, modality: str, frame_index: int, rescaled: bool) 
         return "log", silent if grows is None else grows, "the file says that its values are logarithmic (LOG)"
     if intent == "FOR PROCESSING" or tags.text(dataset, "SOPClassUID") == DX_FOR_PROCESSING:
         return "raw", grows, "the file is FOR PROCESSING, and does not say how its values relate to X-ray intensity"
-    if modality in ("XA", "RF") and white_is_high:
+    if modality in ("XA", "RF") and monochrome2:
         # These objects must state MONOCHROME2 (PS3.3 C.8.7.1), whichever way bone is shown.
         return "presentation", grows, f"this {modality} file says nothing of what its values mean"
     words = f"this {modality} file says nothing but that bone has {'high' if white_is_high else 'low'} values"
@@ -398,11 +394,10 @@ def _content_warnings(dataset: Dataset) -> Iterator[str]:
         "LOWERLIMB",
     ):
         yield f"The file says that it shows {body_part}, not a knee."
-    if (tags.text(dataset, "LossyImageCompression") or "") == "01":
+    if (tags.text(dataset, "LossyImageCompression") or "") == "01" or (
+        dataset.file_meta.TransferSyntaxUID in (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless)
+    ):
         yield "The image was compressed with loss: fine structure may be gone."
-    aspect = tags.numbers(dataset, "PixelAspectRatio")
-    if aspect is not None and len(aspect) == 2 and aspect[0] != aspect[1]:
-        yield f"The file states pixels that are not square ({aspect[0]:g} : {aspect[1]:g}, rows : columns)."
 
 
 def _pair(values: tuple[float, ...] | None) -> tuple[float, float] | None:
@@ -410,6 +405,14 @@ def _pair(values: tuple[float, ...] | None) -> tuple[float, float] | None:
     if not values:
         return None
     return (values[0], values[0]) if len(values) == 1 else (values[0], values[1])
+
+
+def _aspect(dataset: Dataset) -> tuple[float, float] | None:
+    """Pixel Aspect Ratio (0028,0034): (between rows, between columns), or None where it states none."""
+    values = tags.numbers(dataset, "PixelAspectRatio")
+    if values is None or len(values) != 2 or not np.isfinite(values).all() or min(values) <= 0:
+        return None
+    return values[0], values[1]
 
 
 def _positive(value: float | None) -> float | None:

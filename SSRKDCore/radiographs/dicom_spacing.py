@@ -10,8 +10,9 @@ no detector pitch, and a rig must not use it as one: see `SSRKDCore.geometry.dic
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from SSRKDCore.errors import InputError
 from SSRKDCore.radiographs.radiograph import DicomGeometry
 from SSRKDCore.radiographs.stored_image import checked_spacing
 
@@ -32,7 +33,10 @@ class SpacingChoice:
 
 
 def choose_spacing(
-    path: str, stated: DicomGeometry, nominal_scanned: tuple[float, float] | None = None
+    path: str,
+    stated: DicomGeometry,
+    nominal_scanned: tuple[float, float] | None = None,
+    aspect: tuple[float, float] | None = None,
 ) -> SpacingChoice:
     """Choose between the imager's and the calibrated pixel spacing of a projection image.
 
@@ -41,9 +45,36 @@ def choose_spacing(
     path: the file, for messages.
     stated: what the object says.
     nominal_scanned: Nominal Scanned Pixel Spacing (0018,2010) of a digitised film, used when nothing else is there.
+    aspect: Pixel Aspect Ratio (0028,0034), (between rows, between columns).
 
-    Raises InputError when a stated spacing is absurd.
+    Raises InputError when a stated spacing is absurd, and when there is none and pixels are not square: without a spacing they are taken
+    to be.
     """
+    choice = _choice(path, stated, nominal_scanned)
+    if choice.spacing is None and not _agree((1.0, 1.0), aspect):
+        assert aspect is not None
+        raise InputError(
+            f"{path} states pixels that are not square ({aspect[0]:g} : {aspect[1]:g}, rows : columns) and no pixel spacing: give both "
+            "values of the pixel spacing yourself, between rows and between columns."
+        )
+    return replace(choice, warnings=(*choice.warnings, *aspect_warnings(aspect, choice.spacing)))
+
+
+def aspect_warnings(aspect: tuple[float, float] | None, spacing: tuple[float, float] | None) -> list[str]:
+    """What to tell the user where the spacing (mm) that is used contradicts the shape of a pixel that a file states."""
+    if aspect is None or spacing is None or _agree(spacing, aspect):
+        return []
+    return [
+        f"The file states pixels of {aspect[0]:g} : {aspect[1]:g} (rows : columns), and pixels of {spacing[0]:g} x {spacing[1]:g} mm were "
+        "taken: one of the two is wrong, and bones are stretched if it is the second."
+    ]
+
+
+def _agree(spacing: tuple[float, float], aspect: tuple[float, float] | None) -> bool:
+    return aspect is None or abs(spacing[0] * aspect[1] / (spacing[1] * aspect[0]) - 1.0) <= ROUNDING
+
+
+def _choice(path: str, stated: DicomGeometry, nominal_scanned: tuple[float, float] | None) -> SpacingChoice:
     imager, pixel = stated.imager_pixel_spacing, stated.pixel_spacing
     if imager is not None:
         imager = checked_spacing(path, imager, "Imager Pixel Spacing")

@@ -45,9 +45,9 @@ def file_kind(path: Path) -> str:
             else "it is no image that can be read"
         )
         raise InputError(f"{path}: {hint}; give DICOM, PNG, TIFF, JPEG, NRRD, NIfTI or MHA.")
-    # Both decoders fill what is missing with grey and call it a success.
-    if (kind == "png" and b"IEND" not in tail) or (kind == "jpeg" and b"\xff\xd9" not in tail):
-        raise InputError(f"{path} is a truncated {kind.upper()} file: copy or export it again.")
+    # The decoder fills what is missing with grey and calls it a success; JPEG files are looked at in `image_reader`.
+    if kind == "png" and b"IEND" not in tail:
+        raise InputError(f"{path} is a truncated PNG file: copy or export it again.")
     return kind
 
 

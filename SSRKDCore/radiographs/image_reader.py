@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,14 @@ from numpy.typing import NDArray
 
 from SSRKDCore.errors import InputError
 from SSRKDCore.file_names import plain_name
+from SSRKDCore.meta_image_file import refuse_damaged_meta_data, states_meta_spacing
+from SSRKDCore.nrrd_header import check_nrrd_header, states_spacing
+from SSRKDCore.radiographs.jpeg_markers import is_whole
 from SSRKDCore.radiographs.nifti_reader import read_nifti
+from SSRKDCore.radiographs.picture_orientation import jpeg_orientation, png_orientation, turned_upright
+from SSRKDCore.radiographs.png_chunks import is_transparent_grey
 from SSRKDCore.radiographs.stored_image import MAXIMUM_BYTES, StoredImage, check_size, checked_spacing
+from SSRKDCore.radiographs.tiff_checks import check_tiff
 
 IMAGE_IO = {
     "png": "PNGImageIO",
@@ -37,12 +44,17 @@ def read_image(path: Path, kind: str, frame: int | None = None, spacing_counts: 
     frame: which page or slice, counted from 1, when the file holds several.
     spacing_counts: False where the user says the pixel spacing, so that nothing is taken or refused of what the file says.
 
-    Raises InputError for colour, volumes without a choice, damaged files and absurd spacings.
+    A picture with an EXIF orientation is turned as viewers turn it, with a warning.
+
+    Raises InputError for colour, transparency, volumes without a choice, damaged files, TIFF pages that cannot be read for what they are
+    (see `tiff_checks`), and absurd spacings.
     """
+    hints = _hints(path, kind)
     frames, spacing = read_nifti(path) if kind == "nifti" else _read_itk(path, kind)
     count, rows, columns = frames.shape
     check_size(str(path), rows, columns)
     steps = [f"read a {FORMAT_WORDS[kind]} image of {rows} x {columns} pixels"]
+    warnings: list[str] = []
     if count > 1:
         if frame is None:
             raise InputError(
@@ -52,14 +64,22 @@ def read_image(path: Path, kind: str, frame: int | None = None, spacing_counts: 
         steps.append(f"took frame {frame} of {count}")
     if frame is not None and not 1 <= frame <= count:
         raise InputError(f"{path} holds {count} image{'s' if count > 1 else ''}, so frame {frame} does not exist.")
-    array = frames[(frame or 1) - 1]
+    array, turned = turned_upright(frames[(frame or 1) - 1], hints.orientation)
+    if turned is not None:
+        steps.append(f"the picture was {turned} (EXIF orientation {hints.orientation})")
+        warnings.append(
+            f"The file's EXIF orientation ({hints.orientation}) asks for it, so the picture was {turned}, as viewers show it: compare "
+            "left and right with the patient."
+        )
+    warnings.extend(hints.warnings)
 
-    warnings = []
     stated: tuple[float, float] | None = None
     if spacing_counts and kind in WITHOUT_SPACING:
         warnings.append(
             f"{FORMAT_WORDS[kind]} files state no pixel spacing in millimetres: sizes come from the rig alone."
         )
+    elif spacing_counts and not hints.states_spacing:
+        warnings.append("The file states no pixel spacing: sizes come from the rig alone.")
     elif spacing_counts:
         stated = checked_spacing(str(path), spacing, "pixel spacing")
         steps.append(f"pixel spacing {stated[0]:g} x {stated[1]:g} mm (rows, columns), taken at the detector")
@@ -69,10 +89,47 @@ def read_image(path: Path, kind: str, frame: int | None = None, spacing_counts: 
     return StoredImage(
         values=array.astype(np.float64),
         full_scale=None if floating else float(np.iinfo(array.dtype).max),
+        white_is_low=hints.white_is_zero,
         pixel_spacing=stated,
         steps=tuple(steps),
         warnings=tuple(warnings),
     )
+
+
+@dataclass(frozen=True)
+class _Hints:
+    """What a file says beside its pixels and ITK keeps to itself: EXIF orientation, whether white is 0, whether a spacing is stated."""
+
+    orientation: int = 1
+    white_is_zero: bool = False
+    states_spacing: bool = True
+    warnings: tuple[str, ...] = ()
+
+
+def _hints(path: Path, kind: str) -> _Hints:
+    """Raises InputError for what ITK would read as something else."""
+    if kind == "tiff":
+        white_is_zero, warnings = check_tiff(path)
+        return _Hints(white_is_zero=white_is_zero, warnings=tuple(warnings))
+    if kind == "png":
+        if is_transparent_grey(path):
+            raise InputError(f"{path} has transparency (a second value a pixel): save it as greyscale without.")
+        return _Hints(orientation=png_orientation(path))
+    if kind == "jpeg":
+        if path.stat().st_size > MAXIMUM_BYTES:
+            raise InputError(f"{path} is larger than any radiograph: give a single image.")
+        content = path.read_bytes()
+        # The decoder fills what is missing with grey and calls it a success.
+        if not is_whole(content):
+            raise _damaged(path, kind)
+        return _Hints(orientation=jpeg_orientation(content))
+    if kind == "nrrd":
+        check_nrrd_header(path)
+        return _Hints(states_spacing=states_spacing(path))
+    if kind == "meta":
+        refuse_damaged_meta_data(path)
+        return _Hints(states_spacing=states_meta_spacing(path))
+    return _Hints()
 
 
 def _read_itk(path: Path, kind: str) -> tuple[NDArray[Any], tuple[float, float]]:

@@ -189,7 +189,7 @@ def _from_presentation(path: str, image: StoredImage, inside: Values) -> tuple[V
     seen = None if contrast is None else contrast > 0
     steps = []
     if declared is None and seen is None:
-        bone_bright = True
+        bone_bright = not image.white_is_low
         warnings.append("Nothing tells whether bone is bright or dark in this image: bright was assumed.")
     elif seen is None:
         bone_bright = bool(declared)

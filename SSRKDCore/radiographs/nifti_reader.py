@@ -35,22 +35,22 @@ COLOUR_TYPES = {128: 3, 2304: 4}
 MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 
 
-def read_nifti(path: Path) -> tuple[NDArray[np.generic], tuple[float, float]]:
-    """Read a single-file NIfTI, compressed or not.
+def read_nifti(path: Path, maximum_bytes: int = MAXIMUM_BYTES) -> tuple[NDArray[np.generic], tuple[float, float]]:
+    """Read a single-file NIfTI, compressed or not, of at most so many bytes (uncompressed).
 
-    Returns the stored array [frame, row, column] (floating point when the header scales it) and the spacing in mm
-    (between rows, between columns). Raises InputError, naming the file, when it is damaged, truncated, too large or
+    Returns the stored array [frame, row, column] (floating point when the header scales it; it may be read-only) and the spacing
+    in mm (between rows, between columns). Raises InputError, naming the file, when it is damaged, truncated, too large or
     colour.
     """
     try:
         with path.open("rb") as plain:
             zipped = plain.read(2) == b"\x1f\x8b"
         with gzip.open(path, "rb") if zipped else path.open("rb") as stream:
-            content = stream.read(MAXIMUM_BYTES + 1)
+            content = stream.read(maximum_bytes + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise _damaged(path) from error
-    if len(content) > MAXIMUM_BYTES:
-        raise InputError(f"{path} holds more than {MAXIMUM_BYTES >> 30} GiB, so it is no radiograph: give a 2D image.")
+    if len(content) > maximum_bytes:
+        raise InputError(f"{path} holds more than {maximum_bytes >> 30} GiB, too much for one image: crop it.")
     try:
         return _parse(path, content)
     except (struct.error, ValueError, OverflowError) as error:
@@ -93,7 +93,7 @@ def _parse(path: Path, content: bytes) -> tuple[NDArray[np.generic], tuple[float
     if not np.isfinite(offset) or offset < 0 or int(offset) + count * kind.itemsize > len(content):
         raise _damaged(path)
     values = np.frombuffer(content, kind, count, int(offset)).reshape(frames, rows, columns)
-    array: NDArray[np.generic] = values.astype(kind.newbyteorder("="))
+    array: NDArray[np.generic] = values.astype(kind.newbyteorder("="), copy=False)
     if slope != 0 and np.isfinite([slope, intercept]).all() and (slope, intercept) != (1.0, 0.0):
         array = values.astype(np.float64) * slope + intercept
     scale = MILLIMETRES.get(units & 7, 1.0)

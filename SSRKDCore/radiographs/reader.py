@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from SSRKDCore.errors import InputError
+from SSRKDCore.radiographs.dicom_spacing import aspect_warnings
 from SSRKDCore.radiographs.exposed_field import flat_corners
 from SSRKDCore.radiographs.file_kinds import file_kind
 from SSRKDCore.radiographs.line_integrals import to_line_integrals
@@ -29,8 +30,8 @@ def read_radiograph(
 ) -> Radiograph:
     """Read a radiograph as line integrals.
 
-    The file's kind is decided by its content, not by its name. Rows and columns stay in the order of the file:
-    nothing is flipped or turned.
+    The file's kind is decided by its content, not by its name. Rows and columns stay in the order of the file, and
+    nothing is flipped or turned but pictures that say how they are to be shown (EXIF orientation), with a warning.
 
     Parameters
     ----------
@@ -60,6 +61,7 @@ def read_radiograph(
     if pixel_spacing is not None:
         spacing, plane = pixel_spacing, "detector"
         steps.append(f"pixel spacing {spacing[0]:g} x {spacing[1]:g} mm at the detector, as you gave it")
+        warnings.extend(aspect_warnings(image.pixel_aspect, spacing))
     if view is not None and image.view is not None and view != image.view:
         stated = image.geometry.view_position if image.geometry else image.view
         warnings.append(

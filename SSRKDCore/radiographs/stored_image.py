@@ -28,8 +28,10 @@ class StoredImage:
         silent.
     grows_with_attenuation: True when the file says that higher values mean more attenuation, False for less, None
         silent.
-    full_scale: the largest value that the storage can hold, after a DICOM rescale, or None for floating point and after a table.
+    full_scale: the largest value that the storage can hold, after a DICOM rescale or Modality LUT, or None for floating point.
     kind_reason: why `intensity` was chosen, in words.
+    pixel_aspect: what the file states of a pixel's shape, (between rows, between columns) in any unit, or None.
+    white_is_low: True when a screen shows low values white; it decides only where nothing tells how bone is shown.
     """
 
     values: NDArray[np.floating]
@@ -40,12 +42,14 @@ class StoredImage:
     kind_reason: str = ""
     pixel_spacing: tuple[float, float] | None = None
     spacing_plane: str = "detector"
+    pixel_aspect: tuple[float, float] | None = None
     view: str | None = None
     side: str | None = None
     patient_id: str | None = None
     steps: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     geometry: DicomGeometry | None = None
+    white_is_low: bool = False
 
 
 def check_size(path: str, rows: int, columns: int, bytes_per_pixel: int = 4) -> None:

@@ -18,10 +18,10 @@ from SSRKDCore.anatomy import BONE_NAMES, lateral_direction
 from SSRKDCore.cases import Case, load_case
 from SSRKDCore.drr.attenuation import check_hounsfield_like
 from SSRKDCore.errors import InputError
-from SSRKDCore.file_names import plain_name
 from SSRKDCore.segmentation_files import read_segmentation
 from SSRKDCore.surface import Surface
 from SSRKDCore.surface_files import read_surface
+from SSRKDCore.volume_files import open_volume
 
 if TYPE_CHECKING:
     from SSRKDCore.training.case_volume import CaseVolume
@@ -212,12 +212,8 @@ def check_solid(surface: Surface, what: str) -> None:
 
 def ct_box(path: Path) -> Array:
     """(2, 3): lowest and highest corner in mm of a volume file, from its header. Raises InputError for a damaged one."""
-    import SimpleITK as sitk
-
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(plain_name(path))
     try:
-        reader.ReadImageInformation()
+        reader = open_volume(path)
     except RuntimeError as error:
         raise InputError(f"{path} is damaged or not a volume: write the CT again.") from error
     if reader.GetDimension() != 3:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from radiograph_files import dicom_radiograph, leg_line_integrals, raw_intensity, save_dicom
 
+from SSRKDCore.errors import InputError
 from SSRKDCore.radiographs import Radiograph, read_radiograph
 
 RAW = raw_intensity(leg_line_integrals())
@@ -98,3 +99,30 @@ def test_the_users_spacing_stands_in_for_whatever_the_file_says(tmp_path: Path, 
     assert [words for words in (*radiograph.steps, *radiograph.warnings) if "spacing" in words] == [
         "pixel spacing 0.15 x 0.15 mm at the detector, as you gave it"
     ]
+
+
+def test_pixels_that_are_not_square_need_a_spacing(tmp_path: Path) -> None:
+    path = save_dicom(dicom_radiograph(RAW, PixelAspectRatio=["2", "1"]), tmp_path / "image.dcm")
+    with pytest.raises(
+        InputError, match=r"image\.dcm states pixels that are not square \(2 : 1, rows : columns\).*both values"
+    ):
+        read_radiograph(path)
+    assert not any("2 : 1" in words for words in read_radiograph(path, pixel_spacing=(0.4, 0.2)).warnings)
+    # One number for both, as a shell's user gives it.
+    assert any(
+        "2 : 1" in words and "0.2 x 0.2 mm" in words
+        for words in read_radiograph(path, pixel_spacing=(0.2, 0.2)).warnings
+    )
+
+
+@pytest.mark.parametrize("ratio", [["1", "1"], ["1000", "1000"], ["0", "0"], ["1"]])
+def test_square_pixels_and_ratios_that_say_nothing_need_none(tmp_path: Path, ratio: list[str]) -> None:
+    radiograph = read(tmp_path, PixelAspectRatio=ratio)
+    assert radiograph.pixel_spacing is None and not any(" : " in words for words in radiograph.warnings)
+
+
+def test_a_spacing_decides_over_an_aspect_ratio_and_a_contradiction_is_told(tmp_path: Path) -> None:
+    agreeing = read(tmp_path, PixelAspectRatio=["2", "1"], ImagerPixelSpacing=["0.4", "0.2"])
+    assert agreeing.pixel_spacing == (0.4, 0.2) and not any("2 : 1" in words for words in agreeing.warnings)
+    other = read(tmp_path, PixelAspectRatio=["2", "1"], ImagerPixelSpacing=["0.2", "0.2"])
+    assert other.pixel_spacing == (0.2, 0.2) and any("one of the two is wrong" in words for words in other.warnings)
