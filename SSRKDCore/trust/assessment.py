@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.networks.model_folder import Model, shape_prior_path
 from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.reconstruction.pipeline import Reconstruction
+from SSRKDCore.refinement.refine import REFINED
 from SSRKDCore.refinement.view_motion import ViewMotion
 from SSRKDCore.surface import Surface
 from SSRKDCore.trust.bone_sizes import size_vector
@@ -27,6 +28,7 @@ from SSRKDCore.trust.reference import TrustReference, reference_of
 from SSRKDCore.trust.vertex_terms import SAMPLES_A_BONE
 
 Array = NDArray[np.float64]
+Value = TypeVar("Value")
 
 #: Point arrays of the files with uncertainty.
 EXPECTED, INTERVAL = "expected_error_mm", "interval95_mm"
@@ -43,7 +45,8 @@ class Assessment:
     light: "green", "amber" or "red". reasons: sentences, the worst first.
     figures: everything measured, plain values.
     expected, interval: by bone, (V,) mm at the vertices of the reconstruction: expected absolute error, and half width of the 95 %
-        interval; empty where the model brings no reference, or one of refined bones and these are not.
+        interval; empty where the model brings no reference, or one of refined bones and these are not; bones that alone are not refined
+        are left out.
     """
 
     light: str
@@ -83,8 +86,9 @@ def assess(
         needed = None if reference is None else reference.needed_terms
         measures = case_measures(radiographs, rig, model, result, encoded, samples, needed)
         # The reference belongs to a model with its shape prior: its errors are those of refined bones.
-        unrefined = reference is not None and not result.moved_mm and shape_prior_path(model) is not None
-        return judged(measures, reference, without, result.surfaces, unrefined)
+        refines = reference is not None and shape_prior_path(model) is not None
+        own = [name for name in REFINED if name in measures.terms and name not in result.moved_mm] if refines else []
+        return judged(measures, reference, without, result.surfaces, refines and not result.moved_mm, own)
     except (
         Exception
     ) as error:  # A check that breaks must not cost the reconstruction, and must not look like one that passed.
@@ -97,9 +101,10 @@ def judged(
     without: str | None,
     surfaces: Mapping[str, Surface],
     unrefined: bool = False,
+    unrefined_bones: Collection[str] = (),
 ) -> Assessment:
     """The assessment that measures lead to; `without` says in words why there is no reference, `unrefined` that its errors are those of
-    refined bones and these are not.
+    refined bones and these are not, `unrefined_bones` of which bones that is true where others are refined.
     """
     flags = flags_of(measures, reference)
     light, reasons = light_of(flags), [flag.sentence for flag in flags]
@@ -109,18 +114,32 @@ def judged(
     if unrefined:
         light = "amber" if light == "green" else light
         reasons.append(UNREFINED)
+    elif unrefined_bones:
+        light = "amber" if light == "green" else light
+        reasons.append(_unrefined_words(unrefined_bones))
     unknown = [] if reference is None else [name for name in measures.terms if name not in reference.errors]
     if unknown:
         light = "amber" if light == "green" else light
         reasons.append(f"No error is stated of the {' and '.join(unknown)}: no case that trust was fitted to shows it.")
     expected, interval = {}, {}
     if reference is not None and not unrefined:
-        known = reference.expected_errors(measures)
+        known = _without(reference.expected_errors(measures), unrefined_bones)
         expected = at_vertices_of_all(surfaces, measures.vertices, known, torch.get_num_threads())
         interval = {name: reference.errors[name].factor * values for name, values in expected.items()}
-    return Assessment(
-        light, tuple(reasons or [NOTHING]), _figures(measures, reference, flags, unrefined), expected, interval
+    figures = _figures(measures, reference, flags, unrefined, unrefined_bones)
+    return Assessment(light, tuple(reasons or [NOTHING]), figures, expected, interval)
+
+
+def _unrefined_words(bones: Collection[str]) -> str:
+    are, them = ("is", "it") if len(bones) == 1 else ("are", "them")
+    return (
+        f"The {' and '.join(bones)} {are} the network's own, as the shape model did not fit, and which errors to expect is known of this "
+        f"model's refined bones only: none are stated of {them}."
     )
+
+
+def _without(values: Mapping[str, Value], names: Collection[str]) -> dict[str, Value]:
+    return {name: value for name, value in values.items() if name not in names}
 
 
 def _failed(words: str) -> Assessment:
@@ -128,7 +147,11 @@ def _failed(words: str) -> Assessment:
 
 
 def _figures(
-    measures: CaseMeasures, reference: TrustReference | None, flags: Sequence[Flag], unrefined: bool
+    measures: CaseMeasures,
+    reference: TrustReference | None,
+    flags: Sequence[Flag],
+    unrefined: bool,
+    unrefined_bones: Collection[str],
 ) -> dict[str, Any]:
     outlines = {
         view: {bone: found.to_dict() for bone, found in bones.items()} for view, bones in measures.outlines.items()
@@ -172,10 +195,10 @@ def _figures(
         return figures
     return {
         **figures,
-        "expected_error_mm": dict(expected_errors(measures, reference)),
+        "expected_error_mm": _without(expected_errors(measures, reference), unrefined_bones),
         "interval95_mm": {
             name: reference.errors[name].factor * float(np.mean(known))
-            for name, known in reference.expected_errors(measures).items()
+            for name, known in _without(reference.expected_errors(measures), unrefined_bones).items()
         },
     }
 

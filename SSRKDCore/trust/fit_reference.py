@@ -22,6 +22,7 @@ from SSRKDCore.console import progress_bar, say
 from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.evaluation.experiments.result_log import ResultLog
 from SSRKDCore.networks.model_folder import Model, load_model
+from SSRKDCore.networks.model_settings import settings_identity
 from SSRKDCore.training.program import exit_code_of
 from SSRKDCore.trust.bone_sizes import SIZE_NAMES, WIDTHS
 from SSRKDCore.trust.domain_distance import fit_domain
@@ -61,9 +62,10 @@ def fit_reference(
     if len(folders) < FEWEST_CASES:
         raise InputError(f"{len(folders)} cases are too few to say what is usual: give at least {FEWEST_CASES}.")
     identity = model_identity(model)
-    settings = {"model": identity, "cases": [folder.name for folder in folders], "seed": seed, "terms": TERM_NAMES,
-                "measures": MEASURES}  # fmt: skip
-    log = ResultLog(work, settings)
+    settings = settings_identity(model)
+    described = {"model": identity, "settings": settings, "cases": [folder.name for folder in folders], "seed": seed,
+                 "terms": TERM_NAMES, "measures": MEASURES}  # fmt: skip
+    log = ResultLog(work, described)
     for index in range(len(log.records), len(folders)):
         if cancelled is not None and cancelled():
             raise Cancelled("The fit was cancelled.")
@@ -79,13 +81,16 @@ def fit_reference(
         "resolution": RESOLUTION,
         "coverage": COVERAGE,
     }
-    return reference_from(log.records, identity, provenance)
+    return replace(reference_from(log.records, identity, provenance), settings_sha256=settings)
 
 
 def reference_from(records: Sequence[Observation], identity: str, provenance: Mapping[str, Any]) -> TrustReference:
     """The reference from what `observation` kept of each case, in order."""
-    # Pairs of neighbours hold one plain and one changed exposure; every third pair is held out.
-    held = [index // 2 % _HELD_OUT == _HELD_OUT - 1 for index in range(len(records))]
+    # Pairs of neighbours hold one plain and one changed exposure; every third pair is held out, and with the first case of a person all
+    # others of that person.
+    first: dict[str, int] = {}
+    places = [first.setdefault(_person(record), index) for index, record in enumerate(records)]
+    held = [place // 2 % _HELD_OUT == _HELD_OUT - 1 for place in places]
     fitted = [record for record, out in zip(records, held, strict=True) if not out]
     others = [record for record, out in zip(records, held, strict=True) if out]
     images = fit_domain(np.concatenate([_array(record["features"]) for record in fitted]))
@@ -108,6 +113,11 @@ def reference_from(records: Sequence[Observation], identity: str, provenance: Ma
         "expected_error": fit_limit([_worst(reference, record) for record in others]),
     }
     return replace(reference, limits=limits, provenance=dict(provenance))
+
+
+def _person(record: Observation) -> str:
+    """Whose knee a record is of; one that does not say is a person of its own."""
+    return str(record.get("subject") or f"case {record['case']}")
 
 
 def _array(values: Any) -> Array:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from SSRKDCore.anatomy import BONE_NAMES
+from SSRKDCore.evaluation.outline_distance import OutlineDistance
 from SSRKDCore.refinement.view_motion import ViewMotion
 from SSRKDCore.trust.bone_sizes import size_vector
 from SSRKDCore.trust.case_measures import CaseMeasures
@@ -57,6 +58,8 @@ _SIZE_SPREADS = (2.6, 4.0)
 # Share of a bone's volume in pieces apart from it: knees of the training stay below 0.1.
 _PIECES = (0.2, 0.5)
 _TOO_MANY = 3
+# Share of the outlines' samples near which edges are found: 0.97 and more for usual knees, 0.92 and more for bones of a real pair.
+_LEAST_EDGES_FOUND = 0.5
 # Without a reference: no reconstruction whose outlines lie this far off has been seen to be right (mm).
 _OUTLINE_WITHOUT_REFERENCE = (2.5, 3.5)
 
@@ -90,10 +93,7 @@ def flags_of(measures: CaseMeasures, reference: TrustReference | None) -> list[F
     """
     flags = [*_plain(measures), *_views(measures.scale), *_turns(measures.motion)]
     if reference is None:
-        mean = measures.outlines["all"]["all"].mean_mm
-        light = _above(mean or 0.0, _OUTLINE_WITHOUT_REFERENCE)
-        if light:
-            flags.append(_outline(light, mean or 0.0, None))
+        flags += _outline(measures.outlines["all"]["all"], lambda mean: _above(mean, _OUTLINE_WITHOUT_REFERENCE), None)
     else:
         flags += _against(measures, reference)
     return sorted(flags, key=lambda flag: (-LIGHTS.index(flag.light), FLAG_NAMES.index(flag.name)))
@@ -111,7 +111,13 @@ def _plain(measures: CaseMeasures) -> list[Flag]:
         )
     found = measures.contradiction
     light = None if found is None else _above(abs(found.percent), (SCALE_PERCENT[0], SCALE_PERCENT[1]))
-    if found is not None and light:
+    if found is not None and np.isnan(found.percent):
+        flags.append(
+            _unmeasured(
+                "stated_geometry", "red", f"How the rig agrees with what the file of view '{found.view}' states"
+            )
+        )
+    elif found is not None and light:
         flags.append(
             Flag(
                 "stated_geometry",
@@ -140,9 +146,13 @@ def _plain(measures: CaseMeasures) -> list[Flag]:
         )
     contrast_light = _above(measures.one_brightness, _ONE_BRIGHTNESS)
     light = _above(measures.metal_cm2, _IMPLANT_CM2)
-    if light:
+    if np.isnan(measures.metal_cm2):
+        flags.append(_unmeasured("implant", "red", "How much metal there is in the images"))
+    elif light:
         flags.append(Flag("implant", light, _metal_words(measures.metal_cm2, burnt_out=contrast_light is not None)))
-    if contrast_light:
+    if np.isnan(measures.one_brightness):
+        flags.append(_unmeasured("lost_contrast", "red", "Whether bones stand out of the leg in the images"))
+    elif contrast_light:
         flags.append(
             Flag(
                 "lost_contrast",
@@ -179,7 +189,9 @@ def _views(scale: ScaleDisagreement | None) -> list[Flag]:
         return [_unchecked(None)]
     precision, flags = scale.known_to_percent, []
     light = _beyond(scale.percent, SCALE_PERCENT, precision)
-    if light:
+    if np.isnan([scale.percent, precision]).any():
+        flags.append(_unchecked(scale))
+    elif light:
         flags.append(
             Flag(
                 "magnification",
@@ -191,7 +203,9 @@ def _views(scale: ScaleDisagreement | None) -> list[Flag]:
     elif abs(scale.percent) + precision > SCALE_PERCENT[1]:
         flags.append(_unchecked(scale))
     light = _beyond(scale.shift_mm, _HEIGHT_MM, scale.known_to_mm)
-    if light:
+    if np.isnan([scale.shift_mm, scale.known_to_mm]).any():
+        flags.append(_unmeasured("view_height", "amber", "Whether the two views agree in height"))
+    elif light:
         flags.append(
             Flag(
                 "view_height",
@@ -210,7 +224,9 @@ def _turns(motion: ViewMotion | None) -> list[Flag]:
     flags, known = [], bundled_known_view_motion()
     angle, precision = motion.angle_degrees, known.angle_degrees(motion.angle_spread_degrees)
     light = _beyond(angle, _ANGLE_DEGREES, precision)
-    if light:
+    if np.isnan([angle, precision]).any():
+        flags.append(_unmeasured("view_angle", "amber", "Whether the angle between the views is the stated one"))
+    elif light:
         flags.append(
             Flag(
                 "view_angle",
@@ -222,7 +238,9 @@ def _turns(motion: ViewMotion | None) -> list[Flag]:
         )
     roll, precision = motion.roll_degrees, known.roll_degrees(motion.roll_spread_degrees)
     light = _beyond(roll, _ROLL_DEGREES, precision)
-    if light:
+    if np.isnan([roll, precision]).any():
+        flags.append(_unmeasured("view_roll", "amber", "Whether the second view's image is turned in its plane"))
+    elif light:
         flags.append(
             Flag(
                 "view_roll",
@@ -236,7 +254,9 @@ def _turns(motion: ViewMotion | None) -> list[Flag]:
 
 def _unchecked(scale: ScaleDisagreement | None) -> Flag:
     allowed = "they show too little alike"
-    if scale is not None:
+    if scale is not None and np.isnan([scale.percent, scale.known_to_percent]).any():
+        allowed = "it could not be measured"
+    elif scale is not None:
         allowed = f"they allow for {abs(scale.percent) + scale.known_to_percent:.1f} %"
     return Flag(
         UNCHECKED_SCALE,
@@ -250,10 +270,13 @@ def _against(measures: CaseMeasures, reference: TrustReference) -> list[Flag]:
     flags = []
     limits = reference.limits
     vector = size_vector(measures.sizes)
-    shape, pieces = limits["sizes"].light(reference.size_distance(vector)), _above(measures.pieces, _PIECES) or "green"
+    size_distance = reference.size_distance(vector)
+    shape, pieces = limits["sizes"].light(size_distance), _above(measures.pieces, _PIECES) or "green"
     absent = len(measures.missing) >= 2 or len(measures.sizes) < 6
     strange = max(shape, pieces, key=LIGHTS.index)
-    if absent or strange != "green":
+    if not absent and np.isnan([size_distance, measures.pieces, *measures.sizes.values()]).any():
+        flags.append(_unmeasured("not_a_knee", "red", "Whether the bones are shaped and placed as in a knee"))
+    elif absent or strange != "green":
         flags.append(
             Flag(
                 "not_a_knee",
@@ -264,7 +287,11 @@ def _against(measures: CaseMeasures, reference: TrustReference) -> list[Flag]:
     flags += _size(measures, reference)
     distance = reference.images.distance(measures.features)
     light = limits["images"].light(distance)
-    if light != "green":
+    if np.isnan(distance):
+        flags.append(
+            _unmeasured("unlike_training", light, "How the images compare with those that the model was trained on")
+        )
+    elif light != "green":
         flags.append(
             Flag(
                 "unlike_training",
@@ -273,13 +300,12 @@ def _against(measures: CaseMeasures, reference: TrustReference) -> list[Flag]:
                 f"{limits['images'].typical:.1f}, limit {limits['images'].amber:.1f}).",
             )
         )
-    mean = measures.outlines["all"]["all"].mean_mm
-    light = limits["outline"].light(mean or 0.0)
-    if mean is None or light != "green":
-        flags.append(_outline("red" if mean is None else light, mean, limits["outline"].amber))
+    flags += _outline(measures.outlines["all"]["all"], limits["outline"].light, limits["outline"].amber)
     worst, bone = worst_expected_error(measures, reference)
     light = limits["expected_error"].light(worst)
-    if light != "green":
+    if np.isnan(worst):
+        flags.append(_unmeasured("expected_error", light, f"Which error is to be expected of the {bone}"))
+    elif light != "green":
         multiple = reference.widened(measures)
         why = (
             f", {multiple:.1f} times as much as where images and bones are like the training's" if multiple > 1 else ""
@@ -300,6 +326,9 @@ def _size(measures: CaseMeasures, reference: TrustReference) -> list[Flag]:
     flags = []
     contrast = measures.growth_plate
     light = reference.limits["growth_plate"].light(contrast or 0.0)
+    if contrast is not None and np.isnan(contrast):
+        flags.append(_unmeasured("child", "amber", "Whether growth plates are open"))
+        light = "green"
     relative = reference.relative_size(size_vector(measures.sizes))
     light_of_size = _above(abs(relative or 0.0), tuple(s * reference.size_spread for s in _SIZE_SPREADS))
     small = relative is not None and relative < 0 and light_of_size is not None
@@ -330,21 +359,32 @@ def _size(measures: CaseMeasures, reference: TrustReference) -> list[Flag]:
     return flags
 
 
-def _outline(light: str, mean: float | None, limit: float | None) -> Flag:
+def _outline(distance: OutlineDistance, judge: Callable[[float], str | None], usual_mm: float | None) -> list[Flag]:
+    """How far all outlines lie from edges, and whether there are edges to tell; judge: the light of a mean distance in mm."""
+    mean = distance.mean_mm
     if mean is None:
-        return Flag("outline", light, "No bone edge was found near the outlines of the reconstruction.")
-    usual = "" if limit is None else f" (up to {limit:.1f} mm is usual)"
-    return Flag(
-        "outline",
-        light,
-        f"The outlines lie {mean:.1f} mm from the bone edges in the radiographs on average{usual}: look at preview.png.",
-    )
+        return [Flag("outline", "red", "No bone edge was found near the outlines of the reconstruction.")]
+    light = judge(mean)
+    if np.isnan(mean):
+        what = "How far the outlines lie from the bone edges in the radiographs"
+        return [_unmeasured("outline", light or "red", what)]
+    if light not in (None, "green"):
+        usual = "" if usual_mm is None else f" (up to {usual_mm:.1f} mm is usual)"
+        words = f"The outlines lie {mean:.1f} mm from the bone edges in the radiographs on average{usual}: look at preview.png."
+        return [Flag("outline", str(light), words)]
+    if not distance.found >= _LEAST_EDGES_FOUND:
+        words = (
+            f"Bone edges were found near {100 * distance.found:.0f} % of the outlines only (usual: more than 90 %), and the rest cannot be "
+            "checked: look at preview.png."
+        )
+        return [Flag("outline", "amber", words)]
+    return []
 
 
 def worst_expected_error(measures: CaseMeasures, reference: TrustReference) -> tuple[float, str]:
-    """The largest mean expected error of a bone in mm, and the bone's name."""
+    """The largest mean expected error of a bone in mm, and the bone's name; one that is not a number is the largest of all."""
     means = expected_errors(measures, reference)
-    bone = max(means, key=lambda name: means[name], default=BONE_NAMES[0])
+    bone = max(means, key=lambda name: (np.isnan(means[name]), means[name]), default=BONE_NAMES[0])
     return means.get(bone, 0.0), bone
 
 
@@ -360,4 +400,11 @@ def _beyond(value: float, limits: tuple[float, float], known_to: float) -> str |
 
 
 def _above(value: float, limits: tuple[float, ...]) -> str | None:
-    return "red" if value > limits[1] else "amber" if value > limits[0] else None
+    """The light of a value, None for green. What is not a number was not measured, and is never green: red."""
+    return None if value <= limits[0] else "amber" if value <= limits[1] else "red"
+
+
+def _unmeasured(name: str, light: str, what: str) -> Flag:
+    return Flag(
+        name, light, f"{what} could not be measured: look at the bones over the radiographs before you use them."
+    )

@@ -44,8 +44,8 @@ def fit_factors(spreads: Array, errors: Array) -> Array:
 
 
 def known_to(factors: Array, spread: float) -> float:
-    """What COVERAGE of the errors with this spread stay below. factors: of `fit_factors`."""
-    reached = factors[factors[:, 0] <= spread]
+    """What COVERAGE of the errors with this spread stay below; no number for a spread that is none. factors: of `fit_factors`."""
+    reached = factors[~(factors[:, 0] > spread)]
     return float(reached[-1, 1] * spread)
 
 

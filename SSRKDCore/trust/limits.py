@@ -23,8 +23,8 @@ class Limit:
     red: float
 
     def light(self, value: float) -> str:
-        """ "green", "amber" or "red"."""
-        return "red" if value > self.red else "amber" if value > self.amber else "green"
+        """ "green", "amber" or "red". What is not a number was not measured, and is never green: red."""
+        return "green" if value <= self.amber else "amber" if value <= self.red else "red"
 
 
 def quantile_limit(values: Sequence[float]) -> Limit:

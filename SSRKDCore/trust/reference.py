@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from SSRKDCore.errors import InputError
 from SSRKDCore.json_files import to_json_text
 from SSRKDCore.networks.model_folder import SHAPE_PRIOR_ENTRY, SURFACE_CORRECTION_ENTRY, Model
+from SSRKDCore.networks.model_settings import settings_identity
 from SSRKDCore.trust.bone_sizes import SIZE_NAMES, WIDTHS, size_vector
 from SSRKDCore.trust.domain_distance import DomainDistance
 from SSRKDCore.trust.error_model import ErrorModel, noticeable
@@ -36,6 +37,11 @@ WIDENING_PROVENANCE = "widening"
 _MAXIMUM_BYTES = 32 * 1024 * 1024
 _METADATA_KEY = "reference"
 _AGAIN = "fit it again with python -m SSRKDCore.trust.fit_reference"
+#: By SHA-256 of a model's weights, the `settings_identity` that its reference was fitted with, for files that were written before
+#: references recorded it; a reference that is fitted again says so itself.
+FITTED_WITH = {
+    "a1eeda622a6939ff9656e5b0bbc6bb87ea44b8cd7e650c4fc2efed16b9d7ccda": "84f69c279a3db6d0bf99d7439d953b42c4292ff97e939d9843758d413a8e535f",
+}
 #: Measures with limits: distance of the images and of the bones' sizes from the training's, contrast across a bone's end, mean outline
 #: distance (mm), largest expected error of a bone (mm).
 LIMIT_NAMES = ("images", "sizes", "growth_plate", "outline", "expected_error")
@@ -54,6 +60,7 @@ class TrustReference:
     errors: by bone; those whose errors the training cases show.
     widening: (K, 2), see `widening.fit_widening`; no rows in older files, whose intervals are for cases like the training's.
     provenance: command, cases, counts, for people.
+    settings_sha256: `settings_identity` of the model then; empty in older files.
     """
 
     model_sha256: str
@@ -64,6 +71,7 @@ class TrustReference:
     errors: Mapping[str, ErrorModel]
     widening: Array = field(default_factory=lambda: np.zeros((0, 2)))
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    settings_sha256: str = ""
 
     def strangeness(self, measures: CaseMeasures) -> float:
         """How far the images, or the bones' sizes where these lie farther, are from the training's, in units of the amber limit."""
@@ -121,6 +129,7 @@ def save_reference(path: str | Path, reference: TrustReference) -> None:
     values = {
         "schema": SCHEMA,
         "model_sha256": reference.model_sha256,
+        **({"settings_sha256": reference.settings_sha256} if reference.settings_sha256 else {}),
         "rest": {"images": reference.images.rest, "sizes": reference.sizes.rest},
         "size_spread": reference.size_spread,
         "limits": {name: asdict(limit) for name, limit in reference.limits.items()},
@@ -159,7 +168,7 @@ def load_reference(path: str | Path) -> TrustReference:
             )
             for name in ("images", "sizes")
         }
-        return TrustReference(
+        found = TrustReference(
             str(values["model_sha256"]),
             domains["images"],
             domains["sizes"],
@@ -172,11 +181,22 @@ def load_reference(path: str | Path) -> TrustReference:
             },
             arrays.get("widening", np.zeros(0)).reshape(-1, 2),
             dict(values.get("provenance") or {}),
+            str(values.get("settings_sha256") or ""),
         )
+        if not _plain_numbers(found):
+            raise InputError(f"{path} holds values that are not finite: {_AGAIN}.")
+        return found
     except InputError:
         raise
     except (OSError, SafetensorError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{path} is damaged ({type(error).__name__}): {_AGAIN}.") from error
+
+
+def _plain_numbers(reference: TrustReference) -> bool:
+    """Whether all that stands beside the arrays is finite: what is compared with nothing is never unusual."""
+    numbers = [reference.size_spread, reference.images.rest, reference.sizes.rest]
+    numbers += [value for limit in reference.limits.values() for value in asdict(limit).values()]
+    return bool(np.isfinite(numbers).all())
 
 
 def model_identity(model: Model) -> str:
@@ -188,7 +208,7 @@ def model_identity(model: Model) -> str:
 
 
 def reference_of(model: Model) -> TrustReference:
-    """The reference beside a model. Raises InputError when there is none, or it belongs to another model."""
+    """The reference beside a model. Raises InputError when there is none, or it belongs to another model or to other settings of it."""
     path = Path(model.path) / FILE_NAME
     if not path.is_file():
         raise InputError(f"The model '{model.name}' brings no {FILE_NAME}: {_AGAIN}.")
@@ -197,5 +217,11 @@ def reference_of(model: Model) -> TrustReference:
         raise InputError(
             f"The {FILE_NAME} beside the model '{model.name}' belongs to other weights, another shape prior or another surface "
             f"correction: {_AGAIN}."
+        )
+    fitted_with = reference.settings_sha256 or FITTED_WITH.get(str(model.card.get("weights", {}).get("sha256")))
+    if fitted_with and fitted_with != settings_identity(model):
+        raise InputError(
+            f"The {FILE_NAME} beside the model '{model.name}' was fitted with other settings of the network or its images, or with "
+            f"another segmenter: restore these as they were, or {_AGAIN}."
         )
     return reference

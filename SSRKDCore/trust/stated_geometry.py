@@ -42,14 +42,16 @@ def _statements(radiograph: Radiograph, view: View, box: FieldOfView, calibrated
     magnification = view.source_to_detector / depth
     pitch = float(np.sqrt(view.pixel_spacing[0] * view.pixel_spacing[1]))
     stated: list[tuple[str, float, float]] = []
-    detector = radiograph.detector_pixel_spacing
+    tags = radiograph.geometry
+    # A spacing that the user gave stands in the file's place: what the file says of the detector is in its tag alone then.
+    detector = (None if tags is None else tags.imager_pixel_spacing) or radiograph.detector_pixel_spacing
     if detector is not None:
-        stated.append(("pixel spacing of the detector", pitch, float(np.sqrt(detector[0] * detector[1]))))
+        # Each axis by itself: pixels that are stretched one way stretch the bones.
+        stated += [("pixel spacing of the detector", *pair) for pair in zip(view.pixel_spacing, detector, strict=True)]
     if not calibrated:
         if radiograph.spacing_plane == "object" and radiograph.pixel_spacing is not None:
             spacing = float(np.sqrt(radiograph.pixel_spacing[0] * radiograph.pixel_spacing[1]))
             stated.append(("calibrated pixel spacing at the bone", pitch / magnification, spacing))
-        tags = radiograph.geometry
         if tags is not None and tags.source_to_detector:
             stated.append(("source-to-detector distance", view.source_to_detector, tags.source_to_detector))
         if tags is not None and tags.estimated_magnification:

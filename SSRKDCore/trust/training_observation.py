@@ -23,6 +23,7 @@ from SSRKDCore.reconstruction.network_input import prepare_network_input
 from SSRKDCore.reconstruction.pipeline import Reconstruction, reconstruct
 from SSRKDCore.surface import Surface
 from SSRKDCore.training.case_volume import CaseVolume, load_case_volume
+from SSRKDCore.training.whole_persons import subject_entry
 from SSRKDCore.trust.bone_sizes import size_vector
 from SSRKDCore.trust.case_measures import CaseMeasures, Encoded, case_measures
 from SSRKDCore.trust.training_images import TrainingExposure, exposure_of_volume
@@ -58,6 +59,7 @@ def observation(folder: Path, model: Model, seed: int, index: int, device: str =
             features.append(described(exposure.radiographs, exposure.rig, model, device))
     return {
         "case": folder.name,
+        **subject_entry(volume.case),
         "changed": index % 2 == 1,
         "metal": stated_metal(volume.case.provenance),
         "features": np.stack(features),

@@ -42,8 +42,11 @@ def fit_widening(strangeness: Sequence[float], scores: Sequence[Sequence[Array]]
 
 
 def widened(widening: Array, strangeness: float) -> float:
-    """How many times as large errors are expected to be; `widening` as of `fit_widening`."""
-    reached = widening[widening[:, 0] <= strangeness]
+    """How many times as large errors are expected to be; `widening` as of `fit_widening`.
+
+    What is not a number may be as strange as anything.
+    """
+    reached = widening[~(widening[:, 0] > strangeness)]
     return float(reached[-1, 1]) if len(reached) else 1.0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -188,3 +189,24 @@ def test_a_rig_that_contradicts_its_files_is_told() -> None:
     assert largest_contradiction(images(source_to_detector=1000.0), calibrated).percent == pytest.approx(0.0)  # type: ignore[union-attr]
     plain = [Radiograph(pixels=np.zeros((300, 300), np.float32), view=view.name) for view in rig.views]
     assert largest_contradiction(plain, rig) is None
+
+
+def test_pixels_that_the_user_gave_are_held_against_the_file() -> None:
+    """`--pixel-spacing` stands in the place of what the file says, and the rig is made of it: both agree, and both may be wrong."""
+    rig = room("right")
+    for rows, columns, percent in ((0.94, 0.94, -6.0), (1.04, 1.04, 4.0), (1.05, 1 / 1.05, 5.0), (1.0, 1.0, 0.0)):
+        given = [
+            replace(view, pixel_spacing=(rows * view.pixel_spacing[0], columns * view.pixel_spacing[1]))
+            for view in rig.views
+        ]
+        images = [
+            Radiograph(
+                pixels=np.zeros((300, 300), np.float32),
+                pixel_spacing=own.pixel_spacing,
+                view=view.name,
+                geometry=DicomGeometry("DX", imager_pixel_spacing=view.pixel_spacing),
+            )
+            for view, own in zip(rig.views, given, strict=True)
+        ]
+        found = largest_contradiction(images, replace(rig, views=tuple(given)))
+        assert found is not None and found.percent == pytest.approx(percent) and "pixel spacing" in found.what
