@@ -54,6 +54,10 @@ class LandmarkCollector:
         """Position (3,) of a landmark, None while it is unknown."""
         return self._found[name].position if name in self._found else None
 
+    def given(self) -> list[Landmark]:
+        """Those that a person set."""
+        return [landmark for landmark in self._found.values() if landmark.source == GIVEN]
+
     def is_given(self, name: str) -> bool:
         """Whether a person set it."""
         return name in self._found and self._found[name].source == GIVEN

@@ -13,6 +13,7 @@ from SSRKDCore.planning.bone_checks import RoughDirections, check_fibula, check_
 from SSRKDCore.planning.bone_samples import BoneSamples, across, front_of, unit
 from SSRKDCore.planning.femur_landmarks import find_femur_landmarks
 from SSRKDCore.planning.fibula_landmarks import find_fibula_landmarks
+from SSRKDCore.planning.given_landmark_checks import LEAST_ALONG, check_given_places, check_other_end
 from SSRKDCore.planning.landmark_collector import LandmarkCollector
 from SSRKDCore.planning.landmark_set import LANDMARK_BONES, LandmarkSet
 from SSRKDCore.planning.patella_landmarks import find_patella_landmarks
@@ -58,7 +59,7 @@ def find_landmarks(
     in `missing`.
 
     Raises InputError for surfaces that are empty, open, inside out or mirrored, unknown names, ends without joint surfaces, and given
-    landmarks of two sides, or ends of a shaft, that are exchanged.
+    landmarks of two sides, or ends of a shaft, that are exchanged, or that lie where they cannot be meant to lie.
     """
     check_surfaces(bones, side)
     collector = LandmarkCollector(given or {})
@@ -66,6 +67,7 @@ def find_landmarks(
     # Before anything is built on them, and once more with those that were found in the place of what was not given.
     _check_given_order(collector, rough)
     samples = {name: BoneSamples.of(surface, (reach or {}).get(name, math.inf)) for name, surface in bones.items()}
+    check_given_places(collector.given(), samples)
     for name in ("femur", "tibia", "fibula", "patella"):
         if name not in bones:
             collector.lack_bone(name, f"there is no {name}")
@@ -100,18 +102,25 @@ def _check_given_order(collector: LandmarkCollector, rough: Mapping[str, RoughDi
         start, end = collector.get(first), collector.get(second)
         if directions is None or start is None or end is None:
             continue
-        by_hand = collector.is_given(first) or collector.is_given(second)
-        if by_hand and (end - start) @ getattr(directions, axis) <= 0:
+        if not (collector.is_given(first) or collector.is_given(second)):
+            continue
+        along = (end - start) @ getattr(directions, axis)
+        if along <= 0:
             raise InputError(
                 f"{first} and {second} are exchanged or lie at one place: correct what was set by hand of them."
             )
+        if axis == "up" and along < LEAST_ALONG * float(np.linalg.norm(end - start)):
+            raise InputError(f"{first} and {second} lie across the leg: correct what was set by hand of them.")
 
 
 def _check_given_ends(collector: LandmarkCollector, femoral_up: Array | None, plateau: Plateau | None) -> None:
-    """Raise InputError for a hip below the knee or an ankle above it: another frame, or the two swapped."""
-    hip, notch = collector.get("hip_centre"), collector.get("intercondylar_notch")
-    if hip is not None and notch is not None and femoral_up is not None and (hip - notch) @ femoral_up < 0:
-        raise InputError("The hip centre lies below the knee: give it in LPS millimetres, in the frame of the bones.")
-    ankle = collector.get("ankle_centre")
-    if ankle is not None and plateau is not None and (plateau.middle - ankle) @ plateau.up < 0:
-        raise InputError("The ankle centre lies above the knee: give it in LPS millimetres, in the frame of the bones.")
+    """Raise InputError for a hip or an ankle that lies where none can: another frame or unit, or the two swapped."""
+    middle = None if plateau is None else plateau.middle
+    notch = collector.get("intercondylar_notch")
+    for name, knee, away in (
+        ("hip_centre", middle if notch is None else notch, femoral_up),
+        ("ankle_centre", notch if middle is None else middle, None if plateau is None else -plateau.up),
+    ):
+        place = collector.get(name)
+        if place is not None and knee is not None:
+            check_other_end(name, place, knee, away)
