@@ -22,7 +22,7 @@ from SSRKDCore.training.finetune_batches import RadiographBatches, StoppingPoint
 from SSRKDCore.training.finetune_comparison import WORSE, compared
 from SSRKDCore.training.finetune_samples import RadiographSamples, prepare_radiograph_samples
 from SSRKDCore.training.finetune_settings import FinetuneTraining, finetune_settings
-from SSRKDCore.training.finetune_split import FinetuneSplit, person_of, split_for_finetuning
+from SSRKDCore.training.finetune_split import FinetuneSplit, split_for_finetuning
 from SSRKDCore.training.finetune_stage import FinetuneStage
 from SSRKDCore.training.finetune_stopping import EarlyStopping
 from SSRKDCore.training.initial_weights import weights_sha256
@@ -31,6 +31,7 @@ from SSRKDCore.training.sample_store import SampleStore
 from SSRKDCore.training.settings import RunSettings
 from SSRKDCore.training.stage_export import MODEL_FOLDER, export_stage
 from SSRKDCore.training.teacher_outputs import write_teacher_outputs
+from SSRKDCore.training.whole_persons import person_of
 
 REJECTED_FOLDER = "worse_model"
 COMPARISON_FILE = "comparison.json"
@@ -142,11 +143,19 @@ def _check_apart(split: FinetuneSplit, unlabelled: Sequence[Path], own: SampleSt
                 f"{folder} is a knee of {person}, who is kept out to judge the result: leave it out of the unlabelled"
                 " cases."
             )
-    known = set(own.case_ids) if own is not None else set()
+    if own is None:
+        return
+    ids, persons = set(own.case_ids), {case.person for case in own.cases}
     for folder in (*split.held_out, *split.stopping):
-        if load_case(folder).id in known:
+        case = load_case(folder)
+        if case.id in ids:
             raise InputError(
                 f"{folder} is among the model's own samples: leave it out of the cases, or the samples out."
+            )
+        if person_of(case) in persons:
+            raise InputError(
+                f"{folder} is a knee of {person_of(case)}, of whom another is among the model's own samples: leave it out of the cases,"
+                " or the samples out."
             )
 
 

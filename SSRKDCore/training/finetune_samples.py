@@ -40,6 +40,7 @@ from SSRKDCore.training.sample_store import (
     write_case_samples,
     write_store,
 )
+from SSRKDCore.training.whole_persons import subject_entry
 
 SOURCE = "radiographs"
 _LARGEST_INTEGRAL = 1e4
@@ -269,6 +270,7 @@ def prepare_radiograph_samples(
             "labelled": job.labelled,
             "folder": job.case.folder.resolve(),
             "source": _source(job, settings)["content"],
+            **subject_entry(job.case),
         }
         for job in jobs
     ]

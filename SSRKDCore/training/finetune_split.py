@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from SSRKDCore.cases import Case, load_case
+from SSRKDCore.cases import load_case
 from SSRKDCore.errors import InputError
-from SSRKDCore.evaluation.case_evaluation import case_subject
 from SSRKDCore.training.case_checks import refuse_evaluation_only
+from SSRKDCore.training.whole_persons import person_of
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,3 @@ def split_for_finetuning(cases: Sequence[Path], stopping: int = 0, held_out: int
     return FinetuneSplit(
         folders(order[held_out + stopping :]), folders(order[held_out : held_out + stopping]), folders(order[:held_out])
     )
-
-
-def person_of(case: Case) -> str:
-    """Whose knee it is; a case that does not say is a person of its own."""
-    return case_subject(case) or f"case {case.id}"

@@ -40,6 +40,7 @@ from SSRKDCore.training.sample_store import (
     write_case_samples,
     write_store,
 )
+from SSRKDCore.training.whole_persons import subject_entry
 
 Progress = Callable[[float, str], None]
 
@@ -227,6 +228,7 @@ def prepare_samples(
             "labelled": source["labelled"],
             "folder": job.folder.resolve(),
             "source": {"case": source["case"], "contents": source["contents"]},
+            **subject_entry(load_case(job.folder)),
         }
         for job, source in kept
     ]

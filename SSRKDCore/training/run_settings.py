@@ -25,7 +25,8 @@ class RunSettings(Settings):
         checkpoint_steps: steps between checkpoints; 0 goes by minutes alone.
         checkpoint_minutes: minutes between checkpoints; 0 goes by steps alone.
         log_steps: steps of which a line of log.csv is the mean.
-        held_out: labelled cases that training leaves out, for validation and pictures (the last ones of the samples).
+        held_out: labelled cases that training leaves out, for validation and pictures (the last ones of the samples, and with them all
+            cases of the same persons).
         validation_steps: steps between validations and pictures; 0 for one at the end alone.
         tensorboard: write TensorBoard's event files too.
         progress: show a progress bar.

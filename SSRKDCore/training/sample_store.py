@@ -79,12 +79,19 @@ class StoredCase:
     file: name of its .npz in the store.
     labelled: whether its points have labels.
     folder: where the case lay when its samples were made.
+    subject: the person whose knee it is; None where the case did not say, or the store is of an older version.
     """
 
     id: str
     file: str
     labelled: bool
     folder: Path
+    subject: str | None = None
+
+    @property
+    def person(self) -> str:
+        """Whose knee it is; a case that does not say is a person of its own."""
+        return self.subject or f"case {self.id}"
 
 
 class SampleStore:
@@ -114,11 +121,8 @@ class SampleStore:
         try:
             self.settings: dict[str, Any] = dict(value["settings"])
             self.rigs_per_case = int(value["rigs_per_case"])
-            self.cases = [
-                StoredCase(str(c["id"]), Path(str(c["file"])).name, bool(c["labelled"]), Path(str(c["folder"])))
-                for c in value["cases"]
-            ]
-        except (KeyError, TypeError, ValueError) as error:
+            self.cases = [_stored_case(entry) for entry in value["cases"]]
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path} is damaged ({error}): make the samples again.") from error
         self.case_ids = [case.id for case in self.cases]
         self.labelled = [case.labelled for case in self.cases]
@@ -262,9 +266,20 @@ def stored_record(path: Path) -> dict[str, Any] | None:
 def write_store(
     folder: Path, settings: Mapping[str, Any], rigs_per_case: int, cases: Sequence[Mapping[str, Any]]
 ) -> None:
-    """Write `samples.json`; `cases` hold id, file, labelled, folder, and source (what the samples were made from)."""
+    """Write `samples.json`; `cases` hold id, file, labelled, folder, source (what the samples were made from), and subject where known."""
     value = {"schema": SCHEMA, "settings": dict(settings), "rigs_per_case": rigs_per_case, "cases": list(cases)}
     write_json(folder / STORE_FILE, value)
+
+
+def _stored_case(entry: Mapping[str, Any]) -> StoredCase:
+    subject = entry.get("subject")
+    return StoredCase(
+        str(entry["id"]),
+        Path(str(entry["file"])).name,
+        bool(entry["labelled"]),
+        Path(str(entry["folder"])),
+        str(subject) if subject else None,
+    )
 
 
 def _read_members(

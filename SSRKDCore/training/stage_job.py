@@ -10,6 +10,7 @@ from SSRKDCore.errors import InputError
 from SSRKDCore.networks.model_folder import Model
 from SSRKDCore.training.sample_store import SampleStore
 from SSRKDCore.training.settings import RunSettings, StageTraining
+from SSRKDCore.training.whole_persons import last_persons
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,10 @@ class StageJob:
 
 
 def split_cases(store: SampleStore, held_out: int) -> tuple[list[int], list[int]]:
-    """Indices of the cases to train on, and of `held_out` labelled ones to keep out: the last of the store.
+    """Indices of the cases to train on, and of labelled ones to keep out: the last `held_out` of the store.
+
+    A person's cases stay together, so that the labelled cases kept out may be a few more than `held_out`, and the unlabelled cases of the
+    same persons are in neither list. A case that does not say whose it is is a person of its own.
 
     Raises:
         InputError: fewer than one labelled case would be left.
@@ -59,5 +63,12 @@ def split_cases(store: SampleStore, held_out: int) -> tuple[list[int], list[int]
             f"{store.folder} has {len(labelled)} labelled cases and {held_out} of them were to be held out: add labelled"
             " cases, or lower held_out of the run settings."
         )
-    kept_out = labelled[len(labelled) - held_out :]
-    return [case for case in range(len(store)) if case not in set(kept_out)], kept_out
+    persons = [case.person for case in store.cases]
+    apart = last_persons([persons[case] for case in labelled], held_out)
+    kept_out = [case for case in labelled if persons[case] in apart]
+    if len(kept_out) == len(labelled):
+        raise InputError(
+            f"{store.folder} has labelled cases of {len(apart)} persons, and to hold out {held_out} of its {len(labelled)} cases takes all"
+            " of them, since a person's cases stay together: add labelled cases of other persons, or lower held_out of the run settings."
+        )
+    return [case for case in range(len(store)) if persons[case] not in apart], kept_out

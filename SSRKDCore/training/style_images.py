@@ -22,6 +22,7 @@ from SSRKDCore.training.sample_store import STORE_FILE, SampleStore, write_array
 from SSRKDCore.training.step_dataset import StepDataset
 from SSRKDCore.training.style_layout import most_alike
 from SSRKDCore.training.style_settings import StyleTraining
+from SSRKDCore.training.whole_persons import person_of
 
 Progress = Callable[[float, str], None]
 
@@ -38,17 +39,26 @@ class StyleImages:
     seen: (N, S, S) bool.
     cases: (N,) the case that each shows.
     content: changes when the images do.
+    persons: (N,) whose knee each shows; empty where every case is a person of its own.
     """
 
     images: NDArray[np.float16]
     seen: NDArray[np.bool_]
     cases: tuple[str, ...]
     content: str
+    persons: tuple[str, ...] = ()
+
+    @property
+    def person_of_case(self) -> dict[str, str]:
+        """Case -> whose knee it is."""
+        return dict(zip(self.cases, self.persons or (f"case {name}" for name in self.cases), strict=True))
 
     def part(self, chosen: NDArray[np.bool_]) -> StyleImages:
         """The images where `chosen` (N,) is true."""
-        cases = tuple(name for name, take in zip(self.cases, chosen, strict=True) if take)
-        return StyleImages(self.images[chosen], self.seen[chosen], cases, self.content)
+        kept = np.flatnonzero(chosen)
+        cases = tuple(self.cases[index] for index in kept)
+        persons = tuple(self.persons[index] for index in kept) if self.persons else ()
+        return StyleImages(self.images[chosen], self.seen[chosen], cases, self.content, persons)
 
 
 def style_images(
@@ -78,8 +88,8 @@ def style_images(
 
 def _of_store(
     store: SampleStore, settings: StyleTraining, size: int
-) -> tuple[list[NDArray[np.float32]], list[NDArray[np.bool_]], list[str]]:
-    images, cases = [], []
+) -> tuple[list[NDArray[np.float32]], list[NDArray[np.bool_]], list[str], list[str]]:
+    images, cases, persons = [], [], []
     for case in range(len(store)):
         for rig in range(store.rigs_per_case):
             for image in store.read(case, rig, teacher=False).images:
@@ -91,7 +101,8 @@ def _of_store(
                 plain = image.astype(np.float32)
                 images.append(standardise(plain, np.ones_like(plain), settings.input_standardisation()))
                 cases.append(store.case_ids[case])
-    return images, [np.ones((size, size), dtype=bool)] * len(images), cases
+                persons.append(store.cases[case].person)
+    return images, [np.ones((size, size), dtype=bool)] * len(images), cases, persons
 
 
 def _of_cases(
@@ -100,8 +111,8 @@ def _of_cases(
     size: int,
     progress: Progress | None,
     cancelled: Callable[[], bool] | None,
-) -> tuple[list[NDArray[np.float32]], list[NDArray[np.bool_]], list[str]]:
-    images, masks, cases = [], [], []
+) -> tuple[list[NDArray[np.float32]], list[NDArray[np.bool_]], list[str], list[str]]:
+    images, masks, cases, persons = [], [], [], []
     for done, folder in enumerate(folders):
         if cancelled is not None and cancelled():
             raise Cancelled("Reading the radiographs was cancelled.")
@@ -113,9 +124,10 @@ def _of_cases(
             images.append(standardised_image(image, mask, settings.input_standardisation(), folder))
             masks.append(mask > 0)
             cases.append(case.id)
+            persons.append(person_of(case))
         if progress is not None:
             progress((done + 1) / len(folders), f"{done + 1} of {len(folders)} cases read")
-    return images, masks, cases
+    return images, masks, cases, persons
 
 
 def standardised_image(
@@ -144,13 +156,12 @@ def _kept(
     images: Sequence[NDArray[np.float32]],
     masks: Sequence[NDArray[np.bool_]],
     cases: Sequence[str],
+    persons: Sequence[str],
 ) -> StyleImages:
-    found = StyleImages(np.stack(images).astype(np.float16), np.stack(masks), tuple(cases), content)
+    found = StyleImages(np.stack(images).astype(np.float16), np.stack(masks), tuple(cases), content, tuple(persons))
     cache.parent.mkdir(parents=True, exist_ok=True)
-    write_arrays(
-        cache,
-        {"images": found.images, "seen": found.seen, "cases": np.array(found.cases), "content": np.array(content)},
-    )
+    named = {"cases": np.array(found.cases), "persons": np.array(found.persons), "content": np.array(content)}
+    write_arrays(cache, {"images": found.images, "seen": found.seen, **named})
     return found
 
 
@@ -159,8 +170,8 @@ def _cached(cache: Path, content: str) -> StyleImages | None:
         with np.load(cache, allow_pickle=False) as archive:
             if str(archive["content"]) != content:
                 return None
-            cases = tuple(str(name) for name in archive["cases"])
-            return StyleImages(archive["images"], archive["seen"], cases, content)
+            cases, persons = (tuple(str(name) for name in archive[key]) for key in ("cases", "persons"))
+            return StyleImages(archive["images"], archive["seen"], cases, content, persons)
     except (OSError, ValueError, KeyError, EOFError):
         return None
 

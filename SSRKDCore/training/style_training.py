@@ -19,6 +19,7 @@ from SSRKDCore.training.stage_export import MODEL_FOLDER, export_stage
 from SSRKDCore.training.style_images import Progress, StyleBatches, StyleImages, style_images
 from SSRKDCore.training.style_settings import StyleTraining
 from SSRKDCore.training.style_stage import HeldOutLook, StyleStage
+from SSRKDCore.training.whole_persons import last_persons
 
 REJECTED_FOLDER = "moves_edges"
 #: Where a network goes that keeps edges and makes images less like the simulated ones.
@@ -124,12 +125,20 @@ def _judged(measures: Mapping[str, float]) -> tuple[str, str]:
 
 
 def _split(real: StyleImages, held_out: int) -> tuple[StyleImages, StyleImages]:
-    """Images of the cases to learn from, and of the last `held_out` cases by name."""
+    """Images of the cases to learn from, and of the last `held_out` cases by name, with all that show the same persons."""
     cases = sorted(set(real.cases))
     if not 1 <= held_out < len(cases):
         raise InputError(
             f"There are {len(cases)} real cases and {held_out} were to be held out: hold out one or more, and leave one to"
             " learn from."
         )
-    kept_out = np.isin(real.cases, cases[-held_out:])
+    persons = real.person_of_case
+    owners = [persons[name] for name in cases]
+    apart = last_persons(owners, held_out)
+    if apart == set(owners):
+        raise InputError(
+            f"There are real cases of {len(apart)} persons, and to hold out {held_out} of the {len(cases)} cases takes all of them, since a"
+            " person's cases stay together: hold out fewer, or add cases of other persons."
+        )
+    kept_out = np.isin(real.cases, [name for name, owner in zip(cases, owners, strict=True) if owner in apart])
     return real.part(~kept_out), real.part(kept_out)

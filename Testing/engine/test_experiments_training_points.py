@@ -190,6 +190,19 @@ def test_a_training_case_cannot_be_a_test_case(work: Workplace, tmp_path: Path) 
         trained_plan(Request(tmp_path / "test", training=place_at(work, tmp_path / "out")), [], {})
 
 
+def test_nor_can_another_knee_of_a_person_who_was_trained_on(tmp_path: Path) -> None:
+    from SSRKDCore.evaluation.experiments.training_points import refuse_known_cases
+
+    place = place_at(Workplace(tmp_path / "work"), tmp_path / "out")
+    place.work.samples.mkdir(parents=True)
+    known = {"id": "left leg", "file": "x.npz", "labelled": True, "folder": "nowhere", "subject": "ann"}
+    write_store_file(place.work.samples, {}, 1, [known])
+    legs = {name: write_knee_case(tmp_path / name, provenance={"subject": name}) for name in ("ann", "bob")}
+    refuse_known_cases(place, [CaseSource(legs["bob"])])
+    with pytest.raises(InputError, match="is a knee of ann, of whom another is among the training samples"):
+        refuse_known_cases(place, [CaseSource(legs["ann"])])
+
+
 @pytest.mark.parametrize("count", [1, 4])
 def test_samples_of_more_views_keep_their_points_and_train(work: Workplace, tmp_path: Path, count: int) -> None:
     store = SampleStore(work.samples)

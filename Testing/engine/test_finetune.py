@@ -47,7 +47,7 @@ from SSRKDCore.training.finetune_stopping import EarlyStopping
 from SSRKDCore.training.initial_weights import start_from
 from SSRKDCore.training.point_sampling import PointCounts
 from SSRKDCore.training.presets import xray_preset
-from SSRKDCore.training.sample_store import UNKNOWN_LABEL, SampleStore
+from SSRKDCore.training.sample_store import UNKNOWN_LABEL, SampleStore, write_store
 from SSRKDCore.training.settings import RunSettings
 from SSRKDCore.training.stage_job import StageJob
 from SSRKDCore.training.xray_training import train_xray
@@ -531,3 +531,21 @@ def test_who_judges_must_not_be_among_the_models_own_samples(other_site: Path, m
     with pytest.raises(InputError, match="among the model's own samples"):
         finetune(job_of(model, other_site, tmp_path / "run", own_samples=tmp_path / "own"))
     assert not (tmp_path / "run").exists()
+
+
+def test_nor_may_another_knee_of_who_judges(tmp_path: Path) -> None:
+    folders = [write_knee_case(tmp_path / name, provenance={"subject": f"p{name}"}) for name in ("a", "b", "c")]
+    split = split_for_finetuning(folders)
+    judge = split.held_out[0]
+    for subject, refused in ((f"p{judge.name}", True), ("somebody else", False)):
+        listed = {"id": "other leg", "file": "x.npz", "labelled": True, "folder": "nowhere", "subject": subject}
+        place = tmp_path / subject
+        place.mkdir()
+        write_store(place, {}, 1, [listed])
+        if not refused:
+            finetuning._check_apart(split, [], SampleStore(place))
+            continue
+        with pytest.raises(
+            InputError, match=f"is a knee of {subject}, of whom another is among the model's own samples"
+        ):
+            finetuning._check_apart(split, [], SampleStore(place))

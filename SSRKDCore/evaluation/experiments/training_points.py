@@ -18,6 +18,7 @@ from SSRKDCore.networks.model_folder import load_model
 from SSRKDCore.networks.weights_file import sha256_of
 from SSRKDCore.training.recipe import Recipe, Workplace, run_command
 from SSRKDCore.training.sample_store import SampleStore
+from SSRKDCore.training.whole_persons import person_of
 
 #: Where helpers come from: trained anew on the point's own labelled cases, or those of the recipe's folder.
 HELPERS = ("own", "recipe")
@@ -191,11 +192,17 @@ def _train(
 
 
 def refuse_known_cases(place: TrainingPlace, sources: Sequence[CaseSource]) -> None:
-    """Raises InputError for test cases among the samples."""
-    seen = set(SampleStore(place.work.samples).case_ids)
-    known = [source.case.id for source in sources if source.case.id in seen]
-    if known:
-        raise InputError(f"The test case {known[0]} is among the training samples: name folders of unseen cases.")
+    """Raises InputError for test cases among the samples, or of persons who are."""
+    store = SampleStore(place.work.samples)
+    seen, persons = set(store.case_ids), {case.person for case in store.cases}
+    for case in (source.case for source in sources):
+        if case.id in seen:
+            raise InputError(f"The test case {case.id} is among the training samples: name folders of unseen cases.")
+        if person_of(case) in persons:
+            raise InputError(
+                f"The test case {case.id} is a knee of {person_of(case)}, of whom another is among the training samples: name cases of"
+                " unseen persons."
+            )
 
 
 def trained_plan(
