@@ -11,7 +11,7 @@ import pytest
 
 from SSRKDCore.errors import InputError
 from SSRKDCore.geometry import Rig, preset
-from SSRKDCore.geometry.calibration import relative_pose as pose_module
+from SSRKDCore.geometry.calibration import pose_estimate as pose_module
 from SSRKDCore.geometry.calibration.image_consistency import Consistency, consistency, contradiction
 from SSRKDCore.geometry.calibration.pose_parameters import POSE_NAMES, PoseProblem, pose_between, pose_matrix
 from SSRKDCore.geometry.calibration.relative_pose import relative_pose

@@ -13,7 +13,7 @@ from SSRKDCore.geometry import preset
 from SSRKDCore.geometry.calibration.pair_study import fitted_factor, summary
 from SSRKDCore.geometry.calibration.pair_study_page import page
 from SSRKDCore.geometry.calibration.pair_trials import KINDS, told_wrongly
-from SSRKDCore.geometry.calibration.pose_estimate import WIDENING, pose_covariance
+from SSRKDCore.geometry.calibration.pose_estimate import WIDENING, pose_covariance, with_slices
 from SSRKDCore.geometry.calibration.pose_parameters import POSE_NAMES, pose_between
 from SSRKDCore.geometry.view import View
 
@@ -24,7 +24,7 @@ def axes_of(view: View) -> np.ndarray:
     return np.stack([view.normal, view.column_direction, view.row_direction])
 
 
-def drawn(factor: float, count: int, seed: int = 0) -> list[dict[str, np.ndarray]]:
+def drawn(factor: float, count: int, seed: int = 0, slices_sd: np.ndarray | None = None) -> list[dict[str, np.ndarray]]:
     """Trials whose errors are `factor` times what their information says, as far as the prior lets them."""
     generator = np.random.default_rng(seed)
     trials = []
@@ -32,10 +32,13 @@ def drawn(factor: float, count: int, seed: int = 0) -> list[dict[str, np.ndarray
         rows = generator.normal(size=(14, 10)) * np.array([2.0, 1.5, 1.0, 0.02, 0.02, 3.0, 1.0, 1.0, 1.0, 1.0])
         information = rows.T @ rows
         covariance = pose_covariance(information, PRIOR, factor)
+        slices = np.diag(slices_sd**-2.0) if slices_sd is not None else np.zeros((6, 6))
         trials.append(
             {
                 "before": generator.normal(0.0, PRIOR[:6]),
-                "error": generator.multivariate_normal(np.zeros(6), covariance),
+                "outline_error": generator.multivariate_normal(np.zeros(6), covariance),
+                "error": generator.multivariate_normal(np.zeros(6), with_slices(covariance, slices)),
+                "slices": slices,
                 "information": information,
                 "parameter_sd": PRIOR,
                 "spread": np.zeros(6),
@@ -77,6 +80,24 @@ def test_what_holds_is_counted() -> None:
     measured = summary(effects, 2.0)["mean_exact_assd_mm"]
     assert measured["knees"] == measured["better_than_believed_as_a_knee"] == 4
     assert measured["as_estimated"] == {"in_place": 8.0, "as_a_knee": 1.0}
+
+
+def test_what_slices_add_counts_where_they_were_asked() -> None:
+    """They make what is stated narrower, it holds all the same, and the factor stays that of the outlines."""
+    slices_sd = np.array([0.8, 0.5, 1e3, 1e3, 1e3, 0.3])
+    plain, told = drawn(2.0, 200), drawn(2.0, 200, slices_sd=slices_sd)
+    assert fitted_factor(told) == fitted_factor(plain)
+    without, with_them = summary(plain, 2.0), summary(told, 2.0)
+    assert without["with_slices"] == 0 and with_them["with_slices"] == 200
+    assert with_them["held_share"] == pytest.approx(0.954, abs=0.02)
+    height, angle = (
+        [found["directions"][name] for found in (without, with_them)]
+        for name in ("shift_along_rows_mm", "turn_about_rows_degrees")
+    )
+    assert height[1]["stated_95_mean"] < 0.8 * height[0]["stated_95_mean"]
+    assert height[1]["after_rms"] < 0.8 * height[1]["by_outlines_rms"]
+    # Of the angle they tell what it shares with the others.
+    assert 0.9 * angle[0]["stated_95_mean"] < angle[1]["stated_95_mean"] <= angle[0]["stated_95_mean"]
 
 
 def test_the_page_has_every_set(tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from SSRKDCore.trust.view_scales import ScaleDisagreement
 
 # Slices through both sources that weaken the two images differently, or look different there, contradict the pose: by so much scale (%) or
-# height (mm), the limits of the trust light's red, where profiles correlate well enough to say so, and where the network can tell.
+# height (mm), the limits of the trust light's red. Profiles say so where they correlate well enough, and where the network, which scatter
+# and display curves disturb less, does not know better.
 _CONTRADICTION_PERCENT, _CONTRADICTION_MM, _LEAST_CORRELATION = 3.0, 3.0, 0.6
 
 
@@ -45,7 +46,7 @@ def contradiction(found: Consistency) -> str | None:
     profiles, rows = found.profiles, found.rows
     # What is said of scale and height, and beyond what it counts.
     said: list[tuple[float, float, float, float]] = []
-    if profiles is not None and profiles.correlation >= _LEAST_CORRELATION:
+    if profiles is not None and profiles.correlation >= _LEAST_CORRELATION and not _known_by_rows(found):
         said.append((profiles.percent, profiles.shift_mm, _CONTRADICTION_PERCENT, _CONTRADICTION_MM))
     if rows is not None:
         limits = max(_CONTRADICTION_PERCENT, rows.known_to_percent), max(_CONTRADICTION_MM, rows.known_to_mm)
@@ -60,15 +61,22 @@ def contradiction(found: Consistency) -> str | None:
     return None
 
 
+def _known_by_rows(found: Consistency) -> bool:
+    rows = found.rows
+    return (
+        rows is not None and rows.known_to_percent <= _CONTRADICTION_PERCENT and rows.known_to_mm <= _CONTRADICTION_MM
+    )
+
+
 def unconfirmed(found: Consistency) -> str | None:
     """The sentence that refuses a pose which the images cannot confirm; None where they can, or contradict it.
 
     Only known bones hold a pose by themselves: bones that were reconstructed from the same images fit a wrong one as well.
     """
-    profiles, rows = found.profiles, found.rows
+    profiles = found.profiles
     if profiles is not None and profiles.correlation >= _LEAST_CORRELATION:
         return None
-    if rows is not None and rows.known_to_percent <= _CONTRADICTION_PERCENT and rows.known_to_mm <= _CONTRADICTION_MM:
+    if _known_by_rows(found):
         return None
     return (
         "Slices through both sources show the two images too little alike to confirm the pose that the network's bones led to, so it is "

@@ -39,6 +39,7 @@ from SSRKDCore.geometry.calibration.pose_estimate import (
     HEIGHT_LIMIT_MM,
     WIDENING,
     pose_covariance,
+    with_slices,
 )
 from SSRKDCore.geometry.calibration.pose_parameters import POSE_NAMES
 
@@ -67,12 +68,17 @@ class Job:
     model: Model
 
 
-def _covariance(trial: Trial, factor: float) -> Array:
+def _outline_covariance(trial: Trial, factor: float) -> Array:
     return pose_covariance(trial["information"], trial["parameter_sd"], factor) + np.diag(np.square(trial["spread"]))
 
 
+def _covariance(trial: Trial, factor: float) -> Array:
+    return with_slices(_outline_covariance(trial, factor), trial["slices"])
+
+
 def fitted_factor(trials: Sequence[Trial]) -> float:
-    """The widening under which the errors of these trials are the most likely, as draws from the normal distributions stated."""
+    """The widening under which the errors of these trials by outlines alone are the most likely, as draws from the normal distributions
+    stated."""
     usable = [trial for trial in trials if "error" in trial]
     if len(usable) < 3:
         raise InputError(f"Only {len(usable)} trials gave a pose: use more cases to fit the uncertainty's factor.")
@@ -80,17 +86,15 @@ def fitted_factor(trials: Sequence[Trial]) -> float:
     def cost(factor: float) -> float:
         total = 0.0
         for trial in usable:
-            covariance = _covariance(trial, factor)
-            total += float(
-                np.linalg.slogdet(covariance)[1] + trial["error"] @ np.linalg.solve(covariance, trial["error"])
-            )
+            covariance, error = _outline_covariance(trial, factor), trial["outline_error"]
+            total += float(np.linalg.slogdet(covariance)[1] + error @ np.linalg.solve(covariance, error))
         return total
 
     return float(min(_FACTORS, key=cost))
 
 
 def summary(trials: Sequence[Trial], factor: float) -> dict[str, Any]:
-    """Errors and coverage of trials with the uncertainty that a factor gives.
+    """Errors and coverage of trials, slices included, with the uncertainty that a factor gives.
 
     Per direction: root mean square error before and after, mean of what is stated for 95 %, and in how many trials that held.
     `accepted` and `largest_height_error_mm` are those that `--height-limit` lets pass by default.
@@ -103,7 +107,9 @@ def summary(trials: Sequence[Trial], factor: float) -> dict[str, Any]:
     }
     if not usable:
         return result
-    before, error = (np.array([trial[key] for trial in usable]) for key in ("before", "error"))
+    before, outlines, error = (
+        np.array([trial[key] for trial in usable]) for key in ("before", "outline_error", "error")
+    )
     stated = _COVERAGE * np.sqrt([np.diag(_covariance(trial, factor)) for trial in usable])
     held = np.abs(error) <= stated
     heights = stated[:, 5] <= HEIGHT_LIMIT_MM
@@ -111,12 +117,14 @@ def summary(trials: Sequence[Trial], factor: float) -> dict[str, Any]:
         "directions": {
             name: {
                 "before_rms": float(np.sqrt(np.mean(before[:, i] ** 2))),
+                "by_outlines_rms": float(np.sqrt(np.mean(outlines[:, i] ** 2))),
                 "after_rms": float(np.sqrt(np.mean(error[:, i] ** 2))),
                 "stated_95_mean": float(stated[:, i].mean()),
                 "held": int(held[:, i].sum()),
             }
             for i, name in enumerate(POSE_NAMES)
         },
+        "with_slices": sum(bool(np.any(trial["slices"])) for trial in usable),
         "held_share": float(held.mean()),
         "accepted": int(heights.sum()),
         "largest_height_error_mm": float(np.abs(error[heights, 5]).max()) if heights.any() else None,

@@ -58,6 +58,7 @@ def _section(report: Mapping[str, Any], name: str, found: Mapping[str, Any]) -> 
         [
             direction.replace("_", " "),
             f"{row['before_rms']:.2f}",
+            f"{row['by_outlines_rms']:.2f}",
             f"{row['after_rms']:.2f}",
             f"{row['stated_95_mean']:.2f}",
             f"{row['held']} of {poses}",
@@ -66,11 +67,23 @@ def _section(report: Mapping[str, Any], name: str, found: Mapping[str, Any]) -> 
     ]
     lines += [
         "",
-        *_table(["direction", "error before (rms)", "after (rms)", "stated for 95 % (mean)", "held"], rows),
+        *_table(
+            [
+                "direction",
+                "error before (rms)",
+                "by outlines (rms)",
+                "with slices (rms)",
+                "stated for 95 % (mean)",
+                "held",
+            ],
+            rows,
+        ),
         "",
     ]
-    words = f"Held in {100 * found['held_share']:.0f} % of all directions and trials. "
-    words += f"Refused, since outlines did not lie on edges or the images contradict or cannot confirm the pose: {found['refused']}; "
+    words = f"Slices told something in {found['with_slices']} of {poses}. "
+    words += f"Held in {100 * found['held_share']:.0f} % of all directions and trials. "
+    words += "Refused, since outlines did not lie on edges or the images contradict or cannot confirm the pose: "
+    words += f"{found['refused']}; "
     if found["other_bones"]:
         words += f"left to the network's bones, since the shape model does not fit: {found['other_bones']}; "
     words += (

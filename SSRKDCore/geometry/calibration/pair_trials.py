@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from SSRKDCore.errors import InputError
 from SSRKDCore.geometry.calibration.pose_estimate import DEFAULT_SHIFT_SD, DEFAULT_TURN_SD, RelativePose
-from SSRKDCore.geometry.calibration.pose_parameters import pose_axes, pose_between, pose_matrix
+from SSRKDCore.geometry.calibration.pose_parameters import moved_view, pose_axes, pose_between, pose_matrix
 from SSRKDCore.geometry.calibration.pose_rounds import DEFAULT_RESOLUTION, pose_by_reconstruction
 from SSRKDCore.geometry.calibration.relative_pose import relative_pose
 from SSRKDCore.geometry.rig import Rig
+from SSRKDCore.geometry.view import View
 from SSRKDCore.surface import Surface
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def told_wrongly(rig: Rig, pose: Array) -> Rig:
     """The rig with its second view where a belief has it that is wrong by `pose` (6,), POSE_NAMES about the view's own axes."""
     view, center = rig.views[1], np.array(rig.field_of_view.center)
     moved = view.transformed(np.linalg.inv(pose_matrix(pose, pose_axes(view), center)))
-    return Rig((rig.views[0], moved), rig.field_of_view, rig.provenance)
+    return _with_second(rig, moved)
 
 
 def run_trial(knee: TrialKnee, kind: str, model: Model, seed: int) -> dict[str, Any]:
@@ -78,8 +79,8 @@ def run_trial(knee: TrialKnee, kind: str, model: Model, seed: int) -> dict[str, 
     kind: one of KINDS: where the bones' shape comes from.
     seed: of the wrong pose.
 
-    Returns arrays: before, error (6,), information, parameter_sd and spread; or before and `refused`, the sentence; or before and
-    `other_bones`, where the shape model does not fit and the network's own bones decide.
+    Returns arrays: before, outline_error, error (6,), information, parameter_sd, slices and spread; or before and `refused`, the
+    sentence; or before and `other_bones`, where the shape model does not fit and the network's own bones decide.
     """
     wrong = _believed(knee.rig, seed)
     before = {"before": _away(wrong, knee.rig)}
@@ -92,6 +93,8 @@ def run_trial(knee: TrialKnee, kind: str, model: Model, seed: int) -> dict[str, 
     return {
         **before,
         "error": _away(found.rig, knee.rig, wrong),
+        "outline_error": _away(_with_second(wrong, moved_view(wrong, found.outline_pose)), knee.rig, wrong),
+        "slices": found.slices,
         "information": found.information,
         "parameter_sd": found.parameter_sd,
         "spread": found.start_spread,
@@ -107,8 +110,12 @@ def run_effect(knee: TrialKnee, trial: Trial, model: Model, seed: int) -> dict[s
     wrong, truth = _believed(knee.rig, seed), knee.rig.views[1]
     axes, center = pose_axes(wrong.views[1]), np.array(knee.rig.field_of_view.center)
     estimated = truth.transformed(np.linalg.inv(pose_matrix(trial["error"], axes, center)))
-    rigs = (wrong, Rig((knee.rig.views[0], estimated), knee.rig.field_of_view), knee.rig)
+    rigs = (wrong, _with_second(knee.rig, estimated), knee.rig)
     return {"effect": np.array([_distances(knee, rig, model) for rig in rigs])}
+
+
+def _with_second(rig: Rig, view: View) -> Rig:
+    return Rig((rig.views[0], view), rig.field_of_view, rig.provenance)
 
 
 def _believed(rig: Rig, seed: int) -> Rig:

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from SSRKDCore.errors import InputError
-from SSRKDCore.geometry.calibration.image_consistency import Consistency, contradiction, unconfirmed
+from SSRKDCore.geometry.calibration.image_consistency import Consistency, consistency, contradiction, unconfirmed
 from SSRKDCore.geometry.calibration.magnification import COVERAGE_FACTOR
-from SSRKDCore.geometry.calibration.pose_edges import PoseQuality
-from SSRKDCore.geometry.calibration.pose_parameters import POSE_NAMES
+from SSRKDCore.geometry.calibration.pose_edges import PoseEdges, PoseQuality
+from SSRKDCore.geometry.calibration.pose_parameters import POSE_NAMES, moved_view
+from SSRKDCore.geometry.calibration.slice_alignment import aligned_pose
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.surface import Surface
 
@@ -41,12 +42,14 @@ class RelativePose:
     ----------
     rig: with the second view moved.
     pose: (6,) POSE_NAMES.
-    covariance: (6, 6), from the least-squares problem, bones marginalised, and from how far restarts disagree.
+    covariance: (6, 6), from the least-squares problem, bones marginalised, from how far restarts disagree, and from slices.
     start_spread: (6,) standard deviation over the restarts that fitted about as well.
     prior_sd: (6,).
     quality: how bones and pose agree with the images, before and after.
     surfaces: the bones as fitted.
-    information: (P, P) inverse covariance of all parameters by the images alone, before widening. parameter_sd: (P,) of their prior.
+    outline_pose: (6,) by outlines alone. slices: (6, 6) what slices through both sources add (see `slice_alignment`), an inverse
+        covariance; zeros where they tell nothing.
+    information: (P, P) inverse covariance of all parameters by outlines alone, before widening. parameter_sd: (P,) of their prior.
     consistency: what the images say of each other's scale and height with the moved view.
     bones: where the bones' shape comes from: "known" (a CT), "reconstructed" (the network's own) or "shape_model" (the most probable knee
         that fits the edges).
@@ -59,6 +62,8 @@ class RelativePose:
     prior_sd: Array
     quality: PoseQuality
     surfaces: Mapping[str, Surface]
+    outline_pose: Array
+    slices: Array
     information: Array
     parameter_sd: Array
     consistency: Consistency
@@ -94,6 +99,7 @@ class RelativePose:
                     "assumed_standard_deviation": float(self.prior_sd[i]),
                     "spread_of_restarts": float(self.start_spread[i]),
                     "from_the_images": name not in self.unknown,
+                    "by_outlines_alone": float(self.outline_pose[i]),
                 }
                 for i, name in enumerate(POSE_NAMES)
             },
@@ -118,6 +124,61 @@ def pose_covariance(information: Array, parameter_sd: Array, widening: float) ->
     """
     prior = np.diag(1 / parameter_sd**2)
     return np.asarray(np.linalg.inv(information / widening**2 + prior)[:6, :6], dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class OutlineFit:
+    """What a fit of outlines found.
+
+    Attributes
+    ----------
+    pose: (6,) POSE_NAMES. spread: (6,) standard deviation over the restarts that fitted about as well.
+    information, parameter_sd: as of `RelativePose`.
+    before, after: the bones as they were and as fitted, LPS mm. table: edges of their meshes, see `mesh_edge_table`.
+    bones: as of `RelativePose`.
+    """
+
+    pose: Array
+    spread: Array
+    information: Array
+    parameter_sd: Array
+    before: Mapping[str, Surface]
+    after: Mapping[str, Surface]
+    table: Mapping[str, NDArray[np.int64]]
+    bones: str
+
+
+def estimate_of(
+    fit: OutlineFit, images: Mapping[str, NDArray[np.floating]], rig: Rig, edges: PoseEdges
+) -> RelativePose:
+    """The estimate that outlines lead to, made better by slices through both sources.
+
+    images: view name -> line integrals [row, column]. rig: where the second view is believed to be. edges: of these images and this rig.
+    """
+    covariance = pose_covariance(fit.information, fit.parameter_sd, WIDENING[fit.bones]) + np.diag(fit.spread**2)
+    pose, slices = aligned_pose([images[view.name] for view in rig.views], rig, fit.pose, covariance)
+    view = moved_view(rig, pose)
+    moved = Rig((rig.views[0], view), rig.field_of_view, dict(rig.provenance))
+    return RelativePose(
+        moved,
+        pose,
+        with_slices(covariance, slices),
+        fit.spread,
+        fit.parameter_sd[:6],
+        edges.quality(fit.before, fit.after, fit.table, view),
+        fit.after,
+        fit.pose,
+        slices,
+        fit.information,
+        fit.parameter_sd,
+        consistency(images, moved),
+        fit.bones,
+    )
+
+
+def with_slices(covariance: Array, slices: Array) -> Array:
+    """(6, 6) covariance of the estimate by outlines together with what slices add."""
+    return np.asarray(np.linalg.inv(np.linalg.inv(covariance) + slices), dtype=np.float64)
 
 
 def best_of_restarts(poses: Sequence[Array], costs: Sequence[float]) -> tuple[int, Array]:

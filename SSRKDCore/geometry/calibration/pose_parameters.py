@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.geometry.view import View
 from SSRKDCore.surface import Surface
 
@@ -139,6 +140,12 @@ def pose_matrix(pose: Array, axes: Array, center: Array) -> Array:
     matrix[:3, :3] = Rotation.from_rotvec(np.radians(pose[:3]) @ axes).as_matrix()
     matrix[:3, 3] = center - matrix[:3, :3] @ center + pose[3:6] @ axes
     return matrix
+
+
+def moved_view(rig: Rig, pose: Array) -> View:
+    """The rig's second view at a pose (6,), POSE_NAMES."""
+    view = rig.views[1]
+    return view.transformed(pose_matrix(pose, pose_axes(view), np.array(rig.field_of_view.center)))
 
 
 def pose_between(first: View, second: View, axes: Array, center: Array) -> Array:

@@ -20,19 +20,18 @@ from numpy.typing import NDArray
 from SSRKDCore.anatomy import BONE_NAMES
 from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.geometry.calibration.epipolar_tangency import FrontierPoints, frontier_points
-from SSRKDCore.geometry.calibration.image_consistency import consistency
 from SSRKDCore.geometry.calibration.outline_edges import OutlineEdges, mesh_edge_table
 from SSRKDCore.geometry.calibration.pose_edges import COARSE, FINE, ROBUST, EdgeStage, PoseEdges
 from SSRKDCore.geometry.calibration.pose_estimate import (
     DEFAULT_SHIFT_SD,
     DEFAULT_TURN_SD,
     HEIGHT_LIMIT_MM,
-    WIDENING,
+    OutlineFit,
     RelativePose,
     best_of_restarts,
     check_belief,
     check_estimate,
-    pose_covariance,
+    estimate_of,
 )
 from SSRKDCore.geometry.calibration.pose_parameters import PoseProblem
 from SSRKDCore.geometry.rig import Rig
@@ -109,28 +108,17 @@ def relative_pose(
         solutions.append(fitter.solve(begin))
     best, spread = best_of_restarts([found[:6] for found, _ in solutions], [cost for _, cost in solutions])
     parameters = solutions[best][0]
-    information = fitter.information(parameters)
-    kind = "known" if bones_known else "reconstructed"
-    covariance = pose_covariance(information, problem.prior_sd, WIDENING[kind]) + np.diag(spread**2)
-    view, before, after = (
-        problem.moved_view(parameters),
+    fit = OutlineFit(
+        parameters[:6],
+        spread,
+        fitter.information(parameters),
+        problem.prior_sd,
         problem.moved_surfaces(zero),
         problem.moved_surfaces(parameters),
+        fitter.table,
+        "known" if bones_known else "reconstructed",
     )
-    moved = Rig((rig.views[0], view), rig.field_of_view, dict(rig.provenance))
-    result = RelativePose(
-        moved,
-        parameters[:6],
-        covariance,
-        spread,
-        problem.prior_sd[:6],
-        fitter.edges[FINE[-1]].quality(before, after, fitter.table, view),
-        after,
-        information,
-        problem.prior_sd,
-        consistency(images, moved),
-        kind,
-    )
+    result = estimate_of(fit, images, rig, fitter.edges[FINE[-1]])
     check_estimate(result, height_limit_mm, last)
     return result
 

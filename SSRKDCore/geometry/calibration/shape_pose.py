@@ -8,25 +8,24 @@ with the belief about the pose and the shape model as priors.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from SSRKDCore.errors import Cancelled, InputError
-from SSRKDCore.geometry.calibration.image_consistency import consistency
 from SSRKDCore.geometry.calibration.pose_edges import FINE as FINE_EDGES
 from SSRKDCore.geometry.calibration.pose_edges import PoseEdges
 from SSRKDCore.geometry.calibration.pose_estimate import (
-    WIDENING,
+    OutlineFit,
     RelativePose,
     best_of_restarts,
     check_belief,
-    pose_covariance,
+    estimate_of,
 )
-from SSRKDCore.geometry.calibration.pose_parameters import pose_axes, pose_matrix
+from SSRKDCore.geometry.calibration.pose_parameters import moved_view, pose_axes, pose_matrix
 from SSRKDCore.geometry.rig import Rig
-from SSRKDCore.geometry.view import View
 from SSRKDCore.population.shape_model import KneeShapeModel
 from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.refinement.free_view import FreeViewFit, FreeViewSearch, ViewFreedom, fit_with_free_view
@@ -75,7 +74,7 @@ def shape_pose(
     begin: (6,) pose to start from, POSE_NAMES.
     starts: from how many poses drawn from the belief the fit is started as well.
 
-    Raises InputError for an image without edges; Cancelled.
+    Raises InputError for a belief too wide to search in; Cancelled.
     """
     check_belief(rig, turn_sd, shift_sd)
     found = {name: surface for name, surface in surfaces.items() if not surface.is_empty}
@@ -97,36 +96,23 @@ def shape_pose(
         return None
     best, spread = best_of_restarts([fitted.motion for fitted in fits], [fitted.cost for fitted in fits])
     chosen = fits[best]
-    view = moved_view(rig, chosen.motion)
-    moved = Rig((rig.views[0], view), rig.field_of_view, dict(rig.provenance))
-    information = chosen.information / chosen.further**2
     images = {view.name: radiograph.pixels for view, radiograph in zip(rig.views, radiographs, strict=True)}
-    after = problem.surfaces(chosen.state)
-    edges = PoseEdges(images, rig, FINE_EDGES[-1])
-    return RelativePose(
-        moved,
+    found_fit = OutlineFit(
         chosen.motion,
-        pose_covariance(information, chosen.spread, WIDENING["shape_model"]) + np.diag(spread**2),
         spread,
-        problem.freedom.spread,
-        edges.quality(problem.surfaces(problem.fit.state), after, problem.edges, view),
-        after,
-        information,
+        chosen.information / chosen.further**2,
         chosen.spread,
-        consistency(images, moved),
+        problem.surfaces(problem.fit.state),
+        problem.surfaces(chosen.state),
+        problem.edges,
         "shape_model",
     )
-
-
-def moved_view(rig: Rig, pose: Array) -> View:
-    """The rig's second view at a pose (6,), POSE_NAMES."""
-    view = rig.views[1]
-    return view.transformed(pose_matrix(pose, pose_axes(view), np.array(rig.field_of_view.center)))
+    return estimate_of(found_fit, images, rig, PoseEdges(images, rig, FINE_EDGES[-1]))
 
 
 class _ShapeProblem:
     """The knee of a joint fit with the second view at `begin`, all of a right knee, and the second view's freedom about where it is
-    believed to be."""
+    believed to be. `fit` is None where an image shows no edges, or the shape model does not come near the network's bones."""
 
     def __init__(
         self,
@@ -150,7 +136,11 @@ class _ShapeProblem:
         # A mirrored turn goes the other way about the mirrored axis.
         self.freedom = ViewFreedom(center, -shifts if self._mirrored else shifts, shifts, False, spread, _LOST)
         scales = {stage.blur_mm for stage in (*WITH_EDGES, *_SEARCH.stages)}
-        images = edge_images(seen_images(radiographs, current), scales)
+        self.fit: JointFit | None = None
+        try:
+            images = edge_images(seen_images(radiographs, current), scales)
+        except InputError:
+            return
         back = np.linalg.inv(pose_matrix(begin, axes, np.array(rig.field_of_view.center)))
         if self._mirrored:
             back = _MIRROR @ back @ _MIRROR
@@ -159,11 +149,8 @@ class _ShapeProblem:
             for scale, (first, second) in images.items()
         }
         bones = network_bones({name: self._side_changed(surface) for name, surface in found.items()})
-        self.fit: JointFit | None
-        try:
+        with suppress(InputError):
             self.fit = fit_jointly(self._knee, bones, images, self.edges, self._field_of_view)
-        except InputError:
-            self.fit = None
 
     def solved(self, begin: Array) -> FreeViewFit | None:
         """From a pose (6,); None where the knee is lost."""

@@ -29,6 +29,8 @@ _SCALES = np.arange(-0.14, 0.1401, 0.004)
 _SHIFTS_MM = np.arange(-8.0, 8.01, 0.25)
 _FEWEST_MM = 40.0
 _SEEN_SHARE = 0.98
+# Of the heights: a scale or a turn moves what lies further out into what one image does not show.
+_INNER = 0.85
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,43 @@ def profile_match(
     views: the two, LPS mm, the leg along z.
     field_of_view: heights are taken at its centre, over its side.
     """
+    heights, rows = _rows(images, views, field_of_view)
+    return match_of_rows(rows, heights)
+
+
+def profile_slopes(
+    images: Sequence[NDArray[np.floating]], views: Sequence[View], field_of_view: FieldOfView, blur_mm: float
+) -> tuple[Array, Array] | None:
+    """Slopes of both profiles at the same heights, each (H,) about 0 and of unit length; None where the images share too few of them.
+
+    H depends on the field of view alone: heights that an image does not show take what their neighbours have. Parameters as of
+    `profile_match`; blur_mm: of the profiles.
+    """
+    heights, rows = _rows(images, views, field_of_view)
+    profiles = [_profile(part) for part in rows]
+    inner = np.abs(heights) < _INNER * np.abs(heights).max()
+    found = []
+    for profile in profiles:
+        known = np.flatnonzero(np.isfinite(profile))
+        if not len(known) or np.ptp(heights[known]) < _FEWEST_MM:
+            return None
+        slope = _slopes(np.interp(heights, heights[known], profile[known]), blur_mm)[inner]
+        slope = slope - slope.mean()
+        length = float(np.linalg.norm(slope))
+        if length <= 0:
+            return None
+        found.append(slope / length)
+    return found[0], found[1]
+
+
+def _rows(
+    images: Sequence[NDArray[np.floating]], views: Sequence[View], field_of_view: FieldOfView
+) -> tuple[Array, list[NDArray[np.float32]]]:
+    """Heights (H,) over the field of view, mm from its centre, and both images' rows (H, W) of these."""
     half = field_of_view.size / 2
     heights = np.arange(-half, half + _STEP_MM / 2, _STEP_MM)
     across = np.arange(-1.5 * half, 1.5 * half + _ACROSS_MM / 2, _ACROSS_MM)
-    center = np.array(field_of_view.center)
-    return match_of_rows(rows_of_both(images, views, center, heights, across), heights)
+    return heights, rows_of_both(images, views, np.array(field_of_view.center), heights, across)
 
 
 def match_of_rows(rows: Sequence[NDArray[np.floating]], heights: Array) -> ProfileMatch | None:
@@ -91,16 +125,16 @@ def _profile(rows: NDArray[np.floating]) -> Array:
     return profile
 
 
-def _slopes(profile: Array) -> Array:
+def _slopes(profile: Array, blur_mm: float = _BLUR_MM) -> Array:
     """Slope over the height, without what changes slowly."""
     from scipy.ndimage import gaussian_filter1d
 
-    slope = gaussian_filter1d(profile, _BLUR_MM / _STEP_MM, order=1)
+    slope = gaussian_filter1d(profile, blur_mm / _STEP_MM, order=1)
     return np.asarray(slope - gaussian_filter1d(slope, _TREND_MM / _STEP_MM))
 
 
 def _best(heights: Array, first: Array, second: Array) -> ProfileMatch:
-    inner = np.abs(heights) < np.abs(heights).max() * 0.85
+    inner = np.abs(heights) < _INNER * np.abs(heights).max()
     reference = first[inner] - first[inner].mean()
     reference /= np.linalg.norm(reference)
     # All of them: a peak can be narrower than two steps.
