@@ -306,7 +306,7 @@ class BiplanarBoneReconLogic(ScriptedLoadableModuleLogic):
         device: str = "auto",
         progress: Callable[[float, str], None] | None = None,
         refine: bool = True,
-        prepare: bool = False,
+        prepare: bool = True,
     ) -> Any:
         """Reconstruct the bones from two radiographs; returns a vtkMRMLSegmentationNode with closed surfaces.
 

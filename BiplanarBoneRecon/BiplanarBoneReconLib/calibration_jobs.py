@@ -14,9 +14,8 @@ from .engine_arguments import intensityArguments
 from .engine_job import EngineJob, Step
 from .engine_process import EngineProcess
 from .problems import Problem
-from .radiograph_sources import VIEW_NAMES, checkPair, checkRadiograph, radiographFile
-from .scene_radiographs import placeOnDetectors
-from .texts import CALIBRATED_RIG, RIG, attachedJson, attachJson
+from .radiograph_sources import VIEW_NAMES, checkPair, checkRadiograph, radiographFile, standingRig
+from .scene_radiographs import calibrateTo
 
 
 def measureTargetJob(
@@ -61,8 +60,8 @@ def acceptTargetJob(
     radiograph = ap if view == "ap" else lateral
     if not target.report(radiograph):
         raise Problem(_("Measure the ball or ruler first: press Detect."))
-    rig = attachedJson(radiograph, RIG)
-    if rig is None or rig != attachedJson(lateral if view == "ap" else ap, RIG):
+    rig = standingRig(ap, lateral)
+    if rig is None:
         raise Problem(_("Press Check and show first, so that it is known which rig is corrected."))
     found = target.found(radiograph)
     words = found.words(radiograph)
@@ -77,10 +76,7 @@ def acceptTargetJob(
 
     def place(folder: Path, results: list[dict[str, Any]]) -> dict[str, Any]:
         calibrated = json.loads((folder / "calibrated.json").read_text(encoding="utf-8"))
-        placeOnDetectors({"ap": ap, "lateral": lateral}, calibrated)
-        for node in (ap, lateral):
-            attachJson(node, CALIBRATED_RIG, f"{node.GetName()} calibrated rig", calibrated).SetHideFromEditors(True)
-        # Point and line go with their radiograph.
+        calibrateTo({"ap": ap, "lateral": lateral}, calibrated)
         found.show(radiograph, results[0])
         return results[0]
 

@@ -17,17 +17,19 @@ _CALIBRATED_FILE = "calibrated_rig.json"
 
 def pairArguments(ap: Any, lateral: Any, side: str, geometry: Geometry, rigFile: str, folder: Path) -> list[str]:
     """Which radiographs, which side and which geometry."""
-    files = {"ap": radiographFile(ap, folder), "lateral": radiographFile(lateral, folder)}
-    words = [f"--{view}={file.path}" for view, file in files.items()]
-    words += intensityArguments(list(files.values()))
-    if side:
-        words.append(f"--side={side}")
+    files = _files(ap, lateral, folder)
+    words = _images(files, side)
     rig = _calibrated(ap, lateral, folder) if geometry is Geometry.SCENE else _rig(geometry, rigFile)
     if rig is None:
         exported = any(file.exported for file in files.values())
         found = storedRig(ap, lateral, folder) if exported else _rigBeside([file.path for file in files.values()])
         rig = None if found is None else str(found)
     return words if rig is None else [*words, f"--rig={rig}"]
+
+
+def imageArguments(ap: Any, lateral: Any, side: str, folder: Path) -> list[str]:
+    """Which radiographs and which side, for a command whose geometry comes from elsewhere."""
+    return _images(_files(ap, lateral, folder), side)
 
 
 def geometryInWords(arguments: list[str]) -> str:
@@ -44,13 +46,24 @@ def geometryInWords(arguments: list[str]) -> str:
     return _("Geometry: calibrated, {name}.").format(name=Path(given).name)
 
 
+def _files(ap: Any, lateral: Any, folder: Path) -> dict[str, RadiographFile]:
+    return {"ap": radiographFile(ap, folder), "lateral": radiographFile(lateral, folder)}
+
+
+def _images(files: dict[str, RadiographFile], side: str) -> list[str]:
+    words = [f"--{view}={file.path}" for view, file in files.items()]
+    words += intensityArguments(list(files.values()))
+    return [*words, f"--side={side}"] if side else words
+
+
 def _calibrated(ap: Any, lateral: Any, folder: Path) -> str:
     """The rig that this pair was calibrated to in the scene, as a file."""
     rig = calibratedRig(ap, lateral)
     if rig is None:
         raise Problem(
             _(
-                "These two radiographs were not calibrated together: detect and accept a ball or ruler, or choose another geometry."
+                "These two radiographs were not calibrated together: detect and accept a ball or ruler, estimate and accept the "
+                "second view's position, or choose another geometry."
             )
         )
     path = folder / _CALIBRATED_FILE

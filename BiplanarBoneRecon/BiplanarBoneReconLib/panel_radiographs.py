@@ -10,7 +10,9 @@ from slicer.i18n import tr as _
 
 from .dependencies import missingPackages
 from .jobs import inspectJob, loadJob
+from .pair_choices import pairChoices
 from .panel_calibration import CalibrationPart
+from .panel_position import PositionPart
 from .parameters import Geometry, Side
 from .patient import readPatient
 from .problems import Problem
@@ -29,6 +31,7 @@ class RadiographsSection:
         self._panel = panel
         self._ui = panel.ui
         self._calibration = CalibrationPart(panel, self._onInspect)
+        self._position = PositionPart(panel, self._onInspect)
         self._understood: tuple[Any, ...] | None = None
         self._ui.loadApButton.connect("clicked(bool)", lambda *_: self._onLoad("ap"))
         self._ui.loadLateralButton.connect("clicked(bool)", lambda *_: self._onLoad("lateral"))
@@ -39,6 +42,7 @@ class RadiographsSection:
     def update(self, idle: bool) -> None:
         """Enable what can be used now."""
         self._calibration.update(idle)
+        self._position.update(idle)
         node = self._panel.parameterNode
         usesFile = node is not None and node.geometry is Geometry.RIG_FILE
         self._ui.rigFileEdit.enabled = self._ui.rigFileButton.enabled = usesFile
@@ -46,13 +50,14 @@ class RadiographsSection:
         self._ui.inspectButton.enabled = idle and chosen
         for button in (self._ui.loadApButton, self._ui.loadLateralButton, self._ui.sampleButton):
             button.enabled = idle
-        if node is not None and self._understood != _inspected(node):
+        if node is not None and self._understood != pairChoices(node):
             self._ui.understoodLabel.text = ""
 
     def forget(self) -> None:
         """Say nothing about radiographs that are gone."""
         self._ui.understoodLabel.text = ""
         self._calibration.forget()
+        self._position.forget()
 
     def _onLoad(self, view: str) -> None:
         if not self._panel.canRead():
@@ -80,7 +85,7 @@ class RadiographsSection:
         if not self._panel.canRead():
             return
         node = self._panel.parameterNode
-        asked = _inspected(node)
+        asked = pairChoices(node)
         self._panel.run(
             lambda: inspectJob(node.apVolume, node.lateralVolume, node.side.value, node.geometry, node.rigFile),
             lambda report: self.tell(report, asked),
@@ -111,14 +116,8 @@ class RadiographsSection:
         lines = [escape(line) for line in understoodInWords(report)]
         lines += [warningLine(line) for line in report["warnings"]]
         self._understood = asked
-        self._ui.understoodLabel.text = "<br>".join(lines) if asked == _inspected(self._panel.parameterNode) else ""
+        self._ui.understoodLabel.text = "<br>".join(lines) if asked == pairChoices(self._panel.parameterNode) else ""
         readPatient(self._panel.parameterNode, report.get("patient_id") or "")
         self._panel.tell(
             "" if not missingPackages() else _("Packages that the engine needs are installed when you reconstruct.")
         )
-
-
-def _inspected(node: Any) -> tuple[Any, ...]:
-    """Which radiographs are chosen, and how they are to be understood."""
-    volumes = (None if volume is None else volume.GetID() for volume in (node.apVolume, node.lateralVolume))
-    return *volumes, node.side, node.geometry, node.rigFile

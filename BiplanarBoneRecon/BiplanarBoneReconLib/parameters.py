@@ -53,7 +53,7 @@ class Geometry(_Labelled):
             cls.C_ARM: _("Preset: C-arm"),
             cls.PAPER: _("Preset: rig of the paper"),
             cls.RIG_FILE: _("Calibrated rig file (rig.json)"),
-            cls.SCENE: _("Calibrated with a ball or ruler, in this scene"),
+            cls.SCENE: _("Calibrated in this scene (ball, ruler, or bones)"),
         }
 
 

@@ -88,18 +88,27 @@ def radiographFile(node: Any, folder: Path) -> RadiographFile:
 
 def storedRig(ap: Any, lateral: Any, folder: Path) -> Path | None:
     """The rig that both radiographs were placed with, as a file; None where they were not, or not together."""
-    rigs = [attachedJson(node, RIG) for node in (ap, lateral)]
-    if rigs[0] is None or rigs[0] != rigs[1]:
+    rig = standingRig(ap, lateral)
+    if rig is None:
         return None
     path = folder / STORED_FILE
-    path.write_text(json.dumps(rigs[0]), encoding="utf-8")
+    path.write_text(json.dumps(rig), encoding="utf-8")
     return path
+
+
+def standingRig(ap: Any, lateral: Any) -> dict[str, Any] | None:
+    """The rig that both radiographs stand in, None where they stand in none, or not in one."""
+    return _commonRig(ap, lateral, RIG)
 
 
 def calibratedRig(ap: Any, lateral: Any) -> dict[str, Any] | None:
     """The rig that both radiographs were calibrated to, None where they were not, or not together."""
-    rigs = [attachedJson(node, CALIBRATED_RIG) for node in (ap, lateral)]
-    return rigs[0] if rigs[0] is not None and rigs[0] == rigs[1] else None
+    return _commonRig(ap, lateral, CALIBRATED_RIG)
+
+
+def _commonRig(ap: Any, lateral: Any, role: str) -> dict[str, Any] | None:
+    first, second = (attachedJson(node, role) for node in (ap, lateral))
+    return first if first == second else None
 
 
 def readFrom(node: Any, path: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -54,7 +56,7 @@ def rulerPixels(view: str, radiograph: Any) -> list[tuple[float, float]] | None:
 
 
 def placeRuler(
-    view: str, radiograph: Any, ends: list[list[float]] | None = None, report: dict[str, Any] | None = None
+    view: str, radiograph: Any, ends: Sequence[Sequence[float]] | None = None, report: dict[str, Any] | None = None
 ) -> Any:
     """Show a ruler's line with its ends at (row, column), across the middle of the radiograph unless they are known, and keep what was
     measured; returns the line.
@@ -115,6 +117,23 @@ def placeBall(view: str, radiograph: Any, report: dict[str, Any]) -> Any:
     outline.SetAndObservePolyData(_closedLine([_onDetector(radiograph, *pixel) for pixel in ball["outline"]]))
     layouts.restrictTo(outline.GetDisplayNode(), [layouts.SLICE_VIEWS[view], layouts.KNEE_VIEW])
     return point
+
+
+@contextmanager
+def markersGoWith(radiographs: dict[str, Any]) -> Iterator[None]:
+    """Points and lines on radiographs (by view name) stay on their pixels while these are stood elsewhere inside the `with` block."""
+    nodes = {view: node for view, node in radiographs.items() if node is not None}
+    on = [(view, node, ballPixel(view, node), rulerPixels(view, node)) for view, node in nodes.items()]
+    yield
+    for view, node, ball, ends in on:
+        if ball is not None:
+            report = ballReport(view)
+            if report:
+                placeBall(view, node, report)
+            # It may have been dragged since it was measured.
+            ballPoint(view).SetNthControlPointPositionWorld(0, *_onDetector(node, *ball))
+        if ends is not None:
+            placeRuler(view, node, ends)
 
 
 def ballReport(view: str) -> dict[str, Any]:

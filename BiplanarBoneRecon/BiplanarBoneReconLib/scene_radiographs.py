@@ -11,7 +11,8 @@ from slicer.i18n import tr as _
 from .frames import imageToRAS, vtkMatrix
 from .problems import Problem
 from .radiograph_sources import INTENSITY_ATTRIBUTE, readFrom
-from .texts import RIG, attachJson
+from .scene_calibration import markersGoWith
+from .texts import CALIBRATED_RIG, RIG, attachJson
 
 _NODE_NAMES = {"ap": "AP radiograph", "lateral": "Lateral radiograph"}
 
@@ -34,15 +35,23 @@ def addRadiograph(image: Path, view: str, sourcePath: str) -> Any:
 
 def placeOnDetectors(nodes: dict[str, Any], rig: dict[str, Any]) -> None:
     """Stand the radiographs (by view name) on the detectors of a rig.json, and keep the rig with them."""
-    for view in rig["views"]:
-        node = nodes.get(view["name"])
-        if node is None:
-            continue
-        # A transform above it would move it away from its detector.
-        node.SetAndObserveTransformNodeID(None)
-        node.SetIJKToRASMatrix(vtkMatrix(imageToRAS(view)))
-        text = attachJson(node, RIG, f"{node.GetName()} rig", rig)
-        text.SetHideFromEditors(True)
+    with markersGoWith(nodes):
+        for view in rig["views"]:
+            node = nodes.get(view["name"])
+            if node is None:
+                continue
+            # A transform above it would move it away from its detector.
+            node.SetAndObserveTransformNodeID(None)
+            node.SetIJKToRASMatrix(vtkMatrix(imageToRAS(view)))
+            text = attachJson(node, RIG, f"{node.GetName()} rig", rig)
+            text.SetHideFromEditors(True)
+
+
+def calibrateTo(pair: dict[str, Any], rig: dict[str, Any]) -> None:
+    """Stand a pair (by view name) in a rig that it was calibrated to, and keep that as its geometry in this scene."""
+    placeOnDetectors(pair, rig)
+    for node in pair.values():
+        attachJson(node, CALIBRATED_RIG, f"{node.GetName()} calibrated rig", rig).SetHideFromEditors(True)
 
 
 def understoodInWords(report: dict[str, Any]) -> list[str]:

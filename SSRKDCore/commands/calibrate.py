@@ -93,6 +93,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     pair.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
     pair.add_argument("--intensity", choices=("auto", "line_integral", "raw", "presentation"), default="auto")
+    pair.add_argument(
+        "--prepare",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="leave out the collimator's shadow, fill letters and burned-in text first, as `ssrkd reconstruct` does (yes)",
+    )
     pair.add_argument("--seed", type=int, default=0)
     _output_arguments(pair)
     for job in (ball, ruler, markers, pair):
@@ -331,7 +337,7 @@ def _pair(args: argparse.Namespace) -> tuple[CalibrationRecord, Rig | None, dict
     from SSRKDCore.radiographs import check_pair, read_radiograph
 
     radiographs = [
-        read_radiograph(path, view, args.intensity, frame=args.frame)
+        read_radiograph(path, view, args.intensity, frame=args.frame, prepare=args.prepare)
         for path, view in ((args.ap, "ap"), (args.lateral, "lateral"))
     ]
     # Anonymised exports name each file's patient anew: that alone does not refuse a pair.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -123,6 +124,18 @@ def test_what_is_no_pair_is_refused_before_anything_runs(scene: Any, case: str) 
         BiplanarBoneReconLogic().reconstruct(*pair)
     assert scene.GetNumberOfNodes() == before
     assert not list(Path(slicer.app.temporaryPath).glob("BiplanarBoneRecon-*"))
+
+
+def test_a_script_reconstructs_as_the_panel_does(scene: Any, engine_does: Any, tmp_path: Path) -> None:
+    """Unless it is told otherwise: images are prepared, bones are refined."""
+    from BiplanarBoneRecon import BiplanarBoneReconLogic, Problem
+
+    told = tmp_path / "told.json"
+    engine_does(f"import json, sys; json.dump(sys.argv[1:], open({str(told)!r}, 'w')); sys.exit(2)")
+    with pytest.raises(Problem):
+        BiplanarBoneReconLogic().reconstruct(_volume("AP"), _volume("LAT"))
+    words = json.loads(told.read_text())
+    assert "--refine" in words and "--prepare" in words
 
 
 def test_sides_that_differ_are_the_engine_s_to_notice(scene: Any, tmp_path: Path) -> None:

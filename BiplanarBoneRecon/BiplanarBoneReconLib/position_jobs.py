@@ -1,0 +1,63 @@
+"""The engine's estimate of a second view's position as a job: two radiographs without a common frame, tied by the bones in both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from slicer.i18n import tr as _
+
+from .engine_arguments import imageArguments, pairArguments
+from .engine_job import EngineJob, Step
+from .engine_process import EngineProcess
+from .parameters import Device, Geometry
+from .radiograph_sources import checkPair, standingRig
+from .scene_position import PositionEstimate, acceptedPosition
+
+
+def estimatePositionJob(
+    ap: Any,
+    lateral: Any,
+    side: str = "",
+    geometry: Geometry = Geometry.FILES,
+    rigFile: str = "",
+    modelFolder: str = "",
+    device: Device = Device.AUTO,
+    prepare: bool = True,
+    processFactory: Callable[[], EngineProcess] = EngineProcess,
+) -> EngineJob:
+    """Estimate where the lateral radiograph was taken relative to the AP one. The value is a PositionEstimate; the scene stays as it is.
+
+    It starts from the rig that a reconstruction would use. prepare: leave out collimators and fill letters in the images first.
+    """
+    checkPair(ap, lateral)
+    stood = standingRig(ap, lateral)
+    accepted = acceptedPosition(ap, lateral) if geometry is Geometry.SCENE else None
+
+    def inspect(folder: Path) -> list[str]:
+        words = pairArguments(ap, lateral, side, geometry, rigFile, folder)
+        return ["inspect", *words, f"--out={folder / 'radiographs'}"]
+
+    def estimate(folder: Path) -> list[str]:
+        rig = folder / "radiographs" / "rig.json"
+        if accepted is not None:
+            rig = folder / "start.json"
+            rig.write_text(json.dumps(accepted["start"]), encoding="utf-8")
+        words = ["calibrate", "pair", *imageArguments(ap, lateral, side, folder), f"--rig={rig}"]
+        words += ["--prepare" if prepare else "--no-prepare", f"--device={device.value}"]
+        words += [f"--model={modelFolder.strip()}"] if modelFolder.strip() else []
+        return [*words, f"--out={folder / 'moved.json'}"]
+
+    def place(folder: Path, results: list[dict[str, Any]]) -> PositionEstimate:
+        start = results[0]["rig"] if accepted is None else accepted["start"]
+        rig = json.loads((folder / "moved.json").read_text(encoding="utf-8"))
+        # Names of files that are gone when the job has ended.
+        record = {name: value for name, value in results[-1].items() if name not in ("rig", "record")}
+        return PositionEstimate(ap.GetID(), lateral.GetID(), stood, start, rig, record)
+
+    # What was estimated already is estimated from where that started: the images would count twice otherwise.
+    steps = [Step(inspect, 0.1), Step(estimate, 0.9)] if accepted is None else [Step(estimate)]
+    nodes = [(_("The AP radiograph"), ap), (_("The lateral radiograph"), lateral)]
+    return EngineJob(steps, place, nodes, processFactory)
