@@ -22,6 +22,8 @@ EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_BAD_INPUT = 2
 EXIT_CANCELLED = 130
+#: What a shell knows a program by that was writing when its reader went away (128 and the number of SIGPIPE).
+EXIT_UNREAD = 141
 
 # The disk, or a folder that was named, is at fault; the last two where a file has that name.
 _NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST)
@@ -76,11 +78,28 @@ def build_parser(command: str | None = None) -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name, help_line in COMMANDS.items():
         sub = subparsers.add_parser(name, help=help_line, description=help_line[0].upper() + help_line[1:] + ".")
-        sub.add_argument("--json", action="store_true", help="print the result as JSON on stdout, and nothing else")
-        sub.add_argument("--progress-lines", action="store_true", help="write progress as JSON lines on stderr")
+        _add_common(sub)
         if name == command:
             importlib.import_module(_module(name)).add_arguments(sub)
+            # A command of several jobs takes them after the job as well as before it.
+            for job in _jobs(sub):
+                _add_common(job, default=argparse.SUPPRESS)
     return parser
+
+
+def _add_common(parser: argparse.ArgumentParser, default: bool | str = False) -> None:
+    """What every command takes."""
+    for option, words in (
+        ("--json", "print the result as JSON on stdout, and nothing else"),
+        ("--progress-lines", "write progress as JSON lines on stderr"),
+    ):
+        parser.add_argument(option, action="store_true", default=default, help=words)
+
+
+def _jobs(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """The parsers of a command's jobs; none where it has one job only."""
+    actions = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return [job for action in actions for job in action.choices.values()]
 
 
 def _stop(signum: int, frame: FrameType | None) -> None:
@@ -88,11 +107,31 @@ def _stop(signum: int, frame: FrameType | None) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a subcommand.
+    """Run a subcommand: that of the shell's words, or, called from Python, of `arguments`.
 
-    Returns the exit code: 0 done, 1 a check or the program failed, 2 bad input (one sentence on stderr), 130 cancelled.
+    Returns the exit code: 0 done, 1 a check or the program failed, 2 bad input (one sentence on stderr), 130 cancelled, and for a shell 141
+    where all was done and what reads stdout (`| head`) went away before it was told all.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is not None:
+        return _main(list(arguments))
+    try:
+        return _told(_main(sys.argv[1:]))
+    except SystemExit as end:  # Help, or words that make no command.
+        raise SystemExit(_told(end.code if isinstance(end.code, int) else EXIT_OK)) from None
+
+
+def _told(code: int) -> int:
+    """The exit code of a program that ends with `code`, once it is known whether its words arrived."""
+    lost = console.undelivered()
+    if lost is None or code != EXIT_OK:
+        return code
+    if isinstance(lost, BrokenPipeError):
+        return EXIT_UNREAD
+    console.complain(f"ssrkd: What was to be said could not be written ({lost.strerror}): free some space.")
+    return EXIT_BAD_INPUT
+
+
+def _main(arguments: list[str]) -> int:
     command = next((word for word in arguments if word in COMMANDS), None)
     for stream in (sys.stdout, sys.stderr):
         # A file name that the terminal's encoding lacks is written with escapes; it must not end the job.
@@ -143,7 +182,7 @@ def _run(parsed: argparse.Namespace) -> int:
         )
     code = int(result.pop("exit_code", EXIT_OK))
     if parsed.json:
-        sys.stdout.write(to_json_text(result, ascii_only=True))
+        console.answer(to_json_text(result, ascii_only=True))
     return code
 
 
@@ -156,9 +195,9 @@ def _check_inputs_stay(parsed: argparse.Namespace) -> None:
 
 
 def _failed(json: bool, message: str, code: int) -> int:
-    print(f"ssrkd: {message}", file=sys.stderr)
+    console.complain(f"ssrkd: {message}")
     if json:
-        sys.stdout.write(to_json_text({"error": message, "exit_code": code}, ascii_only=True))
+        console.answer(to_json_text({"error": message, "exit_code": code}, ascii_only=True))
     return code
 
 

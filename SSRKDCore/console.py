@@ -2,17 +2,23 @@
 
 A program that runs us asks for progress lines instead of the bar: one JSON object a line on stderr,
 `{"progress": 0 to 1, "words": "..."}`.
+
+Words that cannot be delivered (`ssrkd ... | head`, a closed stderr, a full disk under a log) never end the work that they tell of: the work
+goes on in silence, and whoever ends the program asks `undelivered` what became of stdout.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import TextIO
 
 _quiet = False
 _progress_lines = False
+_undelivered: OSError | None = None
 
 
 def set_quiet(quiet: bool) -> None:
@@ -30,7 +36,49 @@ def set_progress_lines(wanted: bool) -> None:
 def say(text: str) -> None:
     """Print one line for a person, unless --json was asked for."""
     if not _quiet:
-        print(text, flush=True)
+        answer(f"{text}\n")
+
+
+def answer(text: str) -> None:
+    """Write to stdout as it is, whatever was asked for; silent where nobody takes it, see `undelivered`."""
+    global _undelivered
+    _undelivered = _delivered(sys.stdout, text) or _undelivered
+
+
+def complain(text: str) -> None:
+    """Write a line to stderr; silent where nobody takes it."""
+    _delivered(sys.stderr, f"{text}\n")
+
+
+def undelivered() -> OSError | None:
+    """Why something of what was written to stdout since the last call did not arrive, once all has been sent; None where all did."""
+    global _undelivered
+    answer("")
+    complaint, _undelivered = _undelivered, None
+    _delivered(sys.stderr, "")
+    return complaint
+
+
+def _delivered(stream: TextIO | None, text: str) -> OSError | None:
+    """Write and send; gives back what went wrong. A program that was started without the stream has None for it."""
+    if stream is None:
+        return None
+    try:
+        stream.write(text)
+        stream.flush()
+    except OSError as error:
+        _discard(stream)
+        return error
+    return None
+
+
+def _discard(stream: TextIO) -> None:
+    """Send what the stream still holds, and all that follows, to nowhere: Python would fail on it once more when it ends."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+        stream.flush()
 
 
 @contextmanager
@@ -42,7 +90,7 @@ def progress_bar(description: str = "") -> Iterator[Callable[[float, str], None]
     if _progress_lines:
         yield _progress_line
         return
-    if _quiet:
+    if _quiet or sys.stderr is None:
         yield lambda fraction, words: None
         return
     from tqdm import tqdm
@@ -61,5 +109,4 @@ def progress_bar(description: str = "") -> Iterator[Callable[[float, str], None]
 
 
 def _progress_line(fraction: float, words: str) -> None:
-    line = json.dumps({"progress": round(min(max(fraction, 0.0), 1.0), 4), "words": words})
-    print(line, file=sys.stderr, flush=True)
+    complain(json.dumps({"progress": round(min(max(fraction, 0.0), 1.0), 4), "words": words}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 from SSRKDCore.console import progress_bar, say
 
 if TYPE_CHECKING:
+    from SSRKDCore.evaluation.alignment import Alignment
     from SSRKDCore.evaluation.bone_sets import BoneSet
     from SSRKDCore.evaluation.comparison import BoneComparison
     from SSRKDCore.geometry.field_of_view import FieldOfView
+    from SSRKDCore.surface import Surface
 
 HELP = "distances and overlap between two sets of bones, with distance-coloured pictures"
 SCHEMA = "ssrkd-comparison/1"
@@ -34,20 +37,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--field-of-view",
         metavar="RIG",
-        help="rig.json whose field of view limits the comparison, or 'none' for everything (default: the one in "
-        "RECONSTRUCTION's report.json, if any)",
+        help="rig.json whose field of view, in the reconstruction's frame, limits the comparison, or 'none' for everything (default: the "
+        "one in RECONSTRUCTION's report.json, if any)",
     )
     parser.add_argument(
         "--label-surface",
         choices=("voxels", "smooth"),
         default="voxels",
-        help="surface of a .seg.nrrd: the faces of its voxels (exact, rough by half a voxel), or relaxed within them",
+        help="surface of a .seg.nrrd: the faces of its voxels (exact, rough by half a voxel), or relaxed within them (voxels)",
     )
     parser.add_argument(
         "--align",
         choices=("none", "knee", "bone"),
         default="none",
-        help="first move the reconstruction onto the reference (rigid, iterative closest points): the knee as one, or each bone",
+        help="first move the reconstruction onto the reference (rigid, iterative closest points): the knee as one, or each bone (none)",
     )
     parser.add_argument(
         "--surfaces",
@@ -75,12 +78,14 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     # The caps of a coarse reconstruction lie up to half a voxel off the field of view.
     margin = max(DEFAULT_MARGIN_MM, reconstruction.voxel_size or 0.0)
     box = scoring_box(None if field_of_view is None else field_of_view.bounds)
-    surfaces, alignments = aligned(reconstruction.surfaces, reference.surfaces, args.align, box, margin)
+    moved, alignments = aligned(reconstruction.surfaces, reference.surfaces, args.align, box, margin)
     if alignments:
-        # Moved surfaces no longer belong to their label volume.
-        reconstruction = replace(reconstruction, surfaces=surfaces, labels=None, grid=None)
+        # The field of view stands in the reconstruction's frame, so that distances are taken there: the reference is moved back. Neither
+        # belongs to its label volume any more.
+        reconstruction = replace(reconstruction, labels=None, grid=None)
+    truth = _moved_back(reference.surfaces, alignments)
     with progress_bar("compare") as progress:
-        records = compare(reconstruction.surfaces, reference.surfaces, field_of_view, margin=margin, progress=progress)
+        records = compare(reconstruction.surfaces, truth, field_of_view, margin=margin, progress=progress)
     for name, record in records.items():
         counted = None if record.failure else label_dice(reconstruction, reference, name, box)
         if counted is not None:
@@ -106,16 +111,29 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "warnings": warnings,
     }
     with complete_folder(args.out, args.overwrite) as folder:
-        vertices = _vertex_distances(reconstruction, reference, records, box, margin)
+        distances = _vertex_distances(reconstruction, truth, records, box, margin)
+        vertices = {name: (moved[name], values) for name, values in distances.items()}
         report["histograms"] = {name: area_histogram(*pair) for name, pair in vertices.items()}
         if args.surfaces:
-            report["surfaces"] = _write_surfaces(folder, vertices, reference, box, margin)
+            back = {name: (truth[name], reconstruction.surfaces[name]) for name in vertices}
+            report["surfaces"] = _write_surfaces(folder, vertices, reference, back, box, margin)
         report["pictures"] = {} if args.no_pictures else _write_pictures(folder, vertices, records, warnings)
         write_measures(folder / "measures.csv", [({"bone": name}, record) for name, record in records.items()])
         write_vertex_distances(folder / "distances.csv", vertices)
         write_json(folder / "report.json", report)
     _tell(records, warnings, args.out)
     return report
+
+
+def _moved_back(reference: Mapping[str, Surface], alignments: Mapping[str, Alignment]) -> dict[str, Surface]:
+    """The reference in the reconstruction's frame: each bone by the inverse of the motion that aligns the reconstruction with it."""
+    import numpy as np
+
+    found = {name: alignments.get("knee") or alignments.get(name) for name in reference}
+    return {
+        name: surface if (motion := found[name]) is None else surface.transformed(np.linalg.inv(motion.matrix))
+        for name, surface in reference.items()
+    }
 
 
 def _field_of_view(choice: str | None, reconstruction: BoneSet) -> FieldOfView | None:
@@ -140,34 +158,39 @@ def _warnings(reconstruction: BoneSet, reference: BoneSet, records: dict[str, Bo
 
 
 def _vertex_distances(
-    reconstruction: BoneSet, reference: BoneSet, records: dict[str, BoneComparison], box: Any, margin: float
+    reconstruction: BoneSet, truth: Mapping[str, Surface], records: dict[str, BoneComparison], box: Any, margin: float
 ) -> dict[str, Any]:
-    """Bone -> (surface, signed distance of each vertex in mm, NaN where it is not scored)."""
+    """Bone -> signed distance of each vertex in mm, NaN where it is not scored."""
     from SSRKDCore.evaluation.compared_surfaces import vertex_distances
 
     return {
-        name: (
-            reconstruction.surfaces[name],
-            vertex_distances(reconstruction.surfaces[name], reference.surfaces[name], box, margin),
-        )
+        name: vertex_distances(reconstruction.surfaces[name], truth[name], box, margin)
         for name, record in records.items()
         if record.failure is None
     }
 
 
 def _write_surfaces(
-    folder: Path, vertices: dict[str, Any], reference: BoneSet, box: Any, margin: float
+    folder: Path,
+    vertices: dict[str, Any],
+    reference: BoneSet,
+    back: Mapping[str, tuple[Surface, Surface]],
+    box: Any,
+    margin: float,
 ) -> dict[str, dict[str, str]]:
-    """Both surfaces of each bone as .vtp files; returns their names by bone and side of the comparison."""
+    """Both surfaces of each bone as .vtp files; returns their names by bone and side of the comparison.
+
+    back: bone -> (reference, reconstruction) in the reconstruction's frame, between which the reference's distances are taken.
+    """
     from SSRKDCore.evaluation.compared_surfaces import vertex_distances, write_with_distances
 
     names = {}
     for name, (surface, distances) in vertices.items():
-        other = reference.surfaces[name]
         names[name] = {side: f"{side}_{name}.vtp" for side in ("reconstruction", "reference")}
         write_with_distances(folder / names[name]["reconstruction"], surface, distances)
-        back = vertex_distances(other, surface, box, margin)
-        write_with_distances(folder / names[name]["reference"], other, back)
+        theirs, ours = back[name]
+        back_distances = vertex_distances(theirs, ours, box, margin)
+        write_with_distances(folder / names[name]["reference"], reference.surfaces[name], back_distances)
     return names
 
 

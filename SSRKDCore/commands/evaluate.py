@@ -41,7 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resolution", type=int, default=256, metavar="N", help="samples along a side of the cube, 32 to 512 (256)"
     )
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda", "mps"),
+        default="auto",
+        help="where the networks run (auto: a GPU where torch sees one)",
+    )
     parser.add_argument(
         "--refine",
         action=argparse.BooleanOptionalAction,
@@ -78,6 +83,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from SSRKDCore.evaluation.case_evaluation import case_reconstruction
     from SSRKDCore.evaluation.evaluation_run import UnfinishedEvaluation, missing_cases, scored_folders
     from SSRKDCore.networks.model_folder import SHAPE_PRIOR_ENTRY, SURFACE_CORRECTION_ENTRY, load_model
+    from SSRKDCore.networks.model_settings import settings_identity
     from SSRKDCore.reconstruction.style_transfer import load_style
 
     folders, unlabelled = scored_folders(found)
@@ -96,7 +102,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         if description["refined"] and entry in model.card
     }
     settings = {
-        "model": description | refined_by,
+        "model": description | refined_by | {"settings": settings_identity(model)},
         "resolution": args.resolution,
         "trim_cut_references": args.trim_cut_references,
     }

@@ -32,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="[ROW:]KIND=PATH",
-        help="instead of --model: a method of kind model, ssm, ssim or volume-cnn; the experiment 'table' takes several, in order",
+        help="instead of --model: a method of kind model, network (a model without refinement), ssm, ssim or volume-cnn; the experiment "
+        "'table' takes several, in order",
     )
     parser.add_argument("--cases", type=Path, metavar="DIR", help="folder of cases, or one case")
     parser.add_argument("--data", type=Path, metavar="DIR", help="anatomy folder, for 'external'")
@@ -52,7 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--resolution", type=int, default=128, metavar="N", help="samples along a side of the cube, 32 to 512 (128)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of everything random (0)")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda", "mps"),
+        default="auto",
+        help="where the networks run (auto: a GPU where torch sees one)",
+    )
     training = parser.add_argument_group(
         "learning-curve-labelled, learning-curve-unlabelled, parts, views, two-sites: what is trained",
         "two-sites with --model trains no students, and needs --config and --work only",

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--device", choices=("cpu", "cuda", "mps"), default="cpu", help="for training and comparison (cpu)"
     )
-    how.add_argument("--precision", choices=("32", "bf16-mixed", "16-mixed"), default="32")
+    how.add_argument("--precision", choices=("32", "bf16-mixed", "16-mixed"), default="32", help="of training (32)")
     how.add_argument("--threads", type=int, default=0, metavar="N", help="of torch; 0 leaves its own choice")
 
 
@@ -138,7 +138,8 @@ def _tell(outcome: FinetuneOutcome, out: str) -> None:
     say(f"On {count} held-out case{'' if count == 1 else 's'}, before and after:")
     for line in comparison_words(outcome.comparison):
         say(line)
-    say(f"The model is {outcome.comparison['verdict']} on held-out cases. Written to {outcome.folder}.")
+    verdict = outcome.comparison["verdict"]
+    say(f"The model is {'the same' if verdict == 'same' else verdict} on held-out cases. Written to {outcome.folder}.")
     if not outcome.accepted:
         say(
             f"It did not become {Path(out) / 'model'}, because it is worse there; --keep-worse would take it all the same."

@@ -101,7 +101,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     work.add_argument(
         "--resolution", type=int, default=256, metavar="N", help="samples along a side of the cube, 32 to 512 (256)"
     )
-    work.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
+    work.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda", "mps"),
+        default="auto",
+        help="where the networks run (auto: a GPU where torch sees one)",
+    )
     work.add_argument(
         "--precision",
         choices=("float32", "bfloat16"),

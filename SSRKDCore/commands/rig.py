@@ -25,14 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     xmalab.add_argument("--size", type=float, default=160.0, metavar="MM", help="side of the field of view (160)")
     xmalab.add_argument("--transform", metavar="FILE", help="rigid 4x4 matrix, calibration world to LPS, 16 numbers")
     xmalab.add_argument("--names", nargs="+", metavar="NAME", help="view names, one a camera (ap lateral)")
-    xmalab.add_argument("--out", required=True, metavar="RIG.json")
+    xmalab.add_argument("--out", required=True, metavar="RIG.json", help="the file to write")
     xmalab.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
     named = jobs.add_parser("preset", help="write a named preset as a file")
     named.add_argument("name", metavar="NAME", help="paper, published, room or c_arm")
-    named.add_argument("--side", choices=("right", "left"), default="right")
-    named.add_argument("--size", type=float, metavar="MM", help="side of the field of view")
-    named.add_argument("--out", required=True, metavar="RIG.json")
+    named.add_argument("--side", choices=("right", "left"), default="right", help="which knee it is for (right)")
+    named.add_argument("--size", type=float, metavar="MM", help="side of the field of view (the preset's)")
+    named.add_argument("--out", required=True, metavar="RIG.json", help="the file to write")
     named.add_argument("--overwrite", action="store_true", help="replace an existing file")
 
     show = jobs.add_parser("show", help="describe a rig in words")

@@ -28,12 +28,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--preset", choices=("paper", "compact"), default="compact", help="size of network and run (compact)"
     )
-    train.add_argument("--steps", type=int, metavar="N", help="optimiser steps")
+    train.add_argument("--steps", type=int, metavar="N", help="optimiser steps (the preset's)")
     train.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change another setting")
     train.add_argument("--held-out", type=int, default=1, metavar="N", help="real cases that judge the result (1)")
-    train.add_argument("--name", default="style", help="what people call the model")
-    train.add_argument("--device", choices=("cpu", "cuda", "mps"), default="cpu")
-    train.add_argument("--precision", choices=("32", "bf16-mixed"), default="32")
+    train.add_argument("--name", default="style", help="what people call the model (style)")
+    train.add_argument("--device", choices=("cpu", "cuda", "mps"), default="cpu", help="for training (cpu)")
+    train.add_argument("--precision", choices=("32", "bf16-mixed"), default="32", help="of training (32)")
     train.add_argument("--threads", type=int, default=0, metavar="N", help="of torch; 0 leaves its own choice")
     apply = jobs.add_parser("apply", help="translate the radiographs of cases: pictures, and how far edges moved")
     apply.add_argument("model", metavar="MODEL", help="style model folder")

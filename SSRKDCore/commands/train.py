@@ -33,7 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="JSON: a preset, and what differs from it")
     parser.add_argument("--preset", choices=("paper", "compact"), help="wins over that of --config (compact)")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting, or run.NAME of the run"
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="change a setting of the stage, or run.NAME of the run",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the run; the model is DIR/model")
     parser.add_argument("--name", help="what people call the model (PRESET-STAGE)")
@@ -41,11 +45,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes that make samples (all cores)")
     parser.add_argument("--prepare-only", action="store_true", help="make samples and teacher outputs, then stop")
     group = parser.add_argument_group("how it runs", "these win over --config")
-    group.add_argument("--accelerator", choices=("auto", "cpu", "gpu", "mps"))
-    group.add_argument("--devices", type=int, metavar="N", help="processes on this computer")
-    group.add_argument("--nodes", type=int, metavar="N", help="computers, each started by torchrun")
-    group.add_argument("--precision", choices=("32", "bf16-mixed", "16-mixed"))
-    group.add_argument("--threads", type=int, metavar="N", help="threads of each process; 0 leaves torch's choice")
+    group.add_argument(
+        "--accelerator", choices=("auto", "cpu", "gpu", "mps"), help="what it runs on (compact: cpu, paper: auto)"
+    )
+    group.add_argument("--devices", type=int, metavar="N", help="GPUs, or CPU processes, of this computer (1)")
+    group.add_argument("--nodes", type=int, metavar="N", help="computers, each started by torchrun (1)")
+    group.add_argument(
+        "--precision",
+        choices=("32", "bf16-mixed", "16-mixed"),
+        help="of the arithmetic (compact: bf16-mixed, paper: 32)",
+    )
+    group.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="threads of each process; 0 leaves torch's choice (compact: 1, paper: 0)",
+    )
     group.add_argument("--tensorboard", action="store_const", const=True, help="write TensorBoard's files too")
 
 

@@ -81,14 +81,20 @@ def _cut_normal(bone: BoneSamples, away: Array) -> Array | None:
         return None
     normals, areas = bone.normals[candidates], bone.areas[candidates]
     tried = normals[np.linspace(0, len(normals) - 1, min(len(normals), _FACES_TRIED)).astype(int)]
-    seed = tried[np.argmax(((tried @ normals.T) > _FLAT_COSINE) @ areas)]
-    alike = normals @ seed > _FLAT_COSINE
-    normal = unit((areas[alike, None] * normals[alike]).sum(axis=0))
-    height, facing = bone.centres @ normal, bone.normals @ normal
-    last = height > height.max() - _FLAT_DEPTH_MM
-    # By the divergence theorem the faces beyond a plane have the vector area of the cross-section in it.
-    flat = float(bone.areas[last & (facing > _FLAT_COSINE)].sum())
-    return normal if flat >= _FLAT_SHARE * float((bone.areas * facing)[last].sum()) else None
+    alike_area = ((tried @ normals.T) > _FLAT_COSINE) @ areas
+    # The largest first. Along an oblique direction a broad flare has more bone that faces one way than the face of a cut has.
+    while alike_area.max() > 0.0:
+        seed = tried[np.argmax(alike_area)]
+        alike = normals @ seed > _FLAT_COSINE
+        normal = unit((areas[alike, None] * normals[alike]).sum(axis=0))
+        height, facing = bone.centres @ normal, bone.normals @ normal
+        last = height > height.max() - _FLAT_DEPTH_MM
+        # By the divergence theorem the faces beyond a plane have the vector area of the cross-section in it.
+        flat = float(bone.areas[last & (facing > _FLAT_COSINE)].sum())
+        if flat >= _FLAT_SHARE * float((bone.areas * facing)[last].sum()):
+            return normal
+        alike_area[tried @ seed > _FLAT_COSINE] = 0.0
+    return None
 
 
 def shaft_axis(bone: BoneSamples, away: Array, width: float) -> ShaftAxis | None:

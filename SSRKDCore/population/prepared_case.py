@@ -36,6 +36,7 @@ from SSRKDCore.population.reference_checks import (
     cut_extents,
     on_grid,
 )
+from SSRKDCore.population.synthetic_case import UNLABELLED
 from SSRKDCore.population.user_segmentation import UserSegmentation, read_user_segmentation
 
 Progress = Callable[[float, str], None]
@@ -106,6 +107,9 @@ def prepare_case(
     values, ct_grid = within_box(values, grid, knee_box(values, grid, legs[index], center))
     hounsfield = np.clip(np.rint(values), _LOWEST_HU, _HIGHEST_HU).astype(np.int16)
     provenance = {"prepared_from": what, "description": "a user's CT; simulated radiographs"}
+    if given is None:
+        # Nothing to be measured against: an evaluation leaves it out, and does not count it as a failure.
+        provenance["kind"] = UNLABELLED
     content = CaseContent(options.id or out.resolve().name, side, hounsfield, ct_grid, provenance=provenance)
     if given is not None and segmentation is not None:
         show(0.5, "Checking the segmentation")

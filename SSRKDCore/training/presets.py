@@ -177,7 +177,7 @@ def xray_preset(name: str) -> XrayTraining:
 
 
 def run_preset(name: str) -> RunSettings:
-    """How a preset runs: `paper` on a GPU in mixed precision, `compact` on one CPU core."""
+    """How a preset runs: `paper` on a GPU where there is one, in float32, `compact` on one CPU core in mixed precision."""
     if name not in PRESETS:
         raise InputError(f"There is no training preset {name!r}: use {' or '.join(PRESETS)}.")
     if name == "paper":

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 
-from SSRKDCore import cli
+from SSRKDCore import cli, console
 from SSRKDCore.errors import Cancelled, InputError
 
 
@@ -15,11 +14,11 @@ def exit_code_of(name: str, job: Callable[[], object], resumable: bool = True) -
     try:
         job()
     except InputError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        console.complain(f"{name}: {error}")
         return cli.EXIT_BAD_INPUT
     except (Cancelled, KeyboardInterrupt):
         words = "the same command goes on from here" if resumable else "nothing was written"
-        print(f"{name}: stopped; {words}.", file=sys.stderr)
+        console.complain(f"{name}: stopped; {words}.")
         return cli.EXIT_CANCELLED
     return cli.EXIT_OK
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from SSRKDCore import cli
+from SSRKDCore import cli, console
 from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.json_files import read_json, write_json
 from SSRKDCore.training.program import exit_code_of
@@ -125,7 +125,7 @@ class Workplace:
 def run_command(*arguments: str | Path) -> None:
     """`ssrkd ARGUMENTS` in this process. Raises InputError when it failed, Cancelled when it was stopped."""
     words = [str(argument) for argument in arguments]
-    print(f"\n== ssrkd {' '.join(words)}", file=sys.stderr, flush=True)
+    console.complain(f"\n== ssrkd {' '.join(words)}")
     code = cli.main(words)
     if code == cli.EXIT_CANCELLED:
         raise Cancelled("stopped; the same command goes on from here")
@@ -191,7 +191,7 @@ def follow(arguments: argparse.Namespace) -> None:
     place.root.mkdir(parents=True, exist_ok=True)
     make_population(recipe, place, arguments.data)
     train(recipe, place)
-    print(f"The student is in {place.model(recipe.runs[-1])}.")
+    console.say(f"The student is in {place.model(recipe.runs[-1])}.")
 
 
 def main() -> int:

@@ -171,6 +171,19 @@ def test_a_presets_rig_is_of_the_knee_that_the_file_shows(
     assert any("the files say left" in sentence for sentence in result["warnings"]) == (stated != used)
 
 
+def test_a_presets_detector_is_as_large_as_the_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As in a reconstruction with that preset: who has no calibrated rig may have a smaller detector than the preset."""
+    rig = preset("room", "left", rows=300, columns=320)
+    image = scenes.with_ball(np.ones((300, 320)), rig.view("ap"), [20.0, -15.0, 5.0], 25.4, 1.0, 4.0, 3)
+    write_radiograph_dicom(tmp_path / "ap.dcm", image, rig.view("ap"), rig, "left")
+    words = ("ball", tmp_path / "ap.dcm", "--diameter", 25.4, "--rig", "room", "--offset", -15)
+    code, result = run(capsys, *words, "--out", tmp_path / "rig.json")
+    assert code == 0, result
+    found = Rig.load(tmp_path / "rig.json")
+    assert [(view.rows, view.columns, view.pixel_spacing) for view in found.views] == [(300, 320, (0.4, 0.4))] * 2
+    assert found.view("ap").magnification([0, 0, 0]) == pytest.approx(1.15, rel=4e-3)
+
+
 def test_pixels_that_contradict_the_rigs_are_those_of_the_image(
     ball_image: tuple[Path, View], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

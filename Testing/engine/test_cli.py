@@ -40,6 +40,19 @@ def test_every_command_has_help_and_json(command: str, capsys: pytest.CaptureFix
     assert "--json" in text and len(text) > 150
 
 
+@pytest.mark.parametrize(
+    "words", [("rig", "show", "room"), ("reader-study", "score"), ("style", "apply"), ("calibrate", "ball")]
+)
+def test_a_job_takes_json_before_and_after_its_name(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main([*words[:2], "--help"])
+    assert stop.value.code == 0 and "--json" in capsys.readouterr().out
+    if words[2:]:
+        for said in ([words[0], "--json", *words[1:]], [*words, "--json"]):
+            assert cli.main(said) == 0
+            assert isinstance(json.loads(capsys.readouterr().out), dict)
+
+
 def test_version_and_unknown_commands(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         cli.main(["--version"])

@@ -9,6 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
+import vtk
+from leg_shapes import cut_between, moved, rotation, simple_leg
+from scipy.spatial import cKDTree
+from vtkmodules.util.numpy_support import vtk_to_numpy
 
 from SSRKDCore.cli import main
 from SSRKDCore.geometry.presets import preset
@@ -172,6 +176,48 @@ def test_bad_input_is_one_sentence_and_nothing_is_written(
     assert code == 2
     assert error.startswith("ssrkd: ") and error.strip().count("\n") == 0
     assert not out.exists() or not any(out.iterdir())
+
+
+def test_the_field_of_view_is_that_of_the_reconstruction_wherever_the_reference_lies(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same knee, cut by the field of view, beside the whole one in another frame: aligned, nothing differs that was reconstructed."""
+    pytest.importorskip("manifold3d")
+    cube = preset("room", "right", field_of_view_size=120.0)
+    cube.save(tmp_path / "rig.json")
+    whole = {
+        name: bone for name, bone in simple_leg("right", 8.0, 3.0, 2.0, knee_only=True).items() if "fib" not in name
+    }
+    ours = folder_of(
+        tmp_path / "ours", ".ply", **{name: cut_between(bone, -60.0, 60.0) for name, bone in whole.items()}
+    )
+    moves = {}
+    for name, motion in (
+        ("same", moved(np.eye(3))),
+        ("moved", moved(rotation((1, 0.3, 0.2), 8.0), (60.0, -40.0, 50.0))),
+    ):
+        truth = folder_of(tmp_path / name, ".ply", **{bone: s.transformed(motion) for bone, s in whole.items()})
+        words = ("--align", "knee", "--field-of-view", tmp_path / "rig.json", "--no-pictures", "--surfaces")
+        code, _, error = run(capsys, ours, truth, "--out", tmp_path / f"{name}-out", *words)
+        assert code == 0, error
+        report = json.loads((tmp_path / f"{name}-out" / "report.json").read_text(encoding="utf-8"))
+        moves[name] = report["bones"]
+        # The written surfaces stand beside one another in the reference's frame, whatever frame distances were taken in.
+        both = [vtp_points(tmp_path / f"{name}-out" / f"{side}_tibia.vtp") for side in ("reconstruction", "reference")]
+        assert cKDTree(both[1]).query(both[0])[0].max() < 12.0 and np.allclose(
+            both[1], whole["tibia"].transformed(motion).vertices, atol=1e-3
+        )
+    for bone, found in moves["moved"].items():
+        for measure in ("exact_assd_mm", "exact_hd_mm"):
+            assert found[measure] == pytest.approx(moves["same"][bone][measure], abs=0.1), (bone, measure)
+        assert found["exact_hd_mm"] < 1.0
+
+
+def vtp_points(path: Path) -> np.ndarray:
+    reader = vtk.vtkXMLPolyDataReader()
+    reader.SetFileName(str(path))
+    reader.Update()
+    return vtk_to_numpy(reader.GetOutput().GetPoints().GetData()).astype(float)
 
 
 def test_a_round_piece_that_may_have_slid_is_warned_about(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,6 +22,7 @@ from SSRKDCore.geometry.presets import preset
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.json_files import read_json, write_json
 from SSRKDCore.networks import model_folder
+from SSRKDCore.networks.model_folder import ModelInput
 from SSRKDCore.reconstruction.pipeline import Reconstruction, reconstruct
 from SSRKDCore.surface_files import write_surface
 
@@ -211,7 +212,7 @@ def test_equal_ids_do_not_hide_one_another(tmp_path: Path, rig: Rig, knee: Recon
     assert [result.id for result in results] == ["same", "same (b)"]
 
 
-@pytest.mark.parametrize("entry", ["shape_prior", "surface_correction"])
+@pytest.mark.parametrize("entry", ["shape_prior", "surface_correction", "input"])
 def test_a_run_does_not_go_on_with_what_another_refinement_gave(
     entry: str,
     tmp_path: Path,
@@ -230,7 +231,8 @@ def test_a_run_does_not_go_on_with_what_another_refinement_gave(
 
     def model(name: object = None) -> object:
         plain = knee_model(rig)
-        return replace(plain, card={**plain.card, **current[0]})
+        card = {**plain.card, **current[0]}
+        return replace(plain, card=card, input=ModelInput(2.0 if "input" in card else 1.0))
 
     def reconstruction(*given: object, **named: object) -> object:
         def run(case: Case, progress: object) -> CaseAnswer:
@@ -247,7 +249,7 @@ def test_a_run_does_not_go_on_with_what_another_refinement_gave(
     current[0] = {**refined, entry: {"sha256": "2"}}
     assert evaluate(*words) == 2
     assert "other settings (model)" in capsys.readouterr().err
-    # Without refinement neither matters, and a run of its own is begun.
+    # Without refinement a run of its own is begun.
     assert evaluate("--no-refine", "--cases", tmp_path / "cases", "--out", tmp_path / "plain") == 0
 
 

@@ -76,12 +76,9 @@ def test_the_report_says_what_was_used_and_its_limits(demo: tuple[Path, dict]) -
 def test_the_readme_s_python_runs_as_it_stands(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = (repository / "README.md").read_text().split("```python\n")[1].split("```")[0]
     assert "reconstruct(" in code
-    # The README's file names are those of the sample; only the rig of its room is the sample's own, for its cropped detector.
+    # The README's file names are those of the sample. Fewer samples than it asks for, in order to be quick.
     monkeypatch.chdir(repository / "Resources" / "SampleCase")
     names: dict = {}
-    exec(
-        code.replace('preset("room", "right")', '"rig.json"').replace("load_model())", "load_model(), resolution=64)"),
-        names,
-    )
+    exec(code.replace("load_model())", "load_model(), resolution=64)"), names)
     assert names["femur"].is_closed() and names["femur"].volume > 10_000
     assert names["result"].side == "left"

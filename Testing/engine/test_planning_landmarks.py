@@ -153,6 +153,61 @@ def test_given_landmarks_that_are_exchanged_are_refused(first: str, second: str,
                 find_landmarks(placed, side, wrong)
 
 
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_a_landmark_that_cannot_be_meant_is_refused(side: str) -> None:
+    """On a knee whose bones end 130 mm from the joint, and turned, so that no axis of the frame tells anything."""
+    turn = moved(rotation((1, 2, 3), 50.0), (300.0, -200.0, 900.0))
+    mirror = np.array([1.0 if side == "right" else -1.0, 1.0, 1.0])
+    bones = {name: bone.transformed(turn) for name, bone in leg(side).items()}
+
+    def placed(position: object) -> np.ndarray:
+        return np.asarray(turn[:3, :3] @ (np.asarray(position, float) * mirror) + turn[:3, 3])
+
+    def refusal(name: str, position: object) -> str:
+        with pytest.raises(InputError) as refused:
+            find_landmarks(bones, side, {name: placed(position)})
+        return str(refused.value)
+
+    usual = {name: place * mirror for name, place in landmarks(side).items()}
+    for name, place in usual.items():
+        assert f"The landmark {name} lies" in refusal(name, place + np.array([0.0, 1000.0, 0.0])), name
+    for name in (
+        "medial_plateau_edge",
+        "patella_superior_pole",
+        "medial_epicondyle",
+        "tibial_tubercle",
+        "fibular_head",
+    ):
+        # Still on the right side of its partner, and 80 mm in front of the bone.
+        assert "can be meant: give it in LPS millimetres" in refusal(name, usual[name] - [0.0, 80.0, 0.0])
+    # Hip and ankle lie beyond the cut ends of the shafts, where a long film shows them, also of a tall person.
+    for name, place in (("hip_centre", HIP), ("ankle_centre", ANKLE), ("hip_centre", 1.4 * HIP)):
+        np.testing.assert_allclose(find_landmarks(bones, side, {name: placed(place)})[name], placed(place))
+    ends = {"medial_malleolus": ANKLE + np.array([20, 0, -10]), "lateral_malleolus": ANKLE + np.array([-30, 12, -20]),
+            "fibula_at_plafond": ANKLE + np.array([-30, 12, 0]), "tibial_shaft_distal": (0, 0, -300),
+            "femoral_shaft_proximal": (0, 0, 350)}  # fmt: skip
+    assert set(find_landmarks(bones, side, {name: placed(place) for name, place in ends.items()})) >= set(ends)
+    assert "hip_centre lies 8" in refusal("hip_centre", 2.5 * HIP)
+    # In centimetres; beside the leg; of another frame.
+    assert "mm from the knee, nearer than any" in refusal("hip_centre", 0.1 * HIP)
+    assert "ankle centre lies above the knee" in refusal("ankle_centre", -0.1 * ANKLE)
+    assert "hip centre lies beside the leg" in refusal("hip_centre", (350.0, 0.0, 100.0))
+    assert "ankle centre lies beside the leg" in refusal("ankle_centre", (0.0, 300.0, -60.0))
+    assert "lie across the leg" in refusal("femoral_shaft_proximal", usual["femoral_shaft_distal"] + [400.0, 0.0, 60.0])
+
+
+def test_a_landmark_of_an_absent_bone_is_held_against_the_others() -> None:
+    tibia = {"tibia": leg()["tibia"]}
+    notch = landmarks()["intercondylar_notch"]
+    assert "intercondylar_notch" in find_landmarks(tibia, "right", {"intercondylar_notch": notch, "hip_centre": HIP})
+    with pytest.raises(InputError, match=r"intercondylar_notch lies \d+ mm from the tibia"):
+        find_landmarks(tibia, "right", {"intercondylar_notch": notch + np.array([0.0, 0.0, 300.0])})
+    with pytest.raises(InputError, match=r"hip_centre lies \d+ mm from the tibia"):
+        find_landmarks(tibia, "right", {"hip_centre": HIP + np.array([0.0, 0.0, 700.0])})
+    with pytest.raises(InputError, match="nearer than any"):
+        find_landmarks(tibia, "right", {"hip_centre": 0.1 * HIP})
+
+
 def test_what_is_no_leg_of_that_side_is_refused() -> None:
     bones = leg()
     mirrored = {name: bone.transformed(MIRROR) for name, bone in bones.items()}
@@ -208,6 +263,17 @@ def test_a_short_bone_is_looked_at_along_its_cut_face_first() -> None:
     ball = trimesh.creation.icosphere(4, 30.0)
     round_end = BoneSamples.of(Surface(np.asarray(ball.vertices), np.asarray(ball.faces)))
     assert first_direction(round_end, wrong, 70.0) is wrong
+
+
+def test_a_cut_face_is_found_beside_a_broad_flare() -> None:
+    """Seen from so far off, more of the flare's surface faces one way than the cut has: it is tried first, and is not flat."""
+    trimesh = pytest.importorskip("trimesh")
+    outline = np.array([[0.0, -80.0], [15.0, -80.0], [15.0, -60.0], [45.0, 0.0], [0.0, 0.0]])
+    flared = trimesh.creation.revolve(outline, sections=64)
+    bone = BoneSamples.of(Surface(np.asarray(flared.vertices), np.asarray(flared.faces)))
+    for degrees in (35.0, 40.0):
+        wrong = np.array([np.sin(np.radians(degrees)), 0.0, -np.cos(np.radians(degrees))])
+        np.testing.assert_allclose(first_direction(bone, wrong, 90.0), [0.0, 0.0, -1.0], atol=1e-6)
 
 
 def test_the_samples_short_tibia_has_its_plateau(repository: Path) -> None:

@@ -13,6 +13,7 @@ from toy_scans import VOXEL_MM, Scan, both_legs, prepared, refused, run, scan_of
 from SSRKDCore.anatomy import BONE_NAMES, bone, lateral_direction
 from SSRKDCore.cases import Case, load_case
 from SSRKDCore.drr.volume_reader import read_ct
+from SSRKDCore.evaluation.evaluation_run import scored_folders
 from SSRKDCore.evaluation.exact_distances import surface_distances
 from SSRKDCore.radiographs.reader import read_radiograph
 from SSRKDCore.segmentation_files import read_segmentation, write_segmentation
@@ -137,6 +138,8 @@ def test_an_unlabelled_ct_has_no_reference(right: Scan, tmp_path: Path) -> None:
     case, result = prepared(tmp_path / "case", ct, "--side", "right")
     assert case.reference is None and case.reference_extent == {} and case.side == "right"
     assert not (tmp_path / "case" / "reference.seg.nrrd").exists()
+    # An evaluation of the folder leaves it out.
+    assert scored_folders([tmp_path / "case"]) == ([], 1)
     # Found by where the bone is, and said: the joint of this knee is at the origin.
     assert np.abs(case.rig.field_of_view.center).max() < 25
     assert any("state --center" in words for words in result["warnings"])
