@@ -18,11 +18,14 @@ from SSRKDCore.drr.volume_reader import read_ct
 from SSRKDCore.errors import InputError
 from SSRKDCore.evaluation.exact_distances import DistanceToSurface
 from SSRKDCore.evaluation.label_surfaces import label_surface
+from SSRKDCore.geometry.calibration.magnification import COVERAGE_FACTOR
+from SSRKDCore.geometry.calibration.pair_trials import away, believed
+from SSRKDCore.geometry.calibration.pose_rounds import pose_by_reconstruction
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.grid import Grid
 from SSRKDCore.json_files import read_json, write_json
 from SSRKDCore.networks.model_folder import load_model
-from SSRKDCore.radiographs.radiograph import VIEW_NAMES
+from SSRKDCore.radiographs.radiograph import VIEW_NAMES, Radiograph
 from SSRKDCore.radiographs.reader import read_radiograph
 from SSRKDCore.reconstruction.pipeline import reconstruct
 from SSRKDCore.refinement.view_motion import turned_second_view
@@ -44,6 +47,8 @@ STATED_PERCENT = (0.0, -5.0, -3.0, 3.0, 5.0)
 #: Likewise by how many degrees the angle between the views, and the second image's turn in its plane.
 STATED_TURNS = ((0.0, 0.0), (-10.0, 0.0), (10.0, 0.0), (0.0, -5.0), (0.0, 5.0))
 _TURNS_RESOLUTION = 128
+#: Wrong poses of the second view that each frame is told, drawn from the belief that `ssrkd calibrate pair` assumes.
+_POSES = 4
 
 
 def filled_bone(hounsfield: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -121,6 +126,7 @@ def reconstruct_pair(folder: Path, out: Path, frame: str = "0180") -> dict[str, 
         **_summary(out / "pair-bones"),
         "scale_of_views_by_frame": {seen: scale_checks(folder, rig, seen) for seen in PAIR_FRAMES},
         "turns_of_second_view_by_frame": {seen: turn_checks(folder, rig, seen) for seen in PAIR_FRAMES},
+        "poses_of_second_view_by_frame": {seen: pose_checks(folder, rig, seen) for seen in PAIR_FRAMES},
     }
 
 
@@ -137,16 +143,39 @@ def scale_checks(folder: Path, rig: Rig, frame: str) -> list[dict[str, Any]]:
 
 def turn_checks(folder: Path, rig: Rig, frame: str) -> list[dict[str, Any]]:
     """What edges and shape model say of a frame's second view with the calibrated rig, and with its angle or roll misstated."""
-    images = [
-        read_radiograph(file, name, "raw", prepare=True)
-        for file, name in zip(_pair_files(folder, frame), VIEW_NAMES, strict=True)
-    ]
-    model, found = load_model(None), []
+    images, model = _radiographs(folder, frame), load_model(None)
+    found = []
     for angle, roll in STATED_TURNS:
         stated = turned_second_view(rig, angle, roll)
         motion = reconstruct(images, stated, model, _TURNS_RESOLUTION, side="left", check_view_order=False).motion
         found.append({"misstated_by_degrees": [angle, roll], "said": None if motion is None else vars(motion)})
     return found
+
+
+def pose_checks(folder: Path, rig: Rig, frame: str) -> list[dict[str, Any]]:
+    """How far from where the calibration has it a frame's second view is told to stand, and is estimated to stand: of POSE_NAMES, the
+    error before, after, and what is stated for 95 %; or the sentence that refuses the estimate."""
+    images, model = _radiographs(folder, frame), load_model(None)
+    found: list[dict[str, Any]] = []
+    for seed in range(_POSES):
+        told = believed(rig, seed)
+        record: dict[str, Any] = {"before": away(told, rig).round(2).tolist()}
+        try:
+            pose = pose_by_reconstruction(images, told, model, starts=1, seed=seed, side="left")
+        except InputError as error:
+            found.append({**record, "refused": str(error)})
+            continue
+        stated = COVERAGE_FACTOR * pose.standard_uncertainty
+        after = away(pose.rig, rig, told)
+        found.append(
+            {**record, "after": after.round(2).tolist(), "stated_95": stated.round(2).tolist(), "bones": pose.bones}
+        )
+    return found
+
+
+def _radiographs(folder: Path, frame: str) -> list[Radiograph]:
+    files = zip(_pair_files(folder, frame), VIEW_NAMES, strict=True)
+    return [read_radiograph(file, name, "raw", prepare=True) for file, name in files]
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ from SSRKDCore.errors import InputError
 from SSRKDCore.geometry import Rig, preset
 from SSRKDCore.geometry.calibration import pose_estimate as pose_module
 from SSRKDCore.geometry.calibration.image_consistency import Consistency, consistency, contradiction
-from SSRKDCore.geometry.calibration.pose_parameters import POSE_NAMES, PoseProblem, pose_between, pose_matrix
+from SSRKDCore.geometry.calibration.pose_parameters import POSE_NAMES, PoseProblem, pose_axes, pose_between, pose_matrix
 from SSRKDCore.geometry.calibration.relative_pose import relative_pose
 from SSRKDCore.geometry.view import View
 from SSRKDCore.radiographs import read_radiograph
@@ -141,3 +141,27 @@ def test_images_without_the_knee_are_refused(knee: tuple[Rig, Rig, dict[str, np.
         relative_pose({}, images, wrong)
     with pytest.raises(InputError, match="15 degrees"):
         relative_pose(bones, images, wrong, turn_sd=40.0)
+
+
+@pytest.mark.parametrize("quarter_turns", [0, 1, 2, 3])
+def test_height_is_down_the_leg_however_the_image_lies(quarter_turns: int) -> None:
+    """Some detectors deliver images on their side: what is called height must not be the knee's depth then."""
+    view = preset("room", "left").view("lateral")
+    upright = axes_of(view)
+    turned = view
+    for _ in range(quarter_turns):
+        # np.rot90: the last column becomes the first row.
+        last = np.array(turned.detector_origin) + (turned.columns - 1) * turned.pixel_spacing[1] * np.array(
+            turned.column_direction
+        )
+        turned = replace(
+            turned,
+            detector_origin=tuple(last),
+            column_direction=turned.row_direction,
+            row_direction=tuple(-np.array(turned.column_direction)),
+            pixel_spacing=turned.pixel_spacing[::-1],
+            rows=turned.columns,
+            columns=turned.rows,
+        )
+    np.testing.assert_allclose(pose_axes(turned), upright, atol=1e-12)
+    assert upright[2][2] < -0.9

@@ -14,8 +14,10 @@ from SSRKDCore.geometry.calibration.calibration_record import CalibrationRecord,
 from SSRKDCore.geometry.calibration.marker_detection import DetectedMarker, detect_markers, marker_near
 from SSRKDCore.geometry.calibration.marker_matching import match_markers
 from SSRKDCore.geometry.calibration.marker_object import MarkerObject
+from SSRKDCore.geometry.calibration.object_uncertainty import ViewUncertainty, view_uncertainty
 from SSRKDCore.geometry.calibration.view_refinement import MarkerCalibration, view_from_markers
 from SSRKDCore.geometry.field_of_view import FieldOfView
+from SSRKDCore.geometry.known_geometry import HEIGHT_MM, MAGNIFICATION_PERCENT, TURN_DEGREES
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.geometry.xmalab import rigid_matrix
 
@@ -23,6 +25,11 @@ Array = NDArray[np.float64]
 
 #: Reprojection worse than this (root mean square, mm at the markers) is no calibration.
 RESIDUAL_LIMIT_MM = 1.0
+#: Markers that scatter by more pixels than this (one standard deviation) were not picked where they are.
+NOISE_LIMIT_PX = 4.0
+# A distance known less well than this (95 %) is worth a word, even where it hardly changes the magnification.
+_DISTANCE_PERCENT = 3.0
+_UNIT_WORDS = {"percent": "%", "degrees": "degrees", "mm": "mm"}
 _PICKED_RADIUS_PX = 5.0
 _LARGEST_MAGNIFICATION = 3.0
 
@@ -50,6 +57,7 @@ def rig_from_object(
     object_to_lps: ArrayLike | None = None,
     center: tuple[float, float, float] | None = None,
     size: float = 160.0,
+    limit_percent: float = MAGNIFICATION_PERCENT[1],
 ) -> tuple[CalibrationRecord, Rig]:
     """The rig of two or more views of one object.
 
@@ -58,8 +66,10 @@ def rig_from_object(
     polarity: "bright" (beads) or "dark" (holes).
     object_to_lps: rigid (4, 4), mm; None takes the object's axes as LPS.
     center: of the field of view, LPS; None takes the middle of the markers. size: its side, mm.
+    limit_percent: a magnification in the field of view that is less certain (95 %) is refused.
 
-    Raises InputError when markers are not found, not told apart, or fit no view to RESIDUAL_LIMIT_MM.
+    Raises InputError when markers are not found, not told apart, fit no view to RESIDUAL_LIMIT_MM, or leave magnification, direction or
+    height more open than a reconstruction can stand (the red limits of `known_geometry`).
     """
     to_lps = rigid_matrix(object_to_lps, "The object-to-LPS transform")
     fits = [calibrated_view(image, calibration_object, polarity) for image in images]
@@ -81,11 +91,48 @@ def rig_from_object(
             warnings.append(
                 f"View '{fit.view.name}': {', '.join(fit.outliers)} lie elsewhere than the object says and were left out."
             )
+    in_object = to_lps[:3, :3].T @ (np.array(cube.center) - to_lps[:3, 3])
+    known = [view_uncertainty(fit, in_object, size) for fit in fits]
     uncertainty = {f"{fit.view.name}_noise_px": fit.noise_px for fit in fits}
     uncertainty |= {f"{fit.view.name}_residual_mm": fit.to_dict()["rms_mm"] for fit in fits}
+    uncertainty |= _stated([fit.view.name for fit in fits], known)
+    for fit, image, own in zip(fits, images, known, strict=True):
+        _check_known(image, fit.view.name, uncertainty, limit_percent)
+        if own.distance_percent > _DISTANCE_PERCENT:
+            warnings.append(
+                f"View '{fit.view.name}': the markers tell its source-to-detector distance to {own.distance_percent:.1f} % only (95 %); the "
+                f"magnification in the field of view is known to {own.magnification_percent:.1f} %."
+            )
     measured = {"views": [fit.to_dict() for fit in fits]}
     record = CalibrationRecord("object", [image.path for image in images], measured, uncertainty, assumed, warnings)
     return record, calibrated_rig(rig, record)
+
+
+def _stated(names: Sequence[str], known: Sequence[ViewUncertainty]) -> dict[str, float]:
+    """Name with unit -> 95 %; direction and height of each view but the first are relative to the first's."""
+    first = known[0]
+    stated = {}
+    for index, (name, own) in enumerate(zip(names, known, strict=True)):
+        stated[f"{name}_magnification_percent_95"] = own.magnification_percent
+        stated[f"{name}_distance_percent_95"] = own.distance_percent
+        if index:
+            stated[f"{name}_direction_degrees_95"] = float(np.hypot(first.direction_degrees, own.direction_degrees))
+            stated[f"{name}_height_mm_95"] = float(np.hypot(first.height_mm, own.height_mm))
+    return stated
+
+
+def _check_known(image: ObjectImage, name: str, stated: Mapping[str, float], limit_percent: float) -> None:
+    for quantity, unit, limit in (
+        ("magnification", "percent", limit_percent),
+        ("direction", "degrees", TURN_DEGREES[1]),
+        ("height", "mm", HEIGHT_MM[1]),
+    ):
+        value = stated.get(f"{name}_{quantity}_{unit}_95", 0.0)
+        if not value <= limit:
+            raise InputError(
+                f"The markers in {image.path} leave the {quantity} of view '{name}' open by {value:.1f} {_UNIT_WORDS[unit]} (95 %), more "
+                f"than {limit:g}: let the image show more of them, farther apart in depth, or check which marker is which."
+            )
 
 
 def calibrated_view(image: ObjectImage, calibration_object: MarkerObject, polarity: str) -> MarkerCalibration:
@@ -110,6 +157,11 @@ def calibrated_view(image: ObjectImage, calibration_object: MarkerObject, polari
             f"The markers in {image.path} lie {residual:.2f} mm from where any view has them, more than {RESIDUAL_LIMIT_MM:g} mm: "
             "check the object's file and which marker is which."
         )
+    if fit.noise_px > NOISE_LIMIT_PX:
+        raise InputError(
+            f"The markers in {image.path} scatter by {fit.noise_px:.1f} pixels about where a view has them, more than {NOISE_LIMIT_PX:g}: "
+            "check the object's file and which marker is which."
+        )
     return fit
 
 
@@ -118,7 +170,8 @@ def _found(image: ObjectImage, calibration_object: MarkerObject, polarity: str) 
         image.pixels, _radii(image, calibration_object), polarity, most=2 * len(calibration_object.points) + 6
     )
     places = np.array([[disc.row, disc.column] for disc in discs], dtype=np.float64).reshape(-1, 2)
-    matching = match_markers(calibration_object.points, places)
+    ratio = 1.0 if image.pixel_spacing is None else image.pixel_spacing[0] / image.pixel_spacing[1]
+    matching = match_markers(calibration_object.points, places, ratio)
     return matching.markers, places[matching.discs]
 
 

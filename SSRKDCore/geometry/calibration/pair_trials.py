@@ -82,8 +82,8 @@ def run_trial(knee: TrialKnee, kind: str, model: Model, seed: int) -> dict[str, 
     Returns arrays: before, outline_error, error (6,), information, parameter_sd, slices and spread; or before and `refused`, the
     sentence; or before and `other_bones`, where the shape model does not fit and the network's own bones decide.
     """
-    wrong = _believed(knee.rig, seed)
-    before = {"before": _away(wrong, knee.rig)}
+    wrong = believed(knee.rig, seed)
+    before = {"before": away(wrong, knee.rig)}
     try:
         found = _estimated(kind, knee, wrong, model, seed)
     except InputError as error:
@@ -92,8 +92,8 @@ def run_trial(knee: TrialKnee, kind: str, model: Model, seed: int) -> dict[str, 
         return {**before, "other_bones": np.array(True)}
     return {
         **before,
-        "error": _away(found.rig, knee.rig, wrong),
-        "outline_error": _away(_with_second(wrong, moved_view(wrong, found.outline_pose)), knee.rig, wrong),
+        "error": away(found.rig, knee.rig, wrong),
+        "outline_error": away(_with_second(wrong, moved_view(wrong, found.outline_pose)), knee.rig, wrong),
         "slices": found.slices,
         "information": found.information,
         "parameter_sd": found.parameter_sd,
@@ -107,7 +107,7 @@ def run_effect(knee: TrialKnee, trial: Trial, model: Model, seed: int) -> dict[s
     Returns `effect` (3, 2): mean exact ASSD in mm over the bones, with the rig as believed, as estimated and as it is; the bones where
     they are, and moved onto the true knee as a whole, since both views shifted alike put the knee elsewhere and leave it as it is.
     """
-    wrong, truth = _believed(knee.rig, seed), knee.rig.views[1]
+    wrong, truth = believed(knee.rig, seed), knee.rig.views[1]
     axes, center = pose_axes(wrong.views[1]), np.array(knee.rig.field_of_view.center)
     estimated = truth.transformed(np.linalg.inv(pose_matrix(trial["error"], axes, center)))
     rigs = (wrong, _with_second(knee.rig, estimated), knee.rig)
@@ -118,13 +118,13 @@ def _with_second(rig: Rig, view: View) -> Rig:
     return Rig((rig.views[0], view), rig.field_of_view, rig.provenance)
 
 
-def _believed(rig: Rig, seed: int) -> Rig:
+def believed(rig: Rig, seed: int) -> Rig:
     """The rig as it is told, wrongly by a draw from the belief."""
     prior = np.array([DEFAULT_TURN_SD] * 3 + [DEFAULT_SHIFT_SD] * 3)
     return told_wrongly(rig, np.random.default_rng(seed).normal(0.0, prior))
 
 
-def _away(rig: Rig, true: Rig, frame: Rig | None = None) -> Array:
+def away(rig: Rig, true: Rig, frame: Rig | None = None) -> Array:
     """(6,) from a rig's second view to the true one, about the axes of the second view of `frame` (of `rig` itself)."""
     axes = pose_axes((frame or rig).views[1])
     return pose_between(rig.views[1], true.views[1], axes, np.array(true.field_of_view.center))

@@ -14,7 +14,7 @@ from SSRKDCore.surface import Surface
 
 Array = NDArray[np.float64]
 
-#: In the order of the pose vector: turns in degrees about, and shifts in mm along, the second view's own axes.
+#: In the order of the pose vector: turns in degrees about, and shifts in mm along, the second view's own axes (see `pose_axes`).
 POSE_NAMES = (
     "turn_about_beam_degrees",
     "turn_about_columns_degrees",
@@ -128,8 +128,15 @@ def _strain(values: Array) -> Array:
 
 
 def pose_axes(view: View) -> Array:
-    """(3, 3) rows: beam, columns, rows of a view, about and along which its pose turns and shifts."""
-    return np.stack([view.normal, view.column_direction, view.row_direction])
+    """(3, 3) rows: beam, columns, rows of a view, about and along which its pose turns and shifts.
+
+    Of an image that stands on its side or its head, columns and rows are those of the upright one, by quarter turns: rows run down the
+    leg (LPS -z), so that a shift along them is a height.
+    """
+    across, down = np.array(view.column_direction), np.array(view.row_direction)
+    quarters = [(across, down), (down, -across), (-across, -down), (-down, across)]
+    upright = min(quarters, key=lambda pair: float(pair[1][2]))
+    return np.stack([view.normal, *upright])
 
 
 def pose_matrix(pose: Array, axes: Array, center: Array) -> Array:

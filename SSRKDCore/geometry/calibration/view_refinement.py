@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,9 @@ class MarkerCalibration:
     noise_px: standard deviation of a picked coordinate, from the residuals of the used markers and their degrees of freedom.
     parameters: name -> (value, standard uncertainty): source x, y, z (mm), focal length (pixels), principal point (pixels),
         turns about x, y, z (degrees), from the covariance of the least-squares problem.
+    pinhole: the view in pixels.
+    covariance: (P, P) of `displaced`'s numbers about it, scaled by the residual noise.
+    freedom: degrees of freedom of that noise.
     """
 
     view: View
@@ -46,6 +50,9 @@ class MarkerCalibration:
     used: NDArray[np.bool_]
     noise_px: float
     parameters: dict[str, tuple[float, float]]
+    pinhole: Pinhole
+    covariance: Array
+    freedom: int
 
     @property
     def outliers(self) -> list[str]:
@@ -111,6 +118,7 @@ def view_from_markers(
     seen = pixels - pinhole.project(points)
     depth = view.project(points)[1]
     on_detector = seen * np.array(view.pixel_spacing)
+    covariance = noise**2 * np.linalg.pinv(jacobian.T @ jacobian)
     return MarkerCalibration(
         view,
         names,
@@ -118,7 +126,10 @@ def view_from_markers(
         np.asarray(np.linalg.norm(on_detector, axis=1) * depth / view.source_to_detector),
         used,
         noise,
-        _parameters(pinhole, jacobian, noise, fixed is not None),
+        _parameters(pinhole, covariance, fixed is not None),
+        pinhole,
+        covariance,
+        jacobian.shape[0] - jacobian.shape[1],
     )
 
 
@@ -142,26 +153,41 @@ def refined(
     scales = [depth / along] * 2 + [depth**2 / (along * size)] + [1.0, 1.0, 1.0] + [1.0, 1.0] + [1.0] * (focal is None)
     scales[3:6] = [1 / along, 1 / along, 1 / max(float(np.ptp(pixels)), 1.0)]
     scale = np.array(scales)
-    frame = start.axes
-
-    def pinhole(step: Array) -> Pinhole:
-        values = step * scale
-        turn = _rotation(values[3:6])
-        length = along + (values[8] if focal is None else 0.0)
-        return Pinhole(
-            start.source + frame.T @ values[:3],
-            turn @ frame,
-            (length / ratio, length),
-            (start.principal[0] + values[6], start.principal[1] + values[7]),
-        )
-
+    start = Pinhole(start.source, start.axes, (along / ratio, along), start.principal)
     fit = least_squares(
-        lambda step: (pinhole(step).project(points) - pixels).ravel(), np.zeros(len(scale)), method="lm",
+        lambda step: (displaced(start, step * scale).project(points) - pixels).ravel(), np.zeros(len(scale)), method="lm",
         xtol=1e-15, ftol=1e-15, gtol=1e-15,
     )  # fmt: skip
     freedom = 2 * len(points) - len(scale)
     noise = float(np.sqrt((fit.fun**2).sum() / max(freedom, 1)))
-    return pinhole(fit.x), fit.jac / scale, noise
+    found = displaced(start, fit.x * scale)
+    # About the view that was found, not about the start: its axes are those of the parameters.
+    jacobian = derivative(lambda step: displaced(found, step).project(points).ravel(), scale)
+    return found, jacobian, noise
+
+
+def displaced(pinhole: Pinhole, step: Array) -> Pinhole:
+    """The view after a step of (P,) numbers in the order of `parameter_names`; eight keep the focal length.
+
+    The source moves along the view's own axes, which turn about themselves. Without skew.
+    """
+    length = pinhole.focal[1] + (step[8] if len(step) > 8 else 0.0)
+    return Pinhole(
+        pinhole.source + pinhole.axes.T @ step[:3],
+        _rotation(step[3:6]) @ pinhole.axes,
+        (length * pinhole.focal[0] / pinhole.focal[1], length),
+        (pinhole.principal[0] + step[6], pinhole.principal[1] + step[7]),
+    )
+
+
+def derivative(function: Callable[[Array], Array], scale: Array) -> Array:
+    """(M, P) of a function from (P,) to (M,) at zero, by central differences of a thousandth of `scale` (P,)."""
+    columns = []
+    for index, size in enumerate(scale):
+        step = np.zeros(len(scale))
+        step[index] = 1e-3 * size
+        columns.append((function(step) - function(-step)) / (2e-3 * size))
+    return np.stack(columns, axis=1)
 
 
 def _rotation(vector: Array) -> Array:
@@ -179,8 +205,7 @@ def parameter_names(focal_fixed: bool) -> tuple[str, ...]:
     return names if focal_fixed else (*names, "focal_length_px")
 
 
-def _parameters(pinhole: Pinhole, jacobian: Array, noise: float, focal_fixed: bool) -> dict[str, tuple[float, float]]:
-    covariance = noise**2 * np.linalg.pinv(jacobian.T @ jacobian)
+def _parameters(pinhole: Pinhole, covariance: Array, focal_fixed: bool) -> dict[str, tuple[float, float]]:
     deviations = np.sqrt(np.clip(np.diag(covariance), 0.0, None))
     along = pinhole.axes @ pinhole.source
     values = [*along, 0.0, 0.0, 0.0, *pinhole.principal, pinhole.focal[1]]
