@@ -62,16 +62,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--center", nargs=3, type=float, metavar=("X", "Y", "Z"), help="of the field of view, LPS (the markers' middle)"
     )
     markers.add_argument("--size", type=float, default=160.0, metavar="MM", help="side of the field of view (160)")
-    markers.add_argument("--intensity", choices=("auto", "line_integral", "raw", "presentation"), default="auto")
+    markers.add_argument(
+        "--limit",
+        type=float,
+        default=3.0,
+        metavar="PERCENT",
+        help="refuse a magnification in the field of view less certain (95 %%) than this (3)",
+    )
+    _intensity_argument(markers)
     _output_arguments(markers)
 
     pair = jobs.add_parser("pair", help="two radiographs without a common frame: the second's pose, from the bones")
-    pair.add_argument("--ap", required=True, metavar="FILE")
-    pair.add_argument("--lateral", required=True, metavar="FILE")
+    pair.add_argument("--ap", required=True, metavar="FILE", help="AP radiograph, whose frame the rig keeps")
+    pair.add_argument("--lateral", required=True, metavar="FILE", help="lateral radiograph, whose pose is estimated")
     pair.add_argument(
         "--rig", metavar="RIG", help="where the views are believed to be: rig.json or a preset (the DICOM tags)"
     )
-    pair.add_argument("--side", choices=("right", "left"))
+    pair.add_argument("--side", choices=("right", "left"), help="of the knee (what the files or the rig say)")
     pair.add_argument(
         "--bones", metavar="DIR", help="known surfaces of this knee in the AP view's frame; else the network's"
     )
@@ -91,23 +98,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MM",
         help="refuse a height less certain (95 %%) than this (3)",
     )
-    pair.add_argument("--device", choices=("auto", "cpu", "cuda", "mps"), default="auto")
-    pair.add_argument("--intensity", choices=("auto", "line_integral", "raw", "presentation"), default="auto")
+    pair.add_argument(
+        "--device", choices=("auto", "cpu", "cuda", "mps"), default="auto", help="where the network computes (auto)"
+    )
+    _intensity_argument(pair)
     pair.add_argument(
         "--prepare",
         action=argparse.BooleanOptionalAction,
         default=True,
         help="leave out the collimator's shadow, fill letters and burned-in text first, as `ssrkd reconstruct` does (yes)",
     )
-    pair.add_argument("--seed", type=int, default=0)
+    pair.add_argument("--seed", type=int, default=0, metavar="N", help="of the drawn restarts (0)")
     _output_arguments(pair)
     for job in (ball, ruler, markers, pair):
         job.add_argument("--frame", type=int, metavar="N", help="which image of a multiframe file, counted from 1")
 
 
+def _intensity_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--intensity",
+        choices=("auto", "line_integral", "raw", "presentation"),
+        default="auto",
+        help="what the pixels of a file mean (auto: what it says)",
+    )
+
+
 def _image_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", metavar="IMAGE", help="radiograph (DICOM, PNG, TIFF, JPEG, NRRD, NIfTI, MHA)")
-    parser.add_argument("--intensity", choices=("auto", "line_integral", "raw", "presentation"), default="auto")
+    _intensity_argument(parser)
     parser.add_argument(
         "--pixel-spacing", type=float, metavar="MM", help="on the detector (what the file or the rig says)"
     )
@@ -325,7 +343,7 @@ def _object(args: argparse.Namespace) -> tuple[CalibrationRecord, Rig | None, di
     transform = None if args.transform is None else read_transform(args.transform)
     center = None if args.center is None else tuple(args.center)
     record, rig = rig_from_object(
-        images, calibration_object, "dark" if args.dark else "bright", transform, center, args.size
+        images, calibration_object, "dark" if args.dark else "bright", transform, center, args.size, args.limit
     )
     return record, rig, {}
 

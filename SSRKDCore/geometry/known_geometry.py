@@ -6,7 +6,7 @@ A rig carries `assumed` in its provenance, a list of {"of": "magnification" | "a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -82,7 +82,11 @@ def geometry_doubts(rig: Rig) -> list[GeometryDoubt]:
             words.append(sentence)
     doubts = [GeometryDoubt(sentence) for sentence in words]
     # A later calibration of a view stands in place of an earlier one.
-    latest = {("pair" if kind == "pair" else "scale", view): entry for kind, view, entry in calibrations}
+    latest: dict[tuple[str, str | None], Mapping[str, Any]] = {}
+    for kind, view, entry in calibrations:
+        if kind == "object":
+            latest.clear()
+        latest["scale" if kind in ("ball", "ruler") else kind, view] = entry
     for (what, view), entry in latest.items():
         given = entry.get("uncertainty")
         stated = {
@@ -90,7 +94,10 @@ def geometry_doubts(rig: Rig) -> list[GeometryDoubt]:
             for name, value in (given.items() if isinstance(given, Mapping) else ())
             if isinstance(value, int | float) and np.isfinite(value)
         }
-        doubts += _of_pair(stated, rig) if what == "pair" else _of_scale(stated, view)
+        if what == "object":
+            doubts += _of_object(stated, rig, latest.keys())
+        else:
+            doubts += _of_pair(stated, rig) if what == "pair" else _of_scale(stated, view)
     return doubts
 
 
@@ -102,6 +109,25 @@ def _of_scale(stated: Mapping[str, float], view: str | None) -> list[GeometryDou
     percent = stated.get("magnification_at_centre_percent_95", 0.0)
     where = f" of view '{view}'" if view else ""
     return _beyond(percent, MAGNIFICATION_PERCENT, f"the magnification{where} is known to {percent:.1f} % (95 %)")
+
+
+def _of_object(stated: Mapping[str, float], rig: Rig, later: Collection[tuple[str, str | None]]) -> list[GeometryDoubt]:
+    """Each view was placed by markers. later: (what, view) of the calibrations since, which measured a scale or placed the second view."""
+    placed_again = any(what == "pair" for what, _ in later)
+    doubts: list[GeometryDoubt] = []
+    for view in rig.views:
+        percent = stated.get(f"{view.name}_magnification_percent_95", 0.0)
+        if ("scale", view.name) not in later:
+            words = f"the markers leave the magnification of view '{view.name}' open by {percent:.1f} % (95 %)"
+            doubts += _beyond(percent, MAGNIFICATION_PERCENT, words)
+        if placed_again:
+            continue
+        height, turn = (stated.get(f"{view.name}_{name}_95", 0.0) for name in ("height_mm", "direction_degrees"))
+        words = f"the markers leave the height of view '{view.name}' open by {height:.1f} mm (95 %)"
+        doubts += _beyond(height, HEIGHT_MM, words)
+        words = f"the markers leave the direction of view '{view.name}' open by {turn:.1f} degrees (95 %)"
+        doubts += _beyond(turn, TURN_DEGREES, words)
+    return doubts
 
 
 def _of_pair(stated: Mapping[str, float], rig: Rig) -> list[GeometryDoubt]:

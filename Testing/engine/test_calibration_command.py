@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import SimpleITK
 
 from SSRKDCore.cli import main
+from SSRKDCore.commands.calibrate import add_arguments
 from SSRKDCore.errors import InputError
 from SSRKDCore.geometry import Rig, preset
 from SSRKDCore.geometry.calibration.magnification import magnification_at_centre, view_with_magnification
@@ -284,6 +286,40 @@ def test_an_object_in_two_images_gives_the_rig(tmp_path: Path, capsys: pytest.Ca
     assert found.separation_degrees() == pytest.approx(90, abs=0.3)
     assert all(view["rms_mm"] < 0.05 for view in result["measured"]["views"])
     assert any("axes are LPS" in sentence for sentence in result["assumed"])
+
+
+def test_a_rig_whose_markers_leave_too_much_open_is_not_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    markers = scenes.marker_cage()
+    (tmp_path / "object.json").write_text(
+        json.dumps({"schema": "ssrkd-calibration-object/1", "unit": "mm", "markers": markers, "diameter": 4.0})
+    )
+    words: list[object] = ["object", "--object", tmp_path / "object.json", "--intensity", "line_integral", "--picked"]
+    generator = np.random.default_rng(0)
+    rig, images = preset("room", rows=700, columns=700), []
+    for view in rig.views:
+        places = view.project(list(markers.values()))[0] + generator.normal(0, 1.0, (len(markers), 2))
+        path = tmp_path / f"{view.name}.json"
+        path.write_text(json.dumps(dict(zip(markers, places.tolist(), strict=True))))
+        words.append(path)
+        images.append(write_image(tmp_path / f"{view.name}.nrrd", generator.normal(1, 0.02, (700, 700))))
+    words += ["--size", 120, "--out", tmp_path / "rig.json"]
+    code, result = run(capsys, words[0], *images, *words[1:], "--limit", 0.1)
+    assert code == 2 and "leave the magnification of view 'ap' open by" in result["error"]
+    assert not (tmp_path / "rig.json").exists() and not (tmp_path / "calibration.json").exists()
+    code, result = run(capsys, words[0], *images, *words[1:])
+    assert code == 0, result
+    assert 1 < result["uncertainty"]["lateral_distance_percent_95"] < 15
+    assert any("source-to-detector distance to" in sentence for sentence in result["warnings"])
+
+
+def test_every_option_says_what_it_is_for() -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    (jobs,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    bare = [f"{job} {action.dest}" for job, own in jobs.choices.items() for action in own._actions if not action.help]
+    assert bare == []
 
 
 def test_the_ends_of_a_ruler_give_its_scale() -> None:

@@ -48,6 +48,23 @@ def test_a_ruler_beside_the_knee(knee: np.ndarray, tick: float, angle: float, sp
     assert abs(middle[1] - 50.0 - np.tan(np.radians(angle)) * (middle[0] - 180.0)) < 4.5 / PIXEL
 
 
+@pytest.mark.parametrize(
+    ("tick", "angle", "bare"), [(5.0, 0.0, True), (2.0, -3.0, True), (5.0, 4.0, False), (10.0, 4.0, False)]
+)
+def test_the_ends_told_lie_on_the_ruler(repository: Path, tick: float, angle: float, bare: bool) -> None:
+    """The windows in which ticks are looked for reach far beyond a short ruler; edges beside it are no ticks of it."""
+    sample = read_radiograph(repository / "Resources" / "SampleCase" / "ap.dcm").pixels.astype(np.float64)
+    image = with_ruler(np.ones((500, 500)) if bare else sample[:, :360], (190.0, 50.0), angle, 110.0, tick)
+    measured, (found, *_) = measure_found_ruler(image, tick, 0.4, 0.0)
+    half = np.cos(np.radians(angle)) * 55.0 / PIXEL
+    period = tick / PIXEL
+    first, last = sorted(found.ends[:, 0])
+    assert 190.0 - half - 1 <= first < 190.0 - half + 1.5 * period
+    assert 190.0 + half - 1.5 * period < last <= 190.0 + half + 1
+    assert measured.ticks is not None and 110.0 / tick - 2.5 < measured.ticks <= 110.0 / tick + 0.2
+    assert measured.magnification == pytest.approx(MAGNIFICATION, rel=4e-3)
+
+
 def test_a_ruler_that_lies_along_the_columns_direction() -> None:
     image = with_ruler(np.ones((240, 300)), (60.0, 150.0), 87.0, 90.0, 5.0)
     measured, _ = measure_found_ruler(image, 5.0, 0.4, 0.0)

@@ -33,6 +33,12 @@ def pair(height: float, turn: float = 1.0) -> CalibrationRecord:
     return CalibrationRecord("pair", ["a.dcm", "b.dcm"], {}, uncertainty, [])
 
 
+def cage(**stated: float) -> CalibrationRecord:
+    return CalibrationRecord(
+        "object", ["a.dcm", "b.dcm"], {}, {f"{name}_95": value for name, value in stated.items()}, []
+    )
+
+
 def radiographs(**stated: float) -> list[Radiograph]:
     geometry = DicomGeometry("DX", **stated) if stated else None  # type: ignore[arg-type]
     spacing = (0.4, 0.4) if stated else None
@@ -103,6 +109,11 @@ def test_a_calibration_settles_what_it_measures_and_no_more() -> None:
         (pair(2.2), "height open by 2.2 mm", False),
         (pair(3.3), "height open by 3.3 mm", True),
         (pair(1.0, 5.0), "direction open by 5.0 degrees", False),
+        (cage(ap_magnification_percent=1.9, lateral_height_mm=1.4, lateral_direction_degrees=2.9), None, False),
+        (cage(ap_magnification_percent=2.5), "magnification of view 'ap' open by 2.5 %", False),
+        (cage(lateral_magnification_percent=3.5), "magnification of view 'lateral' open by 3.5 %", True),
+        (cage(lateral_height_mm=2.2), "height of view 'lateral' open by 2.2 mm", False),
+        (cage(lateral_direction_degrees=4.0), "direction of view 'lateral' open by 4.0 degrees", False),
     ],
 )
 def test_a_poor_calibration_is_doubted(record: CalibrationRecord, part: str | None, serious: bool) -> None:
@@ -115,6 +126,15 @@ def test_a_poor_calibration_is_doubted(record: CalibrationRecord, part: str | No
 def test_a_better_calibration_stands_in_place_of_a_poor_one() -> None:
     rig = calibrated_rig(calibrated_rig(preset("room"), ball("ap", 3.5)), ball("ap", 0.8))
     assert words(rig) == []
+
+
+def test_what_is_measured_after_an_object_stands_in_place_of_its_figures() -> None:
+    rig = calibrated_rig(preset("room"), cage(ap_magnification_percent=2.5, lateral_height_mm=2.2))
+    assert len(words(rig)) == 2
+    assert len(words(calibrated_rig(rig, ball("ap", 0.8)))) == 1
+    assert words(calibrated_rig(calibrated_rig(rig, ball("ap", 0.8)), pair(1.0))) == []
+    # An object places all views anew.
+    assert words(calibrated_rig(calibrated_rig(preset("room"), ball("ap", 3.5)), cage())) == []
 
 
 @pytest.mark.parametrize(

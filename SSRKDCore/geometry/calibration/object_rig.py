@@ -100,8 +100,8 @@ def rig_from_object(
         _check_known(image, fit.view.name, uncertainty, limit_percent)
         if own.distance_percent > _DISTANCE_PERCENT:
             warnings.append(
-                f"View '{fit.view.name}': the markers tell its source-to-detector distance to {own.distance_percent:.1f} % only (95 %); the "
-                f"magnification in the field of view is known to {own.magnification_percent:.1f} %."
+                f"View '{fit.view.name}': the markers tell its source-to-detector distance to {own.distance_percent:.1f} % only (95 %); "
+                f"the magnification in the field of view is known to {own.magnification_percent:.1f} %."
             )
     measured = {"views": [fit.to_dict() for fit in fits]}
     record = CalibrationRecord("object", [image.path for image in images], measured, uncertainty, assumed, warnings)

@@ -20,6 +20,10 @@ _SAMPLES_PER_PX = 2
 #: Fewer ticks are no ruler, and ticks nearer to one another are not told apart.
 LEAST_PERIODS = 5
 SHORTEST_PERIOD_PX = 3.0
+# So many ticks in a row may be hidden on a ruler.
+_MOST_HIDDEN = 4
+# Correlation with the usual tick, and height over its height, of another.
+_TICK_LIKENESS, _TICK_HEIGHT = 0.7, 0.3
 # Share of the profile's variance that the ticks must explain.
 _LEAST_PERIODIC = 0.3
 
@@ -151,6 +155,46 @@ def measure_ticks(
         residual / per_pixel,
         share,
     )
+
+
+def ticks_between(image: NDArray[np.floating], ends: ArrayLike, per_pixel: float) -> Array:
+    """(2, 2) [row, column]: the first and the last tick on a line.
+
+    ends: (2, 2) of a line that crosses the ticks and may go on beyond them. per_pixel: ticks a pixel along it.
+
+    A tick is what looks like most of the others. A few in a row that a bone hides do not end the ruler. Without any ticks the line is
+    returned as it is.
+    """
+    ends = np.asarray(ends, dtype=np.float64)
+    profile, length = _profile(image, ends)
+    position = np.arange(len(profile)) / _SAMPLES_PER_PX
+    wave = np.exp(-2j * np.pi * per_pixel * position)
+    strength = np.abs(np.convolve(profile * wave, np.hanning(round(6 * _SAMPLES_PER_PX / per_pixel)), mode="same"))
+    strong = strength >= 0.5 * strength.max()
+    phase = -float(np.angle((profile * wave)[strong].sum())) / (2 * np.pi)
+    places = (np.arange(int(np.ceil(0.7 - phase)), length * per_pixel - 0.7 - phase) + phase) / per_pixel
+    typical = np.interp(places, position, strong) > 0.5
+    if typical.sum() < LEAST_PERIODS:
+        return ends
+    # (shifts, ticks, samples) around each place, without a slope; ticks of a tilted ruler may lie a little beside.
+    within = np.linspace(-0.5, 0.5, max(8, round(_SAMPLES_PER_PX / per_pixel)), endpoint=False)
+    shifts = np.linspace(-0.2, 0.2, 5)
+    parts = np.interp((places[:, None] + (shifts[:, None, None] + within) / per_pixel), position, profile)
+    slope = np.stack([np.ones_like(within), within], axis=1)
+    parts = parts - parts @ np.linalg.pinv(slope).T @ slope.T
+    usual = np.median(parts[2][typical], axis=0)
+    size = float(np.linalg.norm(usual))
+    likeness = parts @ usual / np.maximum(np.linalg.norm(parts, axis=2) * size, 1e-30)
+    best = likeness.max(axis=0)
+    height = (parts @ usual).max(axis=0) / max(size**2, 1e-30)
+    seen = np.flatnonzero((best > _TICK_LIKENESS) & (height > _TICK_HEIGHT))
+    if not len(seen):
+        return ends
+    apart = np.flatnonzero(np.diff(seen) > _MOST_HIDDEN)
+    firsts, lasts = seen[np.append(0, apart + 1)], seen[np.append(apart, len(seen) - 1)]
+    longest = int((lasts - firsts).argmax())
+    along = (ends[1] - ends[0]) / length
+    return np.stack([ends[0] + places[tick] * along for tick in (firsts[longest], lasts[longest])])
 
 
 def _check_numbers(length_mm: float, tilt_degrees: float) -> None:

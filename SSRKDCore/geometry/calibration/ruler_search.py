@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 
 from SSRKDCore.errors import InputError
 from SSRKDCore.geometry.calibration.ball import LARGEST_MAGNIFICATION
-from SSRKDCore.geometry.calibration.ruler import LEAST_PERIODS, SHORTEST_PERIOD_PX, RulerMeasurement, measure_ticks
+from SSRKDCore.geometry.calibration.ruler import (
+    LEAST_PERIODS,
+    SHORTEST_PERIOD_PX,
+    RulerMeasurement,
+    measure_ticks,
+    ticks_between,
+)
 
 Array = NDArray[np.float64]
 
@@ -212,6 +218,9 @@ def _measured(
     margin = _BAND_PX
     ends = np.clip(ends, margin, np.array(values.shape) - 1 - margin)
     try:
+        measured = measure_ticks(values, ends, tick_mm, pixel_spacing, tilt_degrees)
+        # The windows that found the ticks reach beyond the ruler.
+        ends = ticks_between(values, ends, measured.pixel_size_mm / tick_mm)
         measured = measure_ticks(values, ends, tick_mm, pixel_spacing, tilt_degrees)
     except InputError:
         return None

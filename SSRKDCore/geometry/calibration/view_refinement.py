@@ -118,7 +118,7 @@ def view_from_markers(
     seen = pixels - pinhole.project(points)
     depth = view.project(points)[1]
     on_detector = seen * np.array(view.pixel_spacing)
-    covariance = noise**2 * np.linalg.pinv(jacobian.T @ jacobian)
+    covariance = np.asarray(noise**2 * np.linalg.pinv(jacobian.T @ jacobian), dtype=np.float64)
     return MarkerCalibration(
         view,
         names,
