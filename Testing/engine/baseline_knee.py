@@ -14,6 +14,7 @@ from SSRKDCore.population.joint_features import BoneSet, JointFeatures
 from SSRKDCore.population.partial_pca import PartialPca
 from SSRKDCore.population.shape_model import KneeShapeModel
 from SSRKDCore.population.template import Template
+from SSRKDCore.shape_fit.fitted_knee import FittedKnee
 from SSRKDCore.surface import Surface
 
 MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
@@ -52,6 +53,16 @@ def _deformed(vertices: dict[str, NDArray[np.float64]], mode: int) -> dict[str, 
             moved[:, 0] += 3.0 * near
         result[name] = moved
     return result
+
+
+def unlike_the_mean(model: KneeShapeModel, side: str) -> dict[str, Surface]:
+    """A knee of the model off the middle, and of another shape than the mean; of either side."""
+    knee = FittedKnee(model, np.zeros(3), 3)
+    step = np.zeros(knee.count)
+    step[:6] = 0.03, -0.04, 0.05, 4.0, -3.0, 2.0
+    step[24:] = 0.02, 1.0, -0.8, 1.0
+    bones = knee.surfaces(knee.start(8.0).moved(step))
+    return bones if side == "right" else {name: bone.transformed(MIRROR) for name, bone in bones.items()}
 
 
 def baseline_rig(side: str = "right") -> Rig:

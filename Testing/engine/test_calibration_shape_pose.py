@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from baseline_knee import MIRROR, baseline_model, baseline_rig, bone_radiographs
+from baseline_knee import baseline_model, baseline_rig, bone_radiographs, unlike_the_mean
 
 from SSRKDCore.cases import load_case
 from SSRKDCore.errors import Cancelled, InputError
@@ -19,7 +19,6 @@ from SSRKDCore.geometry.calibration.shape_pose import shape_pose
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.networks.model_folder import load_model
 from SSRKDCore.radiographs.radiograph import Radiograph
-from SSRKDCore.shape_fit.fitted_knee import FittedKnee
 from SSRKDCore.surface import Surface
 
 _MODEL = baseline_model()
@@ -28,13 +27,7 @@ _NONE = np.zeros(6)
 
 
 def _knee(side: str) -> dict[str, Surface]:
-    """Off the middle, and of another shape than the mean."""
-    knee = FittedKnee(_MODEL, np.zeros(3), 3)
-    step = np.zeros(knee.count)
-    step[:6] = 0.03, -0.04, 0.05, 4.0, -3.0, 2.0
-    step[24:] = 0.02, 1.0, -0.8, 1.0
-    bones = knee.surfaces(knee.start(8.0).moved(step))
-    return bones if side == "right" else {name: bone.transformed(MIRROR) for name, bone in bones.items()}
+    return unlike_the_mean(_MODEL, side)
 
 
 def _radiographs(side: str, images: list[np.ndarray] | None = None) -> list[Radiograph]:

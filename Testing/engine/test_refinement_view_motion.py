@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from baseline_knee import MIRROR, baseline_model, baseline_rig, bone_radiographs
+from baseline_knee import baseline_model, baseline_rig, bone_radiographs, unlike_the_mean
 
 from SSRKDCore.errors import InputError
 from SSRKDCore.geometry.rig import Rig
@@ -15,7 +15,6 @@ from SSRKDCore.grid import Grid
 from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.reconstruction.refined_bones import refined_bones
 from SSRKDCore.refinement.view_motion import ViewMotion, turned_second_view
-from SSRKDCore.shape_fit.fitted_knee import FittedKnee
 from SSRKDCore.surface import Surface
 
 _MODEL = baseline_model()
@@ -23,13 +22,7 @@ _GRID = Grid.cube((0.0, 0.0, 0.0), 160.0, 48)
 
 
 def _knee(side: str) -> dict[str, Surface]:
-    """Off the middle, and of another shape than the mean."""
-    knee = FittedKnee(_MODEL, np.zeros(3), 3)
-    step = np.zeros(knee.count)
-    step[:6] = 0.03, -0.04, 0.05, 4.0, -3.0, 2.0
-    step[24:] = 0.02, 1.0, -0.8, 1.0
-    bones = knee.surfaces(knee.start(8.0).moved(step))
-    return bones if side == "right" else {name: bone.transformed(MIRROR) for name, bone in bones.items()}
+    return unlike_the_mean(_MODEL, side)
 
 
 _IMAGES = {side: bone_radiographs(_knee(side), baseline_rig(side)) for side in ("right", "left")}
