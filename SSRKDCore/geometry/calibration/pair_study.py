@@ -183,7 +183,7 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
             if job.name not in names[job.group]:
                 names[job.group].append(job.name)
     fitted = {kind: _fitted(found[kind]) for kind in KINDS}
-    # A few knees that happened to be easy are no reason to be surer than those before them were.
+    # A few knees that happened to be easy are no reason to be surer than before.
     factors = {kind: max(*of_kind.values(), WIDENING[kind]) for kind, of_kind in fitted.items()}
     # Bones that a network bends to the images cannot make a pose surer than known ones.
     factors["reconstructed"] = max(factors["known"], factors["reconstructed"])

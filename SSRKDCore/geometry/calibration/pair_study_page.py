@@ -10,7 +10,7 @@ _BONES = {
     "reconstructed": "The network's own bones",
     "shape_model": "The shape model's knee (what the command does, unless the shape model does not fit)",
 }
-_NEVER_LESS = {"known": "", "reconstructed": ", nor than with known bones", "shape_model": ""}
+_NEVER_LESS = {"known": "", "reconstructed": ", and never less than with known bones", "shape_model": ""}
 _SETS = {
     "fit": "knees that fitted the factor",
     "people": "people left out of the shape model, who fitted the factor too",
@@ -35,8 +35,8 @@ def page(report: Mapping[str, Any]) -> str:
             "",
             f"## {_BONES[kind]}",
             "",
-            f"Uncertainty of the least-squares problem times {report['widening'][kind]:g}: {_asked(report['fitted_widening'][kind])}, and "
-            f"it is never less than other knees asked for before{_NEVER_LESS[kind]}.",
+            f"Uncertainty of the least-squares problem times {report['widening'][kind]:g}: {_asked(report['fitted_widening'][kind])}; "
+            f"what is in use is only ever raised{_NEVER_LESS[kind]}.",
         ]
         for name, found in sets.items():
             lines += ["", *_section(report, name, found)]
