@@ -130,3 +130,28 @@ def test_the_page_has_every_set(tmp_path: Path) -> None:
 def test_the_factors_in_use_are_those_that_were_measured(repository: Path) -> None:
     path = repository / "docs" / "measured" / "calibration" / "pair.json"
     assert json.loads(path.read_text(encoding="utf-8"))["widening"] == WIDENING
+
+
+def test_the_figures_in_the_documentation_are_those_that_were_measured(repository: Path) -> None:
+    measured = json.loads((repository / "docs" / "measured" / "calibration" / "pair.json").read_text(encoding="utf-8"))
+    found = measured["results"]["shape_model"]
+    text = (repository / "docs" / "calibration.md").read_text(encoding="utf-8")
+    shown = {"turn_about_beam_degrees", "turn_about_columns_degrees", "turn_about_rows_degrees", "shift_along_rows_mm"}
+    names = {
+        "people": "people left out of the shape model",
+        "check": "simulated, no part in it",
+        "other": "unseen legs, no part in it",
+        "usual rooms": "usual rooms, no part in it",
+    }
+    for group, words in names.items():
+        row = found[group]
+        errors = " | ".join(f"{row['directions'][name]['after_rms']:.2f}" for name in POSE_NAMES if name in shown)
+        line = f"| {words} | {row['trials']} | {row['refused']} | {errors} | {100 * row['held_share']:.0f} % |"
+        assert line in text, line
+    assert f"| bad rooms, no part in it | {found['bad rooms']['trials']} | {found['bad rooms']['refused']} |" in text
+    effect = found["check"]["mean_exact_assd_mm"]
+    estimated, wrong, true = (effect[name]["as_a_knee"] for name in ("as_estimated", "as_believed", "true_rig"))
+    assert (
+        f"are {estimated:.2f} mm wrong" in text
+        and f"wrong rig {wrong:.2f}, with the true one {true:.2f}" in " ".join(text.split())
+    )

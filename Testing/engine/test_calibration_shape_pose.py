@@ -11,12 +11,10 @@ from baseline_knee import baseline_model, baseline_rig, bone_radiographs, unlike
 from SSRKDCore.cases import load_case
 from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.geometry.calibration import shape_pose as shape_module
-from SSRKDCore.geometry.calibration.pair_trials import case_knee, told_wrongly
+from SSRKDCore.geometry.calibration.pair_trials import away, case_knee, told_wrongly
 from SSRKDCore.geometry.calibration.pose_estimate import RelativePose, best_of_restarts
-from SSRKDCore.geometry.calibration.pose_parameters import pose_axes, pose_between
 from SSRKDCore.geometry.calibration.pose_rounds import pose_by_reconstruction
 from SSRKDCore.geometry.calibration.shape_pose import shape_pose
-from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.networks.model_folder import load_model
 from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.surface import Surface
@@ -38,11 +36,6 @@ def _radiographs(side: str, images: list[np.ndarray] | None = None) -> list[Radi
     ]
 
 
-def _away(found: Rig, true: Rig, frame: Rig) -> np.ndarray:
-    axes = pose_axes(frame.views[1])
-    return pose_between(found.views[1], true.views[1], axes, np.array(true.field_of_view.center))
-
-
 @pytest.mark.parametrize("side", ["right", "left"])
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_the_second_view_is_brought_back(side: str, sign: float) -> None:
@@ -50,7 +43,7 @@ def test_the_second_view_is_brought_back(side: str, sign: float) -> None:
     told = told_wrongly(true, sign * _WRONG)
     found = shape_pose(_knee(side), _radiographs(side), told, side, _MODEL, 3.0, 8.0, _NONE)
     assert found is not None and found.bones == "shape_model"
-    left = _away(found.rig, true, told)
+    left = away(found.rig, true, told)
     assert found.rig.views[0] == told.views[0]
     # Turns about beam and columns, and height; the others the images tell little of.
     assert abs(left[0]) < 1.0 and abs(left[1]) < 1.5 and abs(left[5]) < 0.7
@@ -129,7 +122,7 @@ def test_the_bundled_model_brings_its_shape_model_along(sample: Path, monkeypatc
         )  # fmt: skip
 
     found = estimated()
-    left = _away(found.rig, knee.rig, told)
+    left = away(found.rig, knee.rig, told)
     assert found.bones == "shape_model"
     assert abs(left[0]) < 3.0 and abs(left[5]) < 2.0
     assert (np.abs(left) < 2.0 * found.standard_uncertainty).all()

@@ -58,7 +58,13 @@ _COVERAGE = 2.0
 
 @dataclass(frozen=True)
 class Job:
-    """A trial to be made: of a kind, in a set; `name` tells it from others and seeds nothing; `model` knows the knee's person or not."""
+    """A trial to be made.
+
+    Attributes
+    ----------
+    kind: one of KINDS. group: the set that it belongs to. name: of the knee, for people and files.
+    seed: of the wrong pose. knee: reads or makes the knee. model: for people, with a shape prior that was made without this one.
+    """
 
     kind: str
     group: str

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from SSRKDCore.errors import InputError
 from SSRKDCore.geometry.calibration.pose_estimate import (
@@ -26,6 +27,9 @@ from SSRKDCore.geometry.rig import Rig
 if TYPE_CHECKING:
     from SSRKDCore.networks.model_folder import Model
     from SSRKDCore.radiographs.radiograph import Radiograph
+    from SSRKDCore.reconstruction.pipeline import Reconstruction
+
+Array = NDArray[np.float64]
 
 DEFAULT_ROUNDS = 3
 DEFAULT_RESOLUTION = 96
@@ -65,42 +69,38 @@ def pose_by_reconstruction(
     check_belief(rig, turn_sd, shift_sd)
     prior = shape_prior_of(model) if use_shape_model else None
     images = {view.name: radiograph.pixels for view, radiograph in zip(rig.views, radiographs, strict=True)}
-    current, pose = rig, np.zeros(6)
 
-    def shape_model_pose(starts: int) -> RelativePose | None:
-        if prior is None:
-            return None
-        found = reconstruct(radiographs, current, model, resolution, device, cancelled=cancelled,
-                            check_view_order=False, refine=False)  # fmt: skip
-        shown = found.side or side or found.declared_side
-        if shown is None:
-            return None
-        belief = prior, turn_sd, shift_sd, pose
-        return shape_pose(found.surfaces, radiographs, rig, shown, *belief, starts, seed, cancelled)
+    def estimated(current: Rig, pose: Array, last: bool, tell: Callable[[float, str], None]) -> RelativePose:
+        """From a reconstruction with the rig as it is known so far, at this pose."""
+        given_starts = starts if last else 0
 
-    index = 0
-    while True:
-        last = index == rounds - 1
+        def found(refine: bool) -> Reconstruction:
+            return reconstruct(radiographs, current, model, resolution, device, cancelled=cancelled,
+                               check_view_order=False, refine=refine)  # fmt: skip
 
-        def tell(fraction: float, words: str, index: int = index) -> None:
-            if progress is not None:
-                progress((index + fraction) / rounds, words)
+        if prior is not None:
+            tell(0.0, "reconstructing, and matching the shape model's outlines in both views")
+            seen = found(refine=False)
+            shown = seen.side or side or seen.declared_side
+            belief = turn_sd, shift_sd, pose
+            by_shape = None
+            if shown is not None:
+                by_shape = shape_pose(
+                    seen.surfaces, radiographs, rig, shown, prior, *belief, given_starts, seed, cancelled
+                )
+            if by_shape is not None:
+                check_estimate(by_shape, height_limit_mm, last)
+                return by_shape
+        tell(0.4, "reconstructing")
+        return relative_pose(
+            found(refine=True).surfaces, images, rig, turn_sd, shift_sd, False, given_starts, seed, height_limit_mm, pose,
+            lambda fraction, words: tell(0.6 + 0.4 * fraction, words), cancelled, last,
+        )  # fmt: skip
 
-        def fitting(fraction: float, words: str, tell: Callable[[float, str], None] = tell) -> None:
-            tell(0.6 + 0.4 * fraction, words)
+    def teller(index: int) -> Callable[[float, str], None]:
+        return lambda fraction, words: progress((index + fraction) / rounds, words) if progress is not None else None
 
-        tell(0.0, "reconstructing, and matching the shape model's outlines in both views")
-        result = shape_model_pose(starts if last else 0)
-        if result is not None:
-            check_estimate(result, height_limit_mm, last)
-        else:
-            tell(0.4, "reconstructing")
-            found = reconstruct(radiographs, current, model, resolution, device, cancelled=cancelled,
-                                check_view_order=False)  # fmt: skip
-            result = relative_pose(
-                found.surfaces, images, rig, turn_sd, shift_sd, False, starts if last else 0, seed, height_limit_mm, pose, fitting,
-                cancelled, last,
-            )  # fmt: skip
-        if last:
-            return result
-        current, pose, index = result.rig, result.pose, index + 1
+    result = estimated(rig, np.zeros(6), rounds == 1, teller(0))
+    for index in range(1, rounds):
+        result = estimated(result.rig, result.pose, index == rounds - 1, teller(index))
+    return result
