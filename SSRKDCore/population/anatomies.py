@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from SSRKDCore.errors import InputError
+from SSRKDCore.geometry.mirror import MIRROR
 from SSRKDCore.json_files import read_json
-from SSRKDCore.population.bone_sources import MIRROR
 from SSRKDCore.surface import Surface
 from SSRKDCore.surface_files import read_bone_surfaces
 

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from SSRKDCore.errors import InputError
+from SSRKDCore.geometry.mirror import MIRROR
 from SSRKDCore.json_files import read_json
 from SSRKDCore.surface import Surface
 from SSRKDCore.surface_files import read_surface
 
 Array = NDArray[np.float64]
-MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 DRAWS_SUBJECT = "clouthier100"
 _DRAWS_PEOPLE = 14
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from SSRKDCore.anatomy import BONE_NAMES, SIDES
 from SSRKDCore.errors import InputError
+from SSRKDCore.geometry.mirror import MIRROR
 from SSRKDCore.population.joint_frames import knee_frame
 from SSRKDCore.population.knee_motion import JointSpaces, KneeMotion
 from SSRKDCore.population.patella_tracking import PatellaOffset
@@ -19,7 +20,6 @@ from SSRKDCore.surface import Surface
 
 Array = NDArray[np.float64]
 
-_MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 # Bones of a knee are kept at least this far apart (mm), so that every later grid still sees them apart or just touching.
 _SMALLEST_GAP = 0.1
 _TRIES = 25
@@ -164,7 +164,7 @@ def _drawn_knee(model: KneeSource, generator: np.random.Generator, ranges: Rando
     placement = [_normal(generator, spread) for spread in ranges.placement]
     leg = rotation_about(knee.frame.flexion_axis, -0.5 * knee.frame.flexion_deg, knee.frame.centre)
     if side == "left":
-        leg = _MIRROR @ leg
+        leg = MIRROR @ leg
     for axis, degrees in zip(np.eye(3), orientation, strict=True):
         leg = rotation_about(axis, degrees, np.zeros(3)) @ leg
     leg = translation(np.array(placement)) @ leg

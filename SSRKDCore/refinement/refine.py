@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from SSRKDCore.anatomy import BONE_NAMES
 from SSRKDCore.geometry.field_of_view import FieldOfView
+from SSRKDCore.geometry.mirror import MIRROR
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.grid import Grid
 from SSRKDCore.population.shape_model import KneeShapeModel
@@ -38,7 +39,6 @@ LARGEST_MEAN_MOVE_MM = 3.0
 #: A bone of which less of the network's surface than this finds the model's beside it is not the model's either.
 LEAST_SHARE_NEAR = 0.75
 _NEAR_MM = 6.0
-_MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 #: The fibula takes part in the fit and stays as the network saw it, unless the radiographs speak against the network's: too few are in the
 #: shape model, which made the fibulae of legs that it had not seen worse.
 REFINED = ("patella", "femur", "tibia")
@@ -97,8 +97,8 @@ def refine(
     """
     found = {name: surface for name, surface in surfaces.items() if not surface.is_empty}
     mirrored = side == "left"
-    right_rig = rig.transformed(_MIRROR) if mirrored else rig
-    bones = network_bones({n: s.transformed(_MIRROR) if mirrored else s for n, s in found.items()})
+    right_rig = rig.transformed(MIRROR) if mirrored else rig
+    bones = network_bones({n: s.transformed(MIRROR) if mirrored else s for n, s in found.items()})
     knee = FittedKnee(prior, np.array(right_rig.field_of_view.center), MODES)
     seen = seen_images(radiographs, right_rig)
     images = edge_images(seen, {stage.blur_mm for stage in (*WITH_EDGES, *FINE)})
@@ -113,7 +113,7 @@ def refine(
         on_edges = fit_on_edges(knee, fit, images, edges, field_of_view, lambda done: progress(0.4 + 0.2 * done))
         if on_edges is not None:
             fitted = knee.surfaces(on_edges)
-            right = {n: s.transformed(_MIRROR) if mirrored else s for n, s in found.items()}
+            right = {n: s.transformed(MIRROR) if mirrored else s for n, s in found.items()}
             evidence = Evidence.of(right, fitted, edges, finest, field_of_view)
     volumes: dict[str, RefinedBone] = {}
     moved: dict[str, float] = {}
@@ -148,7 +148,7 @@ def refine(
             if reason:
                 kept[name] = f"The {name} is the network's own, without refinement: {reason}."
         taken = name in moved and name not in kept
-        refined = (surface.transformed(_MIRROR) if mirrored else surface) if taken else found[name]
+        refined = (surface.transformed(MIRROR) if mirrored else surface) if taken else found[name]
         volumes[name] = _ended(name, refined, found[name])
     taken_over = {name: value for name, value in corrected.items() if name in moved and name not in kept}
     return Refinement(refined_occupancy(volumes, grid), moved, kept, tuple(overruled), taken_over, motion)

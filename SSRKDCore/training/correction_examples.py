@@ -17,11 +17,11 @@ from SSRKDCore.cases import CASE_FILE
 from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.evaluation.exact_distances import signed_distances
 from SSRKDCore.evaluation.field_of_view import DEFAULT_MARGIN_MM, inside_by, scoring_box, without_cut_faces
+from SSRKDCore.geometry.mirror import MIRROR
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.networks.model_folder import Model
 from SSRKDCore.networks.weights_file import sha256_of
 from SSRKDCore.npz_files import read_arrays, write_arrays
-from SSRKDCore.population.bone_sources import MIRROR
 from SSRKDCore.population.shape_model import KneeShapeModel
 from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.reconstruction.pipeline import reconstruct

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from SSRKDCore.cases import Case
 from SSRKDCore.errors import InputError
 from SSRKDCore.geometry.field_of_view import FieldOfView
+from SSRKDCore.geometry.mirror import MIRROR
 from SSRKDCore.geometry.network_view import network_view, resample_to_view
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.geometry.view import View
@@ -18,7 +19,6 @@ from SSRKDCore.surface import Surface
 
 Array = NDArray[np.float64]
 
-_MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 # Least difference of line integrals between the darkest and the brightest tenth: a leg has ten times as much.
 _LEAST_CONTRAST = 0.05
 
@@ -56,13 +56,13 @@ class SeenCase:
     def given_back(self, surfaces: Mapping[str, Surface]) -> dict[str, Surface]:
         """The surfaces of the right knee as those of the case's own."""
         return {
-            name: surface.transformed(_MIRROR) if self.side == "left" else surface for name, surface in surfaces.items()
+            name: surface.transformed(MIRROR) if self.side == "left" else surface for name, surface in surfaces.items()
         }
 
 
 def as_right_knee(rig: Rig, side: str) -> Rig:
     """The rig, mirrored for a left knee."""
-    return rig.transformed(_MIRROR) if side == "left" else rig
+    return rig.transformed(MIRROR) if side == "left" else rig
 
 
 def seen_case(case: Case) -> SeenCase:

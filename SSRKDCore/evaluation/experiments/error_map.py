@@ -18,6 +18,7 @@ from SSRKDCore.evaluation.exact_distances import DistanceToSurface
 from SSRKDCore.evaluation.experiments.framework import FILES_FOLDER, Plan, Point, PointResult, given_case
 from SSRKDCore.evaluation.experiments.registry import Request
 from SSRKDCore.evaluation.field_of_view import DEFAULT_MARGIN_MM, inside_by, scoring_box, without_cut_faces
+from SSRKDCore.geometry.mirror import MIRROR
 from SSRKDCore.population.closest_points import ClosestPoints
 from SSRKDCore.population.rigid_motion import similarity_between
 from SSRKDCore.population.shape_model import KneeShapeModel
@@ -25,7 +26,6 @@ from SSRKDCore.surface import Surface
 
 Array = NDArray[np.float64]
 
-_MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 # A vertex of the fitted model farther than this from the bone has no counterpart on it (a cut shaft, a bone that does not fit).
 _FARTHEST_MM = 4.0
 _ABSOLUTE_LEGEND = "mm; mean of the\nabsolute distances;\ngrey: fewer than\nhalf of the cases"
@@ -56,7 +56,7 @@ def vertex_errors(model: KneeShapeModel, case: Case, answer: CaseAnswer) -> dict
     reconstruction lies outside; NaN where the reference or the field of view ends. A bone that was not reconstructed is absent.
     """
     reference = reference_surfaces(case)
-    mirror = _MIRROR if case.side == "left" else np.eye(4)
+    mirror = MIRROR if case.side == "left" else np.eye(4)
     fitted = model.project({name: surface.transformed(mirror) for name, surface in reference.items()})
     margin = max(DEFAULT_MARGIN_MM, answer.spacing_mm)
     result = {}

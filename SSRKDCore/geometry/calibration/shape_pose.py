@@ -25,6 +25,7 @@ from SSRKDCore.geometry.calibration.pose_estimate import (
     estimate_of,
 )
 from SSRKDCore.geometry.calibration.pose_parameters import moved_view, pose_axes, pose_matrix
+from SSRKDCore.geometry.mirror import MIRROR
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.population.shape_model import KneeShapeModel
 from SSRKDCore.radiographs.radiograph import Radiograph
@@ -41,7 +42,6 @@ from SSRKDCore.surface import Surface
 
 Array = NDArray[np.float64]
 
-_MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 _SEARCH = FreeViewSearch(FINE, 12, 0.02)
 # Of a pose that has lost the knee, whatever was believed: degrees and mm.
 _LOST = np.array([45.0] * 3 + [150.0] * 3)
@@ -132,7 +132,7 @@ class _ShapeProblem:
         self.edges = template_edges(prior)
         self._knee = FittedKnee(prior, center, MODES)
         axes = pose_axes(rig.views[1])
-        shifts = axes @ _MIRROR[:3, :3] if self._mirrored else axes
+        shifts = axes @ MIRROR[:3, :3] if self._mirrored else axes
         # A mirrored turn goes the other way about the mirrored axis.
         self.freedom = ViewFreedom(center, -shifts if self._mirrored else shifts, shifts, False, spread, _LOST)
         scales = {stage.blur_mm for stage in (*WITH_EDGES, *_SEARCH.stages)}
@@ -143,7 +143,7 @@ class _ShapeProblem:
             return
         back = np.linalg.inv(pose_matrix(begin, axes, np.array(rig.field_of_view.center)))
         if self._mirrored:
-            back = _MIRROR @ back @ _MIRROR
+            back = MIRROR @ back @ MIRROR
         self._images: dict[float, list[EdgeImage]] = {
             scale: [first, replace(second, view=second.view.transformed(back))]
             for scale, (first, second) in images.items()
@@ -174,7 +174,7 @@ class _ShapeProblem:
         return {name: self._side_changed(fitted[name]) for name in self._names}
 
     def _as_right(self, rig: Rig) -> Rig:
-        return rig.transformed(_MIRROR) if self._mirrored else rig
+        return rig.transformed(MIRROR) if self._mirrored else rig
 
     def _side_changed(self, surface: Surface) -> Surface:
-        return surface.transformed(_MIRROR) if self._mirrored else surface
+        return surface.transformed(MIRROR) if self._mirrored else surface
