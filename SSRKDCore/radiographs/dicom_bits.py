@@ -1,4 +1,8 @@
-"""Where in its cell of bits a DICOM object keeps each stored value (PS3.5 8.1.1): pydicom takes the lowest bits, whatever High Bit says."""
+"""Which bits of its cell are a DICOM object's stored value (PS3.5 8.1.1): pydicom takes the lowest, whatever High Bit says.
+
+The bits above High Bit are no part of a value, and readers drop them. Where a writer states too few bits, that makes large values begin
+again at 0 in the middle of the picture: such files are refused. Overlays of long ago lie in the same bits.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,9 @@ if TYPE_CHECKING:
 CODESTREAMS = {*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes}
 _OVERLAY_GROUPS = range(0x6000, 0x6020, 2)
 _OVERLAY_BIT_POSITION = 0x0102
+# Neighbouring pixels of a radiograph nearly never differ by an eighth of the grey scale.
+_STEP_SHARE = 0.125
+_RUNS_ON_SHARE = 0.95
 
 
 def lowest_bit(path: Path, dataset: Dataset) -> int:
@@ -45,20 +52,82 @@ def lowest_bit(path: Path, dataset: Dataset) -> int:
     return lowest
 
 
-def moved_down(path: Path, dataset: Dataset, cells: NDArray[Any], lowest: int) -> NDArray[Any]:
-    """Stored values of whole cells whose values begin at a bit above 0.
+def stored_values(
+    path: Path, dataset: Dataset, cells: NDArray[Any], lowest: int, padding: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[Any], list[str]]:
+    """Stored values of whole cells, and warnings about bits that are no part of them.
 
-    Raises InputError where there is something below that bit which the file does not call an overlay: then the statement is wrong.
+    cells: whole numbers [row, column], with the sign that Pixel Representation states. lowest: the bit at which their values begin.
+    padding: bool [row, column], True where a cell as a whole is padding, which need not fit in the stated bits; None where none is.
+
+    Raises InputError where there is something below or above the stated bits that is no overlay: then the statement is wrong.
     """
-    below = cells.view(f"u{cells.dtype.itemsize}") & np.array((1 << lowest) - 1, dtype=f"u{cells.dtype.itemsize}")
+    bits, cell_bits = int(dataset.BitsStored), 8 * cells.dtype.itemsize
+    if bits == cell_bits:
+        return cells, []
+    cells = cells.astype(cells.dtype.newbyteorder("="), copy=False)
+    unsigned = cells.view(f"u{cells.dtype.itemsize}")
+    unused = (1 << cell_bits) - 1
     for position in _overlay_bits(dataset):
-        below &= ~np.array(1 << position, dtype=below.dtype)
-    if below.any():
+        unused &= ~(1 << position)
+    below = unsigned.dtype.type(unused & ((1 << lowest) - 1))
+    above = unsigned.dtype.type(unused & ((1 << cell_bits) - (1 << lowest + bits)))
+    if padding is not None:
+        unsigned = np.where(padding, unsigned.dtype.type(0), unsigned)
+    if (unsigned & below).any():
         raise InputError(
             f"{path} says that its values begin at bit {lowest} (High Bit), and has values below it as well: export it again."
         )
-    above = 8 * cells.dtype.itemsize - lowest - int(dataset.BitsStored)
-    return cells << above >> (above + lowest)
+    empty = cell_bits - lowest - bits
+    values = cells << empty >> (empty + lowest)
+    rest = unsigned & above
+    if cells.dtype.kind == "i":
+        fits, notes = _signed(unsigned, rest, above, lowest + bits - 1, bits)
+    elif rest.any():
+        fits = _runs_on(values, rest, 1 << bits)
+        notes = [
+            f"There is something above the {bits} bits of a value, which runs over the image as an overlay does: it was left out."
+        ]
+    else:
+        fits, notes = True, []
+    if not fits:
+        raise InputError(
+            f"{path} says that its values have {bits} bits (Bits Stored), and has larger values as well: export it again."
+        )
+    return values, notes
+
+
+def _signed(
+    unsigned: NDArray[Any], rest: NDArray[Any], above: np.unsignedinteger[Any], sign: int, bits: int
+) -> tuple[bool, list[str]]:
+    """Whether the bits above signed values of so many bits, whose sign is bit `sign`, can be what writers leave there, and warnings.
+
+    Nearly every writer fills them with the sign, and some leave them 0; no file does both.
+    """
+    negative = (unsigned >> unsigned.dtype.type(sign) & unsigned.dtype.type(1)).astype(bool)
+    filled = negative & (rest == above)
+    if filled.any() or not above:
+        return not (rest[~filled].any() or (negative & ~filled).any()), []
+    if rest.any() or not negative.any():
+        return not rest.any(), []
+    words = (
+        f"Values of {1 << bits - 1} and more are taken as negative, since the file says that they have {bits} bits and a sign: if bright "
+        "and dark change places somewhere in the image, that is wrong."
+    )
+    return True, [words]
+
+
+def _runs_on(values: NDArray[Any], rest: NDArray[Any], count: int) -> bool:
+    """Whether values [row, column] of `count` levels run on where the bits above them change.
+
+    They do below an overlay, whether the file speaks of it or not. Where values were too large for the bits, they begin again at 0.
+    """
+    jumps = []
+    for axis in (0, 1):
+        border = np.diff(rest.astype(np.int64), axis=axis) != 0
+        jumps.append(np.abs(np.diff(values.astype(np.int64), axis=axis)[border]))
+    steps = np.concatenate(jumps)
+    return steps.size > 0 and bool(np.mean(steps < _STEP_SHARE * count) >= _RUNS_ON_SHARE)
 
 
 def _overlay_bits(dataset: Dataset) -> list[int]:

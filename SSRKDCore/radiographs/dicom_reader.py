@@ -25,8 +25,9 @@ from pydicom.uid import UID, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLoss
 
 from SSRKDCore.errors import InputError
 from SSRKDCore.radiographs import dicom_tags as tags
-from SSRKDCore.radiographs.dicom_bits import CODESTREAMS, lowest_bit, moved_down
+from SSRKDCore.radiographs.dicom_bits import CODESTREAMS, lowest_bit, stored_values
 from SSRKDCore.radiographs.dicom_lookup_table import display_turns_round, modality_turns_round, modality_values
+from SSRKDCore.radiographs.dicom_padding import padding_of_cells, padding_of_values
 from SSRKDCore.radiographs.dicom_spacing import SpacingChoice, choose_spacing
 from SSRKDCore.radiographs.jpeg_markers import stated_size
 from SSRKDCore.radiographs.radiograph import DicomGeometry
@@ -103,12 +104,19 @@ def read_dicom(path: Path, frame: int | None = None, spacing_counts: bool = True
 
     steps = [f"read a DICOM {modality} image of {rows} x {columns} pixels{_transfer_words(dataset)}", *frame_steps]
     notes: list[str] = []
-    stored = _decode(path, dataset, frame_index)
-    if stored.shape != (rows, columns) or _codestream_size(dataset, frame_index) not in (None, (rows, columns)):
+    stored = cells = _decode(path, dataset, frame_index)
+    if cells.shape != (rows, columns) or _codestream_size(dataset, frame_index) not in (None, (rows, columns)):
         raise InputError(f"{path} holds pixels of another size than it states: the file is damaged.")
+    padding = None
+    if cells.dtype.kind in "iu":
+        lowest = lowest_bit(path, dataset)
+        padding = padding_of_cells(cells, dataset, lowest)
+        stored, doubts = stored_values(path, dataset, cells, lowest, padding)
+        notes.extend(doubts)
     bits = tags.integer(dataset, "BitsStored") or 16
     signed = tags.integer(dataset, "PixelRepresentation") == 1
-    valid = _padding_mask(stored, dataset)
+    padding = padding_of_values(stored, dataset, padding)
+    valid = None if padding is None else ~padding
     if valid is not None:
         steps.append(f"left out {int((~valid).sum())} padding pixels (Pixel Padding Value)")
     scale = _real_world_scale(dataset)
@@ -230,11 +238,9 @@ def _decode(path: Path, dataset: Dataset, frame_index: int) -> NDArray[Any]:
             ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         )
     syntax = dataset.file_meta.TransferSyntaxUID
-    lowest = lowest_bit(path, dataset)
+    lowest_bit(path, dataset)  # what contradicts itself is refused before decoders speak of it
     try:
-        # pydicom would keep the lowest bits only.
-        whole: dict[str, Any] = {"correct_unused_bits": False} if lowest else {}
-        cells = np.asarray(pixel_array(dataset, index=frame_index, raw=True, **whole))
+        return np.asarray(pixel_array(dataset, index=frame_index, raw=True, correct_unused_bits=False))
     except Exception as error:  # neither pydicom nor the decoders promise a closed set of exceptions
         if "dependencies" in str(error) or ("plugin" in str(error) and "missing" in str(error)):
             raise InputError(
@@ -248,7 +254,6 @@ def _decode(path: Path, dataset: Dataset, frame_index: int) -> NDArray[Any]:
             f"{path} has pixels that cannot be decoded, so it is truncated or damaged: export it again "
             f"({_short(error)})."
         ) from error
-    return moved_down(path, dataset, cells, lowest) if lowest else cells
 
 
 def _codestream_size(dataset: Dataset, frame_index: int) -> tuple[int, int] | None:
@@ -260,25 +265,6 @@ def _codestream_size(dataset: Dataset, frame_index: int) -> tuple[int, int] | No
         return stated_size(get_frame(dataset.PixelData, frame_index, number_of_frames=frames))
     except Exception:  # as for every damaged value: pydicom promises no closed set of exceptions
         return None
-
-
-def _padding_mask(stored: NDArray[Any], dataset: Dataset) -> NDArray[np.bool_] | None:
-    padding = tags.number(dataset, "PixelPaddingValue")
-    if padding is None:
-        return None
-    limit = tags.number(dataset, "PixelPaddingRangeLimit")
-    low, high = sorted(_as_stored(value, stored) for value in (padding, padding if limit is None else limit))
-    valid = ~((stored >= low) & (stored <= high))
-    return None if valid.all() else valid
-
-
-def _as_stored(value: float, stored: NDArray[Any]) -> float:
-    """A padding value as the pixels have it: some makers write it without its sign, or with one where pixels have none."""
-    if stored.dtype.kind not in "iu" or not float(value).is_integer():
-        return value
-    limits, cells = np.iinfo(stored.dtype), 2 ** (8 * stored.dtype.itemsize)
-    wrapped = value - cells if value > limits.max else value + cells if value < limits.min else value
-    return wrapped if limits.min <= wrapped <= limits.max else value
 
 
 def _real_world_scale(dataset: Dataset) -> tuple[float, float] | None:

@@ -82,6 +82,96 @@ def test_an_overlay_below_the_values_is_no_value_and_anything_else_is_a_contradi
         read(tmp_path, wrong)
 
 
+def too_few_bits(stored: np.ndarray, **tags: Any) -> Dataset:
+    """An object that says 12 bits of whatever its cells hold."""
+    return dicom_radiograph(stored, bits_stored=12, **LINEAR, **tags)
+
+
+@pytest.mark.parametrize("syntax", [None, RLELossless, JPEG2000Lossless])
+def test_values_larger_than_the_stated_bits_are_refused_instead_of_beginning_again_at_nothing(
+    tmp_path: Path, syntax: str | None
+) -> None:
+    stored = raw_intensity(LEG, 6000.0)
+    dataset = too_few_bits(stored)
+    if syntax is not None:
+        # The encoder takes whole cells only where they are said to be full.
+        dataset.BitsStored = 16
+        dataset.compress(syntax, stored, generate_instance_uid=False)
+        dataset.BitsStored = 12
+    with pytest.raises(InputError, match=r"says that its values have 12 bits \(Bits Stored\), and has larger values"):
+        read(tmp_path, dataset)
+
+
+def test_larger_values_are_refused_in_the_other_byte_order_too(tmp_path: Path) -> None:
+    for open_field, refused in ((3000.0, False), (6000.0, True)):
+        stored = raw_intensity(LEG, open_field)
+        dataset = too_few_bits(stored)
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
+        dataset.PixelData = stored.astype(">u2").tobytes()
+        dataset["PixelData"].VR = "OW"
+        path = tmp_path / "image.dcm"
+        pydicom.dcmwrite(path, dataset, implicit_vr=False, little_endian=False, force_encoding=True)
+        if refused:
+            with pytest.raises(InputError, match="has larger values as well"):
+                read_radiograph(path)
+        else:
+            np.testing.assert_allclose(read_radiograph(path).pixels, LEG, atol=ROUNDING)
+
+
+@pytest.mark.parametrize("bit", [12, 14])
+def test_an_overlay_above_the_values_is_no_value_and_is_told_unless_the_file_tells_of_it(
+    tmp_path: Path, bit: int
+) -> None:
+    cells = RAW.copy()
+    cells[5:20, 5:60] |= 1 << bit
+    dataset = too_few_bits(cells)
+    silent = read(tmp_path, dataset)
+    np.testing.assert_allclose(silent.pixels, LEG, atol=ROUNDING)
+    assert any("something above the 12 bits of a value" in words for words in silent.warnings)
+    dataset.add_new(0x60020100, "US", 16)
+    dataset.add_new(0x60020102, "US", bit)
+    stated = read(tmp_path, dataset)
+    np.testing.assert_allclose(stated.pixels, LEG, atol=ROUNDING)
+    assert not any("something above" in words for words in stated.warnings)
+
+
+def test_values_that_all_lie_above_the_stated_bits_are_no_overlay(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="has larger values as well"):
+        read(tmp_path, too_few_bits((RAW | 1 << 12).astype(np.uint16)))
+
+
+def test_padding_may_be_larger_than_the_stated_bits(tmp_path: Path) -> None:
+    cells = RAW.copy()
+    cells[:10] = 65535
+    radiograph = read(tmp_path, too_few_bits(cells, PixelPaddingValue=65535))
+    words = f"left out {10 * RAW.shape[1]} padding pixels (Pixel Padding Value)"
+    assert words in radiograph.steps
+    np.testing.assert_allclose(radiograph.pixels[10:], LEG[10:], atol=ROUNDING)
+    # 4095 is what is left of it in 12 bits, and is a value.
+    cells[50, 40] = 4095
+    assert words in read(tmp_path, too_few_bits(cells, PixelPaddingValue=65535)).steps
+
+
+def test_the_sign_may_fill_the_bits_above_or_none_of_them(tmp_path: Path) -> None:
+    stored = (raw_intensity(LEG, 4000.0).astype(int) - 2000).astype(np.int16)
+    rescale = {"RescaleSlope": "1", "RescaleIntercept": "2000"}
+    filled = read(tmp_path, too_few_bits(stored, **rescale))
+    np.testing.assert_allclose(filled.pixels, LEG, atol=ROUNDING)
+    assert not any("taken as negative" in words for words in filled.warnings)
+    # A writer that means values up to 4095 and states a sign by mistake makes the same file.
+    bare = (stored & 0x0FFF).astype(np.int16)
+    unfilled = read(tmp_path, too_few_bits(bare, **rescale))
+    np.testing.assert_allclose(unfilled.pixels, LEG, atol=ROUNDING)
+    assert any("Values of 2048 and more are taken as negative" in words for words in unfilled.warnings)
+    both = stored.copy()
+    both[0] = bare[0]
+    larger = stored.copy()
+    larger[0] = 2048 + stored[0]
+    for wrong in (both, larger):
+        with pytest.raises(InputError, match="has larger values as well"):
+            read(tmp_path, too_few_bits(wrong, **rescale))
+
+
 @pytest.mark.parametrize(
     ("allocated", "stored", "high"), [(16, 12, 16), (16, 12, 200), (16, 12, 10), (16, 12, 0), (16, 17, 16), (8, 12, 11)]
 )
