@@ -54,6 +54,10 @@ class LandmarkCollector:
         """Position (3,) of a landmark, None while it is unknown."""
         return self._found[name].position if name in self._found else None
 
+    def found(self) -> Mapping[str, Landmark]:
+        """All that are known so far, by name."""
+        return self._found
+
     def given(self) -> list[Landmark]:
         """Those that a person set."""
         return [landmark for landmark in self._found.values() if landmark.source == GIVEN]

@@ -13,7 +13,13 @@ from SSRKDCore.planning.bone_checks import RoughDirections, check_fibula, check_
 from SSRKDCore.planning.bone_samples import BoneSamples, across, front_of, unit
 from SSRKDCore.planning.femur_landmarks import find_femur_landmarks
 from SSRKDCore.planning.fibula_landmarks import find_fibula_landmarks
-from SSRKDCore.planning.given_landmark_checks import LEAST_ALONG, check_given_places, check_other_end
+from SSRKDCore.planning.given_landmark_checks import (
+    ANKLE,
+    LEAST_ALONG,
+    check_ankle,
+    check_given_places,
+    check_other_end,
+)
 from SSRKDCore.planning.landmark_collector import LandmarkCollector
 from SSRKDCore.planning.landmark_set import LANDMARK_BONES, LandmarkSet
 from SSRKDCore.planning.patella_landmarks import find_patella_landmarks
@@ -34,6 +40,7 @@ _IN_ORDER = (
     ("medial_plateau_anterior", "lateral_plateau_anterior", "lateral"),
     ("medial_plateau_posterior", "lateral_plateau_posterior", "lateral"),
     ("tibial_shaft_distal", "tibial_shaft_proximal", "up"),
+    ("medial_malleolus", "lateral_malleolus", "lateral"),
 )
 
 
@@ -117,10 +124,12 @@ def _check_given_ends(collector: LandmarkCollector, femoral_up: Array | None, pl
     """Raise InputError for a hip or an ankle that lies where none can: another frame or unit, or the two swapped."""
     middle = None if plateau is None else plateau.middle
     notch = collector.get("intercondylar_notch")
+    down = None if plateau is None else -plateau.up
     for name, knee, away in (
         ("hip_centre", middle if notch is None else notch, femoral_up),
-        ("ankle_centre", notch if middle is None else middle, None if plateau is None else -plateau.up),
+        *((name, notch if middle is None else middle, down) for name in ANKLE),
     ):
         place = collector.get(name)
         if place is not None and knee is not None:
             check_other_end(name, place, knee, away)
+    check_ankle(collector.found())

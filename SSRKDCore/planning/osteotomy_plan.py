@@ -16,6 +16,7 @@ from SSRKDCore.planning.correction_target import (
     target_point,
     wedge_angle,
 )
+from SSRKDCore.planning.given_landmark_checks import BEYOND_THE_KNEE, LEAST_ALONG
 from SSRKDCore.planning.hinge import Hinge, cut_through, entry_point, hinge_side, place_hinge
 from SSRKDCore.planning.landmark_set import LANDMARK_BONES, LandmarkSet
 from SSRKDCore.planning.osteotomy import LATERAL_CLOSING, OsteotomyParameters
@@ -27,6 +28,9 @@ from SSRKDCore.planning.predicted_change import Change, predicted_changes
 from SSRKDCore.surface import Surface
 
 Array = NDArray[np.float64]
+
+
+_FAR_OFF = "The landmark {} lies far off the tibia: check that both are LPS and of the same leg."
 
 
 @dataclass(frozen=True)
@@ -96,6 +100,7 @@ def plan_osteotomy(
     """
     _check_surface(tibia, landmarks)
     axes = tibial_axes(landmarks)
+    _check_below(landmarks, axes)
     tilt = parameters.hinge_tilt_degrees
     tilt = mean_slope(landmarks, axes) if tilt is None else tilt
     heights = {name: axes.coordinates(landmarks[f"{name}_plateau_centre"])[2] for name in ("medial", "lateral")}
@@ -185,10 +190,9 @@ def _check_surface(tibia: Surface, landmarks: LandmarkSet) -> None:
         raise InputError("The tibia's surface is open or inside out: close it first (ssrkd export says where).")
     low, high = tibia.bounds
     for name, position in landmarks.items():
-        if LANDMARK_BONES[name] == "tibia" and ((position < low - 20) | (position > high + 20)).any():
-            raise InputError(
-                f"The landmark {name} lies far off the tibia: check that both are LPS and of the same leg."
-            )
+        on_bone = LANDMARK_BONES[name] == "tibia" and name not in BEYOND_THE_KNEE
+        if on_bone and ((position < low - 20) | (position > high + 20)).any():
+            raise InputError(_FAR_OFF.format(name))
     if "medial_plateau_edge" in landmarks and "lateral_plateau_edge" in landmarks:
         across = (landmarks["lateral_plateau_edge"] - landmarks["medial_plateau_edge"])[0]
         if across * (-1.0 if landmarks.side == "right" else 1.0) <= 0:
@@ -196,3 +200,12 @@ def _check_surface(tibia: Surface, landmarks: LandmarkSet) -> None:
                 f"The lateral plateau lies where that of the other leg does, but the leg is said to be a {landmarks.side} one: "
                 "correct the side, or convert the bones to LPS."
             )
+
+
+def _check_below(landmarks: LandmarkSet, axes: TibialAxes) -> None:
+    """Raise InputError for what may lie beyond a cut tibia, as a long film shows it, and lies elsewhere than down the leg."""
+    for name, position in landmarks.items():
+        if LANDMARK_BONES[name] == "tibia" and name in BEYOND_THE_KNEE:
+            line = position - axes.origin
+            if -(line @ axes.proximal) < LEAST_ALONG * float(np.linalg.norm(line)):
+                raise InputError(_FAR_OFF.format(name))

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from SSRKDCore.errors import InputError
 from SSRKDCore.planning.bone_checks import RoughDirections
 from SSRKDCore.planning.bone_samples import BoneSamples, across, farthest, front_of, unit
+from SSRKDCore.planning.given_landmark_checks import check_on_whole_bone
 from SSRKDCore.planning.landmark_collector import LandmarkCollector
 from SSRKDCore.planning.shaft_axis import first_direction, settled_axis, whole_length
 from SSRKDCore.planning.tibial_plafond import find_plafond
@@ -126,11 +127,10 @@ def _in_sagittal_plane(vector: Array, plateau: Plateau) -> Array:
 
 
 def _ankle(tibia: BoneSamples, plateau: Plateau, collector: LandmarkCollector) -> None:
-    if collector.is_given("ankle_centre") and collector.is_given("medial_malleolus"):
-        return
     found = find_plafond(tibia, plateau.up, plateau.width)
     if isinstance(found, str):
         collector.lack(found, "ankle_centre", "medial_malleolus")
         return
+    check_on_whole_bone(collector.given(), "tibia", tibia)
     collector.place("ankle_centre", found.centre)
     collector.place("medial_malleolus", found.malleolus)

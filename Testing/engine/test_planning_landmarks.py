@@ -196,6 +196,42 @@ def test_a_landmark_that_cannot_be_meant_is_refused(side: str) -> None:
     assert "lie across the leg" in refusal("femoral_shaft_proximal", usual["femoral_shaft_distal"] + [400.0, 0.0, 60.0])
 
 
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_an_ankle_set_by_hand_is_held_against_the_leg_and_in_itself(side: str) -> None:
+    mirror = np.array([1.0 if side == "right" else -1.0, 1.0, 1.0])
+    medial, lateral = ANKLE + np.array([21.0, -2.0, -13.0]), ANKLE + np.array([-30.0, 12.0, -20.0])
+
+    def refusal(**given: object) -> str:
+        with pytest.raises(InputError) as refused:
+            find_landmarks(leg(side), side, {name: np.asarray(place, float) * mirror for name, place in given.items()})
+        return str(refused.value)
+
+    places = {
+        "ankle_centre": ANKLE * mirror,
+        "medial_malleolus": medial * mirror,
+        "lateral_malleolus": lateral * mirror,
+    }
+    found = find_landmarks(leg(side), side, places)
+    assert all(np.array_equal(found[name], place) for name, place in places.items())
+    assert "medial malleolus lies above the knee" in refusal(medial_malleolus=-medial)
+    assert "medial malleolus lies 3" in refusal(medial_malleolus=0.1 * medial)
+    assert "lateral malleolus lies beside the leg" in refusal(lateral_malleolus=(-300.0, 0.0, -80.0))
+    assert "no ankle is so large" in refusal(ankle_centre=ANKLE, medial_malleolus=medial + np.array([0.0, 0.0, 120.0]))
+    assert "are exchanged" in refusal(medial_malleolus=lateral, lateral_malleolus=medial)
+
+
+def test_nothing_is_set_beyond_a_tibia_that_is_there_from_end_to_end() -> None:
+    tibia = {"tibia": leg(knee_only=False)["tibia"]}
+    tip = landmarks(knee_only=False)["medial_malleolus"]
+    assert "medial_malleolus" in find_landmarks(tibia, "right", {"medial_malleolus": tip + np.array([0.0, 0.0, -10.0])})
+    for name, place in (
+        ("medial_malleolus", tip + np.array([0.0, 0.0, -40.0])),
+        ("tibial_shaft_distal", (0.0, 0.0, -420.0)),
+    ):
+        with pytest.raises(InputError, match=rf"{name} lies \d+ mm from the tibia, which is there from end to end"):
+            find_landmarks(tibia, "right", {name: place})
+
+
 def test_a_landmark_of_an_absent_bone_is_held_against_the_others() -> None:
     tibia = {"tibia": leg()["tibia"]}
     notch = landmarks()["intercondylar_notch"]

@@ -223,6 +223,25 @@ def test_bad_input_is_refused() -> None:
         OsteotomyParameters(kind="dome")
 
 
+@pytest.mark.parametrize("side", SIDES)
+def test_a_malleolus_and_a_shaft_set_by_hand_below_a_cut_tibia_are_planned_with(side: str) -> None:
+    """The tibia ends 160 mm below the joint, and a long film shows the rest."""
+    parameters, target = OsteotomyParameters(), CorrectionTarget(ANGLE, 8.0)
+    below = {"medial_malleolus": (-22.0, 3.0, -312.0), "tibial_shaft_distal": (0.0, 0.0, -230.0)}
+    for whole in (True, False):
+        bare = plan_osteotomy(round_tibia(side), leg_landmarks(side, whole), parameters, target)
+        plan = plan_osteotomy(round_tibia(side), leg_landmarks(side, whole, **below), parameters, target)
+        assert np.allclose(plan.motion, bare.motion)
+        for name in below:
+            place, after = plan.landmarks[name], plan.landmarks_after[name]
+            assert np.allclose(after, plan.motion[:3, :3] @ place + plan.motion[:3, 3])
+    for wrong in ((-22.0, 3.0, 312.0), (300.0, 3.0, -80.0), (-22.0, 3.0, 60.0)):
+        with pytest.raises(InputError, match="medial_malleolus lies far off the tibia"):
+            plan_osteotomy(round_tibia(side), leg_landmarks(side, medial_malleolus=wrong), parameters, target)
+    with pytest.raises(InputError, match="tibial_tubercle lies far off the tibia"):
+        plan_osteotomy(round_tibia(side), leg_landmarks(side, tibial_tubercle=(5.0, -25.0, -245.0)), parameters, target)
+
+
 def test_a_plan_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     plan = planned()
     tibia = box_tibia()
