@@ -77,7 +77,9 @@ class Reconstruction:
     moved_mm: bone -> mean distance in mm between both; empty where nothing was refined.
     overruled: bones that the radiographs' edges placed against the network (see `refinement.doubted_network`).
     corrected_mm: bone -> by how much the model's surface correction moved it on average (see `refinement.surface_correction`).
-    motion: how the second view seems to be turned, beyond what the rig says (see `refinement.view_motion`); None where nothing tells.
+    motion: how the second of two views seems to be turned, beyond what the rig says (see `refinement.view_motion`); None where nothing
+        tells.
+    pair_motions: likewise of three or more views, by the names of the one that stays and the one that seems to be turned.
     precision: in which the network computed, see `precision`.
     surface_tolerance_mm: by how much interpolation was allowed to move the network's surface; 0 where the network was asked.
     """
@@ -99,6 +101,7 @@ class Reconstruction:
     overruled: tuple[str, ...] = ()
     corrected_mm: dict[str, float] = field(default_factory=dict)
     motion: ViewMotion | None = None
+    pair_motions: dict[tuple[str, str], ViewMotion] = field(default_factory=dict)
     precision: str = DEFAULT_PRECISION
     surface_tolerance_mm: float = 0.0
 
@@ -233,7 +236,7 @@ def reconstruct(
     found_side = inferred_side(labels, grid)
     declared = side or next((radiograph.side for radiograph in radiographs if radiograph.side), None)
     seen, moved, overruled = surfaces, dict[str, float](), tuple[str, ...]()
-    corrected, motion = dict[str, float](), None
+    corrected, motion, pair_motions = dict[str, float](), None, dict[tuple[str, str], ViewMotion]()
     if prior is not None:
         _ask(cancelled)
         with stages.stage("refine"):
@@ -242,7 +245,7 @@ def reconstruct(
                 *given, lambda done: _tell(progress, 0.94 + 0.06 * done, "refining the bones"), correction
             )
         warnings += refined.warnings
-        motion = refined.motion
+        motion, pair_motions = refined.motion, refined.pair_motions
         if refined.labels is not None:
             surfaces, labels, moved = refined.surfaces, refined.labels, refined.moved_mm
             overruled, corrected = refined.overruled, refined.corrected_mm
@@ -270,6 +273,7 @@ def reconstruct(
         overruled=overruled,
         corrected_mm=corrected,
         motion=motion,
+        pair_motions=pair_motions,
         precision=precision if precision in supported_precisions(used) else DEFAULT_PRECISION,
         surface_tolerance_mm=0.0 if dense else surface_tolerance_mm,
     )

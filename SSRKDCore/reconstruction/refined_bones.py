@@ -32,7 +32,7 @@ class RefinedBones:
     warnings: which bones, or that all of them, are as the network saw them, and why; which are fitted without the network.
     overruled: bones fitted to the radiographs' edges against the network (see `refinement.doubted_network`).
     corrected_mm: bone -> by how much a surface correction moved it on average.
-    motion: how the second view seems to be turned, beyond what the rig says (see `refinement.view_motion`).
+    motion, pair_motions: how views seem to be turned, beyond what the rig says (see `Refinement`).
     """
 
     surfaces: dict[str, Surface] = field(default_factory=dict)
@@ -42,6 +42,7 @@ class RefinedBones:
     overruled: tuple[str, ...] = ()
     corrected_mm: dict[str, float] = field(default_factory=dict)
     motion: ViewMotion | None = None
+    pair_motions: dict[tuple[str, str], ViewMotion] = field(default_factory=dict)
 
 
 def refined_bones(
@@ -70,7 +71,7 @@ def refined_bones(
             f"moved {moves}: look at the outlines before using the result.",
         )
     if len(result.kept) == len(result.moved_mm):
-        return RefinedBones(warnings=warnings, motion=result.motion)
+        return RefinedBones(warnings=warnings, motion=result.motion, pair_motions=dict(result.pair_motions))
     labels, _ = keep_one_piece(result.occupancy.labels)
     return RefinedBones(
         bone_surfaces(result.occupancy, labels, grid),
@@ -80,4 +81,5 @@ def refined_bones(
         result.overruled,
         dict(result.corrected_mm),
         result.motion,
+        dict(result.pair_motions),
     )

@@ -24,7 +24,7 @@ from SSRKDCore.refinement.network_bones import NetworkBone, network_bones
 from SSRKDCore.refinement.refined_volume import RefinedBone, refined_occupancy
 from SSRKDCore.refinement.seen_images import edge_images, seen_images
 from SSRKDCore.refinement.surface_correction import SurfaceCorrection
-from SSRKDCore.refinement.view_motion import ViewMotion, view_motion
+from SSRKDCore.refinement.view_motion import ViewMotion, view_motion, view_motions
 from SSRKDCore.shape_fit.contour_fit import FINE
 from SSRKDCore.shape_fit.contour_match import template_edges
 from SSRKDCore.shape_fit.fitted_knee import FittedKnee
@@ -57,7 +57,8 @@ class Refinement:
     kept: bone -> why the network's own bone stays, in words.
     overruled: bones that are fitted to the radiographs' edges, because the network's lie beside these (see `doubted_network`).
     corrected_mm: bone -> by how much its correction moved it on average, in the field of view; those that are corrected.
-    motion: how the second view seems to be turned, beyond what the rig says; None where edges and shape model cannot tell.
+    motion: how the second of two views seems to be turned, beyond what the rig says; None where edges and shape model cannot tell.
+    pair_motions: of three or more views, likewise: (name of the one that stays, name of the other) -> how the other seems to be turned.
     """
 
     occupancy: SparseOccupancy
@@ -66,6 +67,7 @@ class Refinement:
     overruled: tuple[str, ...] = ()
     corrected_mm: Mapping[str, float] = field(default_factory=dict)
     motion: ViewMotion | None = None
+    pair_motions: Mapping[tuple[str, str], ViewMotion] = field(default_factory=dict)
 
 
 def refine(
@@ -105,7 +107,11 @@ def refine(
     edges = template_edges(prior)
     field_of_view = right_rig.field_of_view
     fit = fit_jointly(knee, bones, images, edges, field_of_view, lambda done: progress(0.4 * done))
-    motion = view_motion(knee, fit, list(bones), images, edges, field_of_view)
+    given = (knee, fit, list(bones), images, edges, field_of_view)
+    motion, of_pairs = view_motion(*given), {}
+    if len(rig.views) > 2:
+        names = [view.name for view in rig.views]
+        of_pairs = {(names[i], names[j]): found for (i, j), found in view_motions(*given).items()}
     fitted, chosen = knee.surfaces(fit.state), chosen_vertices(knee)
     finest = images[WITH_EDGES[-1].blur_mm]
     evidence = None
@@ -151,7 +157,7 @@ def refine(
         refined = (surface.transformed(MIRROR) if mirrored else surface) if taken else found[name]
         volumes[name] = _ended(name, refined, found[name])
     taken_over = {name: value for name, value in corrected.items() if name in moved and name not in kept}
-    return Refinement(refined_occupancy(volumes, grid), moved, kept, tuple(overruled), taken_over, motion)
+    return Refinement(refined_occupancy(volumes, grid), moved, kept, tuple(overruled), taken_over, motion, of_pairs)
 
 
 def _mean_move(before: Surface, after: Surface, field_of_view: FieldOfView) -> float:

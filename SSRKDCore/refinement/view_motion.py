@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +86,27 @@ def view_motion(
     covariance = np.linalg.inv(found.information + np.diag(found.spread**-2.0))
     spreads = np.sqrt(np.diag(covariance)[:2]) * found.further
     return ViewMotion(*(float(value) for value in (*found.motion[:2], *spreads)))
+
+
+def view_motions(
+    knee: FittedKnee,
+    fit: JointFit,
+    bones: Sequence[str],
+    images: Mapping[float, Sequence[EdgeImage]],
+    edges: Mapping[str, Indices],
+    field_of_view: FieldOfView,
+) -> dict[tuple[int, int], ViewMotion]:
+    """`view_motion` of each of three or more views beside each other one alone: (the one that stays, the one that may move) by number.
+
+    Pairs whose beams are nearly parallel, and those that cannot tell, are left out. Parameters as of `view_motion`.
+    """
+    found = {}
+    for pair in permutations(range(len(images[_SEARCH.stages[0].blur_mm])), 2):
+        both = {blur: [of_scale[index] for index in pair] for blur, of_scale in images.items()}
+        motion = view_motion(knee, fit, bones, both, edges, field_of_view)
+        if motion is not None:
+            found[pair] = motion
+    return found
 
 
 def turned_second_view(rig: Rig, angle_degrees: float, roll_degrees: float) -> Rig:

@@ -26,6 +26,7 @@ from SSRKDCore.trust.known_view_motion import bundled_known_view_motion
 from SSRKDCore.trust.nearby_values import at_vertices_of_all
 from SSRKDCore.trust.reference import TrustReference, reference_of
 from SSRKDCore.trust.vertex_terms import SAMPLES_A_BONE
+from SSRKDCore.trust.view_scales import ScaleDisagreement
 
 Array = NDArray[np.float64]
 Value = TypeVar("Value")
@@ -159,14 +160,7 @@ def _figures(
     figures: dict[str, Any] = {
         "flags": {flag.name: flag.light for flag in reversed(flags)},
         "outline_distance_mm": outlines,
-        "views": None
-        if measures.scale is None
-        else {
-            "scale_disagreement_percent": measures.scale.percent,
-            "height_disagreement_mm": measures.scale.shift_mm,
-            "known_to_percent": measures.scale.known_to_percent,
-            "known_to_mm": measures.scale.known_to_mm,
-        },
+        "views": None if measures.scale is None else _scale(measures.scale),
         "second_view": None if measures.motion is None else _turns(measures.motion),
         "stated_geometry": None if measures.contradiction is None else vars(measures.contradiction),
         "sizes_mm": measures.sizes,
@@ -174,6 +168,15 @@ def _figures(
         "one_brightness_share": measures.one_brightness,
         "loose_pieces_share": measures.pieces,
     }
+    if len(measures.views) > 2:
+        figures["pairs_of_views"] = [
+            {"first": pair.first, "second": pair.second, **({} if pair.found is None else _scale(pair.found))}
+            for pair in measures.pair_scales
+        ]
+        figures["turned_views"] = [
+            {"beside": beside, "view": view, **_turns(motion)}
+            for (beside, view), motion in measures.pair_motions.items()
+        ]
     if reference is None:
         return figures
     vector = size_vector(measures.sizes)
@@ -200,6 +203,16 @@ def _figures(
             name: reference.errors[name].factor * float(np.mean(known))
             for name, known in _without(reference.expected_errors(measures), unrefined_bones).items()
         },
+    }
+
+
+def _scale(found: ScaleDisagreement) -> dict[str, float]:
+    """What two views say of each other's scale and height, and to which that is known."""
+    return {
+        "scale_disagreement_percent": found.percent,
+        "height_disagreement_mm": found.shift_mm,
+        "known_to_percent": found.known_to_percent,
+        "known_to_mm": found.known_to_mm,
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, cast
 
@@ -29,6 +29,7 @@ from SSRKDCore.surface import Surface
 from SSRKDCore.trust.bone_shadows import BrightParts, bright_parts, growth_plate_contrast
 from SSRKDCore.trust.bone_sizes import bone_sizes
 from SSRKDCore.trust.image_features import image_features
+from SSRKDCore.trust.several_views import PairScale, pairs_apart
 from SSRKDCore.trust.stated_geometry import Contradiction, largest_contradiction
 from SSRKDCore.trust.vertex_terms import SAMPLES_A_BONE, sampled_vertices, vertex_terms
 from SSRKDCore.trust.view_scales import ScaleDisagreement, scale_disagreement
@@ -49,7 +50,7 @@ class CaseMeasures:
     sizes: mm by name, see `bone_sizes`; of the network's bones where the radiographs overruled it: a shape model's are always a knee's.
     missing: bones that were not found.
     pieces: share of a bone's volume that was dropped as loose pieces, the largest of the bones.
-    scale: what the two views say of each other's scale; None where they cannot tell.
+    scale: what the two views that are farthest from parallel say of each other's scale; None where they cannot tell.
     contradiction: of the rig to the files' own statements, the largest; None where they make none.
     outlines: by view and bone, and under "all".
     metal_cm2: area of metal, of the views the largest.
@@ -60,7 +61,9 @@ class CaseMeasures:
     vertices: by bone, indices at which `terms` are known. terms: (N, 6) by bone, see `vertex_terms`.
     doubts: what of the rig is not known well enough, from its provenance.
     overruled: bones that were placed by the radiographs' edges against the network.
-    motion: how the second view seems to be turned, beyond what the rig says; None where it was not refined, or nothing tells.
+    motion: how the second of two views seems to be turned, beyond what the rig says; None where it was not refined, or nothing tells.
+    views: names, in the rig's order.
+    pair_scales, pair_motions: of three or more views, what each two whose beams are apart say of each other (see `several_views`).
     """
 
     features: Array
@@ -80,6 +83,9 @@ class CaseMeasures:
     overruled: tuple[str, ...] = ()
     one_brightness: float = 0.0
     motion: ViewMotion | None = None
+    views: tuple[str, ...] = ()
+    pair_scales: tuple[PairScale, ...] = ()
+    pair_motions: Mapping[tuple[str, str], ViewMotion] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -135,11 +141,17 @@ def case_measures(
         if home != place:
             network.to(home)
 
-    def scales() -> ScaleDisagreement | None:
+    def scales() -> tuple[ScaleDisagreement | None, tuple[PairScale, ...]]:
         if len(rig.views) < 2:
-            return None
-        first, second = widest_pair(rig)
-        return scale_disagreement([images[first], images[second]], [rig.view(first), rig.view(second)], box)
+            return None, ()
+        found = {
+            (first, second): scale_disagreement(
+                [images[first], images[second]], [rig.view(first), rig.view(second)], box
+            )
+            for first, second in {widest_pair(rig): None, **dict.fromkeys(pairs_apart(rig))}
+        }
+        pairs = tuple(PairScale(*pair, found[pair]) for pair in pairs_apart(rig))
+        return found[widest_pair(rig)], pairs if len(rig.views) > 2 else ()
 
     def features_brightness_sizes_and_plate() -> tuple[Array, list[BrightParts], dict[str, float], float | None]:
         plate = growth_plate_contrast(plain[0], encoded.given.views[0], box, surfaces)
@@ -149,7 +161,7 @@ def case_measures(
 
     # Neither keeps more than one core busy.
     both: list[Callable[[], Any]] = [scales, features_brightness_sizes_and_plate]
-    scale, (features, bright, sizes, plate) = side_by_side(both, threads)
+    (scale, pair_scales), (features, bright, sizes, plate) = side_by_side(both, threads)
     return CaseMeasures(
         features=features,
         sizes=sizes,
@@ -171,6 +183,9 @@ def case_measures(
         overruled=result.overruled,
         one_brightness=max(found.one_brightness for found in bright),
         motion=result.motion,
+        views=tuple(view.name for view in rig.views),
+        pair_scales=pair_scales,
+        pair_motions=result.pair_motions,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,13 +11,23 @@ from SSRKDCore.evaluation.outline_distance import OutlineDistance
 from SSRKDCore.refinement.view_motion import ViewMotion
 from SSRKDCore.trust.bone_sizes import size_vector
 from SSRKDCore.trust.case_measures import CaseMeasures
+from SSRKDCore.trust.flag import (
+    ANGLE_DEGREES,
+    HEIGHT_MM,
+    LIGHTS,
+    ROLL_DEGREES,
+    SCALE_PERCENT,
+    UNCHECKED_SCALE,
+    Flag,
+    above,
+    beyond,
+    unmeasured,
+)
 from SSRKDCore.trust.known_view_motion import bundled_known_view_motion
 from SSRKDCore.trust.reference import TrustReference
+from SSRKDCore.trust.several_views import several_scale_flags, several_turn_flags
 from SSRKDCore.trust.view_scales import ScaleDisagreement
 
-LIGHTS = ("green", "amber", "red")
-#: The flag that the magnifications were not checked against one another.
-UNCHECKED_SCALE = "unchecked_scale"
 #: The flag that the rig, by its own provenance, is not known well enough.
 UNCERTAIN_GEOMETRY = "uncertain_geometry"
 #: Names that a flag can have.
@@ -43,14 +52,6 @@ FLAG_NAMES = (
     "outline",
     "expected_error",
 )
-#: Percent by which a scale may be wrong until the light is amber, red. 3 % make an 80 mm femur wrong by 2.4 mm; amber begins where the
-#: measure is still sure.
-SCALE_PERCENT = (2.0, 3.0)
-# Two views that disagree in height by more than this cannot both be right to the millimetre.
-_HEIGHT_MM = (1.5, 3.0)
-# Turns of the second view that cost the fibula 2 and the femur 1 mm, and twice that.
-_ANGLE_DEGREES = (5.0, 10.0)
-_ROLL_DEGREES = (2.5, 5.0)
 _IMPLANT_CM2 = (1.0, 5.0)
 # Twice what usual knees reach (docs/measured/trust), and what no implant covers.
 _ONE_BRIGHTNESS = (0.2, 1 / 3)
@@ -62,15 +63,6 @@ _TOO_MANY = 3
 _LEAST_EDGES_FOUND = 0.5
 # Without a reference: no reconstruction whose outlines lie this far off has been seen to be right (mm).
 _OUTLINE_WITHOUT_REFERENCE = (2.5, 3.5)
-
-
-@dataclass(frozen=True)
-class Flag:
-    """name: one of FLAG_NAMES. light: "amber" or "red". sentence: what is wrong, and what to do."""
-
-    name: str
-    light: str
-    sentence: str
 
 
 def light_of(flags: Sequence[Flag]) -> str:
@@ -91,9 +83,14 @@ def flags_of(measures: CaseMeasures, reference: TrustReference | None) -> list[F
     measures: of the reconstruction.
     reference: of the model's training; without one, only what needs none is judged.
     """
-    flags = [*_plain(measures), *_views(measures.scale), *_turns(measures.motion)]
+    flags = _plain(measures)
+    if len(measures.views) > 2:
+        flags += several_scale_flags(measures.views, measures.pair_scales)
+        flags += several_turn_flags(measures.views, measures.pair_motions)
+    else:
+        flags += [*_views(measures.scale), *_turns(measures.motion)]
     if reference is None:
-        flags += _outline(measures.outlines["all"]["all"], lambda mean: _above(mean, _OUTLINE_WITHOUT_REFERENCE), None)
+        flags += _outline(measures.outlines["all"]["all"], lambda mean: above(mean, _OUTLINE_WITHOUT_REFERENCE), None)
     else:
         flags += _against(measures, reference)
     return sorted(flags, key=lambda flag: (-LIGHTS.index(flag.light), FLAG_NAMES.index(flag.name)))
@@ -110,12 +107,10 @@ def _plain(measures: CaseMeasures) -> list[Flag]:
             Flag("other_side", "amber", "The bones are those of the other side: check the side, or a mirrored image.")
         )
     found = measures.contradiction
-    light = None if found is None else _above(abs(found.percent), (SCALE_PERCENT[0], SCALE_PERCENT[1]))
+    light = None if found is None else above(abs(found.percent), (SCALE_PERCENT[0], SCALE_PERCENT[1]))
     if found is not None and np.isnan(found.percent):
         flags.append(
-            _unmeasured(
-                "stated_geometry", "red", f"How the rig agrees with what the file of view '{found.view}' states"
-            )
+            unmeasured("stated_geometry", "red", f"How the rig agrees with what the file of view '{found.view}' states")
         )
     elif found is not None and light:
         flags.append(
@@ -144,14 +139,14 @@ def _plain(measures: CaseMeasures) -> list[Flag]:
                 "Calibrate with a ball or an object.",
             )
         )
-    contrast_light = _above(measures.one_brightness, _ONE_BRIGHTNESS)
-    light = _above(measures.metal_cm2, _IMPLANT_CM2)
+    contrast_light = above(measures.one_brightness, _ONE_BRIGHTNESS)
+    light = above(measures.metal_cm2, _IMPLANT_CM2)
     if np.isnan(measures.metal_cm2):
-        flags.append(_unmeasured("implant", "red", "How much metal there is in the images"))
+        flags.append(unmeasured("implant", "red", "How much metal there is in the images"))
     elif light:
         flags.append(Flag("implant", light, _metal_words(measures.metal_cm2, burnt_out=contrast_light is not None)))
     if np.isnan(measures.one_brightness):
-        flags.append(_unmeasured("lost_contrast", "red", "Whether bones stand out of the leg in the images"))
+        flags.append(unmeasured("lost_contrast", "red", "Whether bones stand out of the leg in the images"))
     elif contrast_light:
         flags.append(
             Flag(
@@ -188,7 +183,7 @@ def _views(scale: ScaleDisagreement | None) -> list[Flag]:
     if scale is None:
         return [_unchecked(None)]
     precision, flags = scale.known_to_percent, []
-    light = _beyond(scale.percent, SCALE_PERCENT, precision)
+    light = beyond(scale.percent, SCALE_PERCENT, precision)
     if np.isnan([scale.percent, precision]).any():
         flags.append(_unchecked(scale))
     elif light:
@@ -202,9 +197,9 @@ def _views(scale: ScaleDisagreement | None) -> list[Flag]:
         )
     elif abs(scale.percent) + precision > SCALE_PERCENT[1]:
         flags.append(_unchecked(scale))
-    light = _beyond(scale.shift_mm, _HEIGHT_MM, scale.known_to_mm)
+    light = beyond(scale.shift_mm, HEIGHT_MM, scale.known_to_mm)
     if np.isnan([scale.shift_mm, scale.known_to_mm]).any():
-        flags.append(_unmeasured("view_height", "amber", "Whether the two views agree in height"))
+        flags.append(unmeasured("view_height", "amber", "Whether the two views agree in height"))
     elif light:
         flags.append(
             Flag(
@@ -223,9 +218,9 @@ def _turns(motion: ViewMotion | None) -> list[Flag]:
         return []
     flags, known = [], bundled_known_view_motion()
     angle, precision = motion.angle_degrees, known.angle_degrees(motion.angle_spread_degrees)
-    light = _beyond(angle, _ANGLE_DEGREES, precision)
+    light = beyond(angle, ANGLE_DEGREES, precision)
     if np.isnan([angle, precision]).any():
-        flags.append(_unmeasured("view_angle", "amber", "Whether the angle between the views is the stated one"))
+        flags.append(unmeasured("view_angle", "amber", "Whether the angle between the views is the stated one"))
     elif light:
         flags.append(
             Flag(
@@ -237,9 +232,9 @@ def _turns(motion: ViewMotion | None) -> list[Flag]:
             )
         )
     roll, precision = motion.roll_degrees, known.roll_degrees(motion.roll_spread_degrees)
-    light = _beyond(roll, _ROLL_DEGREES, precision)
+    light = beyond(roll, ROLL_DEGREES, precision)
     if np.isnan([roll, precision]).any():
-        flags.append(_unmeasured("view_roll", "amber", "Whether the second view's image is turned in its plane"))
+        flags.append(unmeasured("view_roll", "amber", "Whether the second view's image is turned in its plane"))
     elif light:
         flags.append(
             Flag(
@@ -271,11 +266,11 @@ def _against(measures: CaseMeasures, reference: TrustReference) -> list[Flag]:
     limits = reference.limits
     vector = size_vector(measures.sizes)
     size_distance = reference.size_distance(vector)
-    shape, pieces = limits["sizes"].light(size_distance), _above(measures.pieces, _PIECES) or "green"
+    shape, pieces = limits["sizes"].light(size_distance), above(measures.pieces, _PIECES) or "green"
     absent = len(measures.missing) >= 2 or len(measures.sizes) < 6
     strange = max(shape, pieces, key=LIGHTS.index)
     if not absent and np.isnan([size_distance, measures.pieces, *measures.sizes.values()]).any():
-        flags.append(_unmeasured("not_a_knee", "red", "Whether the bones are shaped and placed as in a knee"))
+        flags.append(unmeasured("not_a_knee", "red", "Whether the bones are shaped and placed as in a knee"))
     elif absent or strange != "green":
         flags.append(
             Flag(
@@ -289,7 +284,7 @@ def _against(measures: CaseMeasures, reference: TrustReference) -> list[Flag]:
     light = limits["images"].light(distance)
     if np.isnan(distance):
         flags.append(
-            _unmeasured("unlike_training", light, "How the images compare with those that the model was trained on")
+            unmeasured("unlike_training", light, "How the images compare with those that the model was trained on")
         )
     elif light != "green":
         flags.append(
@@ -304,7 +299,7 @@ def _against(measures: CaseMeasures, reference: TrustReference) -> list[Flag]:
     worst, bone = worst_expected_error(measures, reference)
     light = limits["expected_error"].light(worst)
     if np.isnan(worst):
-        flags.append(_unmeasured("expected_error", light, f"Which error is to be expected of the {bone}"))
+        flags.append(unmeasured("expected_error", light, f"Which error is to be expected of the {bone}"))
     elif light != "green":
         multiple = reference.widened(measures)
         why = (
@@ -327,10 +322,10 @@ def _size(measures: CaseMeasures, reference: TrustReference) -> list[Flag]:
     contrast = measures.growth_plate
     light = reference.limits["growth_plate"].light(contrast or 0.0)
     if contrast is not None and np.isnan(contrast):
-        flags.append(_unmeasured("child", "amber", "Whether growth plates are open"))
+        flags.append(unmeasured("child", "amber", "Whether growth plates are open"))
         light = "green"
     relative = reference.relative_size(size_vector(measures.sizes))
-    light_of_size = _above(abs(relative or 0.0), tuple(s * reference.size_spread for s in _SIZE_SPREADS))
+    light_of_size = above(abs(relative or 0.0), tuple(s * reference.size_spread for s in _SIZE_SPREADS))
     small = relative is not None and relative < 0 and light_of_size is not None
     # Screws make notches too, and so does noise where nothing else is left.
     plates = light != "green" and measures.metal_cm2 == 0.0 and measures.one_brightness < _ONE_BRIGHTNESS[0]
@@ -367,7 +362,7 @@ def _outline(distance: OutlineDistance, judge: Callable[[float], str | None], us
     light = judge(mean)
     if np.isnan(mean):
         what = "How far the outlines lie from the bone edges in the radiographs"
-        return [_unmeasured("outline", light or "red", what)]
+        return [unmeasured("outline", light or "red", what)]
     if light not in (None, "green"):
         usual = "" if usual_mm is None else f" (up to {usual_mm:.1f} mm is usual)"
         words = f"The outlines lie {mean:.1f} mm from the bone edges in the radiographs on average{usual}: look at preview.png."
@@ -392,19 +387,3 @@ def expected_errors(measures: CaseMeasures, reference: TrustReference) -> Mappin
     """Mean expected absolute error in mm by bone."""
     found = reference.expected_errors(measures)
     return {name: float(np.mean(values)) for name, values in found.items() if len(values)}
-
-
-def _beyond(value: float, limits: tuple[float, float], known_to: float) -> str | None:
-    """The light of a value of either sign that is known to so much: no limit lies nearer to zero than that."""
-    return _above(abs(value), (max(limits[0], known_to), max(limits[1], known_to)))
-
-
-def _above(value: float, limits: tuple[float, ...]) -> str | None:
-    """The light of a value, None for green. What is not a number was not measured, and is never green: red."""
-    return None if value <= limits[0] else "amber" if value <= limits[1] else "red"
-
-
-def _unmeasured(name: str, light: str, what: str) -> Flag:
-    return Flag(
-        name, light, f"{what} could not be measured: look at the bones over the radiographs before you use them."
-    )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 import pytest
 from baseline_knee import baseline_model, baseline_rig, bone_radiographs, unlike_the_mean
+from scipy.spatial.transform import Rotation
 
 from SSRKDCore.errors import InputError
 from SSRKDCore.geometry.rig import Rig
@@ -67,6 +69,32 @@ def test_another_error_of_the_second_view_is_not_taken_for_a_turn(wrong: str) ->
     assert found is not None
     assert abs(found.angle_degrees) < 2.5
     assert abs(found.roll_degrees) < 2.0
+
+
+@pytest.mark.parametrize("wrong", ["ap", "lateral", "oblique"])
+def test_of_three_views_every_two_tell_of_the_one_that_is_turned(wrong: str) -> None:
+    def turned(view: View, degrees: float) -> View:
+        matrix = np.eye(4)
+        matrix[:3, :3] = Rotation.from_rotvec([0.0, 0.0, np.radians(degrees)]).as_matrix()
+        return view.transformed(matrix)
+
+    rig, knee = baseline_rig("right"), _knee("right")
+    rig = replace(rig, views=(*rig.views, replace(turned(rig.views[0], 45.0), name="oblique")))
+    images = bone_radiographs(knee, rig)
+    stated = replace(rig, views=tuple(turned(view, 10.0 * (view.name == wrong)) for view in rig.views))
+    radiographs = [
+        Radiograph(pixels=image, pixel_spacing=view.pixel_spacing, view=view.name, side="right", source_path=view.name)
+        for image, view in zip(images, stated.views, strict=True)
+    ]
+    found = refined_bones(knee, radiographs, stated, "right", _MODEL, _GRID)
+    assert found.motion is None
+    names = [view.name for view in rig.views]
+    assert set(found.pair_motions) == set(permutations(names, 2))
+    for (first, second), motion in found.pair_motions.items():
+        pair = names.index(first), names.index(second)
+        missing = rig.separation_degrees(*pair) - stated.separation_degrees(*pair)
+        assert motion.angle_degrees == pytest.approx(missing, abs=2.5 * motion.angle_spread_degrees), (first, second)
+        assert (abs(motion.angle_degrees) > 5.0) == (wrong in (first, second))
 
 
 def test_outlines_that_lie_on_no_edges_tell_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
