@@ -8,7 +8,7 @@ place of known points.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -127,6 +127,7 @@ def fit_with_free_view(
     freedom: ViewFreedom,
     search: FreeViewSearch,
     begin: Array | None = None,
+    progress: Callable[[float], None] = lambda fraction: None,
 ) -> FreeViewFit | None:
     """The knee and the motion of the second of two views that let outlines lie on edges best; None where too few do, or the knee is lost.
 
@@ -138,14 +139,16 @@ def fit_with_free_view(
     field_of_view: LPS mm.
     freedom: of the second view.
     begin: (M,) motion to go on from; None: none.
+    progress: receives a fraction 0..1 before each iteration.
     """
     free = free_parameters(knee, search.stages[-1])
     count = len(freedom.spread)
     taken = np.append(np.ones(count, dtype=bool), free)
     state, motion = fit.state, np.zeros(count) if begin is None else np.array(begin, dtype=np.float64)
-    for stage in search.stages:
+    for index, stage in enumerate(search.stages):
         fixed, moving = images[stage.blur_mm]
-        for _ in range(search.iterations):
+        for iteration in range(search.iterations):
+            progress((index + iteration / search.iterations) / len(search.stages))
             moved = replace(moving, view=freedom.moved(moving.view, motion))
             rows, distances, strengths = _matched(
                 knee, state, stage, bones, [fixed, moved], edges, freedom, field_of_view

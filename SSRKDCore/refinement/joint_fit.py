@@ -88,7 +88,8 @@ def fit_jointly(
     """
     vertices = chosen_vertices(knee)
     best: tuple[float, KneeState, KneeState] | None = None
-    for flexion in _FLEXION_STARTS:
+    for index, flexion in enumerate(_FLEXION_STARTS):
+        progress(0.3 * index / len(_FLEXION_STARTS))
         start = knee.start(flexion)
         state, distance = _run(knee, start, start, _POSE, bones, vertices, (), edges, field_of_view)
         if best is None or distance < best[0]:

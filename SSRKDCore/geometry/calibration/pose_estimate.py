@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -149,14 +149,22 @@ class OutlineFit:
 
 
 def estimate_of(
-    fit: OutlineFit, images: Mapping[str, NDArray[np.floating]], rig: Rig, edges: PoseEdges
+    fit: OutlineFit,
+    images: Mapping[str, NDArray[np.floating]],
+    rig: Rig,
+    edges: PoseEdges,
+    progress: Callable[[float], None] = lambda fraction: None,
 ) -> RelativePose:
     """The estimate that outlines lead to, made better by slices through both sources.
 
     images: view name -> line integrals [row, column]. rig: where the second view is believed to be. edges: of these images and this rig.
+    progress: receives a fraction 0..1.
     """
     covariance = pose_covariance(fit.information, fit.parameter_sd, WIDENING[fit.bones]) + np.diag(fit.spread**2)
-    pose, slices = aligned_pose([images[view.name] for view in rig.views], rig, fit.pose, covariance)
+    pose, slices = aligned_pose(
+        [images[view.name] for view in rig.views], rig, fit.pose, covariance, lambda done: progress(0.9 * done)
+    )
+    progress(0.9)
     view = moved_view(rig, pose)
     moved = Rig((rig.views[0], view), rig.field_of_view, dict(rig.provenance))
     return RelativePose(
@@ -199,6 +207,12 @@ def check_belief(rig: Rig, turn_sd: float, shift_sd: float) -> None:
         raise InputError(f"A relative pose is between two views, and the rig has {len(rig.views)}: give two.")
     if not (0 < turn_sd <= 15 and 0 < shift_sd <= 60):
         raise InputError("The assumed pose must be known to 15 degrees and 60 mm: give smaller standard deviations.")
+
+
+def check_starts(starts: int) -> None:
+    """Raises InputError for a number of restarts below none."""
+    if starts < 0:
+        raise InputError(f"{starts} restarts were asked for: give 0 or more.")
 
 
 def check_estimate(found: RelativePose, height_limit_mm: float, last: bool) -> None:

@@ -20,7 +20,9 @@ from SSRKDCore.geometry.calibration.pose_estimate import (
     RelativePose,
     check_belief,
     check_estimate,
+    check_starts,
 )
+from SSRKDCore.geometry.calibration.pose_progress import Tell, part, stoppable
 from SSRKDCore.geometry.calibration.relative_pose import relative_pose
 from SSRKDCore.geometry.rig import Rig
 
@@ -33,6 +35,8 @@ Array = NDArray[np.float64]
 
 DEFAULT_ROUNDS = 3
 DEFAULT_RESOLUTION = 96
+# Of a round's progress, where the network's own bones may still have to decide after the shape model.
+_BY_SHAPE = 0.8
 
 
 def pose_by_reconstruction(
@@ -55,7 +59,7 @@ def pose_by_reconstruction(
     """The pose of the second view from the network's own reconstruction, renewed with each better pose.
 
     The belief about the pose stays centred on `rig` in all rounds: what the images do not tell does not drift away. Restarts are
-    made in the last round. Parameters as in `relative_pose`; radiographs in the order of the rig's views.
+    made in the last round, which takes the longer by them. Parameters as in `relative_pose`; radiographs in the order of the rig's views.
 
     side: "right" or "left", where the bones do not show it; None: what the radiographs say.
     use_shape_model: False leaves out the model's shape prior, so that the network's own bones decide.
@@ -67,40 +71,44 @@ def pose_by_reconstruction(
     if not 1 <= rounds <= 10:
         raise InputError(f"{rounds} rounds of reconstruction were asked for: use 1 to 10.")
     check_belief(rig, turn_sd, shift_sd)
+    check_starts(starts)
     prior = shape_prior_of(model) if use_shape_model else None
     images = {view.name: radiograph.pixels for view, radiograph in zip(rig.views, radiographs, strict=True)}
 
-    def estimated(current: Rig, pose: Array, last: bool, tell: Callable[[float, str], None]) -> RelativePose:
+    def estimated(current: Rig, pose: Array, last: bool, tell: Tell) -> RelativePose:
         """From a reconstruction with the rig as it is known so far, at this pose."""
         given_starts = starts if last else 0
 
-        def found(refine: bool) -> Reconstruction:
-            return reconstruct(radiographs, current, model, resolution, device, cancelled=cancelled,
+        def found(refine: bool, told: Tell) -> Reconstruction:
+            return reconstruct(radiographs, current, model, resolution, device, progress=told, cancelled=cancelled,
                                check_view_order=False, refine=refine)  # fmt: skip
 
         if prior is not None:
-            tell(0.0, "reconstructing, and matching the shape model's outlines in both views")
-            seen = found(refine=False)
+            first, tell = part(tell, 0.0, _BY_SHAPE), part(tell, _BY_SHAPE, 1.0)
+            seen = found(False, part(first, 0.0, 0.4))
             shown = seen.side or side or seen.declared_side
             belief = turn_sd, shift_sd, pose
             by_shape = None
             if shown is not None:
                 by_shape = shape_pose(
-                    seen.surfaces, radiographs, rig, shown, prior, *belief, given_starts, seed, cancelled
-                )
+                    seen.surfaces, radiographs, rig, shown, prior, *belief, given_starts, seed, cancelled,
+                    part(first, 0.4, 1.0),
+                )  # fmt: skip
             if by_shape is not None:
                 check_estimate(by_shape, height_limit_mm, last)
                 return by_shape
-        tell(0.4, "reconstructing")
+        seen = found(True, part(tell, 0.0, 0.6))
         return relative_pose(
-            found(refine=True).surfaces, images, rig, turn_sd, shift_sd, False, given_starts, seed, height_limit_mm, pose,
-            lambda fraction, words: tell(0.6 + 0.4 * fraction, words), cancelled, last,
+            seen.surfaces, images, rig, turn_sd, shift_sd, False, given_starts, seed, height_limit_mm, pose,
+            part(tell, 0.6, 1.0), cancelled, last,
         )  # fmt: skip
 
-    def teller(index: int) -> Callable[[float, str], None]:
-        return lambda fraction, words: progress((index + fraction) / rounds, words) if progress is not None else None
-
-    result = estimated(rig, np.zeros(6), rounds == 1, teller(0))
+    tell = stoppable(progress, cancelled)
+    # Restarts make the last round about as much longer as there are of them beside the five other tasks of a round.
+    last_share = (1.0 + starts / 5.0) / (rounds + starts / 5.0)
+    begins = [*np.linspace(0.0, 1.0 - last_share, rounds).tolist(), 1.0]
+    result = estimated(rig, np.zeros(6), rounds == 1, part(tell, 0.0, begins[1]))
     for index in range(1, rounds):
-        result = estimated(result.rig, result.pose, index == rounds - 1, teller(index))
+        last = index == rounds - 1
+        result = estimated(result.rig, result.pose, last, part(tell, begins[index], begins[index + 1]))
     return result

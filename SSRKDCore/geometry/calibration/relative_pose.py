@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from SSRKDCore.anatomy import BONE_NAMES
-from SSRKDCore.errors import Cancelled, InputError
+from SSRKDCore.errors import InputError
 from SSRKDCore.geometry.calibration.epipolar_tangency import FrontierPoints, frontier_points
 from SSRKDCore.geometry.calibration.outline_edges import OutlineEdges, mesh_edge_table
 from SSRKDCore.geometry.calibration.pose_edges import COARSE, FINE, ROBUST, EdgeStage, PoseEdges
@@ -31,14 +31,17 @@ from SSRKDCore.geometry.calibration.pose_estimate import (
     best_of_restarts,
     check_belief,
     check_estimate,
+    check_starts,
     estimate_of,
 )
 from SSRKDCore.geometry.calibration.pose_parameters import PoseProblem
+from SSRKDCore.geometry.calibration.pose_progress import part, stoppable, with_words
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.surface import Surface
 
 Array = NDArray[np.float64]
 
+_WORDS = "matching outlines in both views"
 _ITERATIONS = 12
 _CONVERGED_MM = 0.02
 # Neighbouring contour points share their errors: about one in this many tells something new.
@@ -77,6 +80,7 @@ def relative_pose(
     starts: from how many poses drawn from that belief the fit is started as well as from `begin`.
     height_limit_mm: the pose is refused when its height is less certain (95 %).
     begin: (6,) pose to start from, POSE_NAMES; None starts where the rig has the view.
+    progress: receives a fraction 0..1 and words. cancelled: asked whenever progress is told.
     last: False where a better pose is still to come, so that images that contradict this one, or cannot confirm it, are no reason to
         refuse it.
 
@@ -84,10 +88,13 @@ def relative_pose(
     confirm one that bones reconstructed from them led to; Cancelled.
     """
     check_belief(rig, turn_sd, shift_sd)
+    check_starts(starts)
     present = {name: surfaces[name] for name in BONE_NAMES if name in surfaces and not surfaces[name].is_empty}
     if not present:
         raise InputError("There are no bones to compare with the images: reconstruct them first.")
     center = np.array(rig.field_of_view.center)
+    tell = stoppable(progress, cancelled)
+    tell(0.0, _WORDS)
     problem = PoseProblem(rig.views[0], rig.views[1], center, present, turn_sd, shift_sd)
     fitter = _Fitter(problem, images, rig, _DEPENDENT_POINTS * (1.0 if bones_known else _OWN_OUTLINES))
     generator = np.random.default_rng(seed)
@@ -101,11 +108,8 @@ def relative_pose(
         begins.append(drawn)
     solutions: list[tuple[Array, float]] = []
     for index, begin in enumerate(begins):
-        if cancelled is not None and cancelled():
-            raise Cancelled("The calibration was cancelled.")
-        if progress is not None:
-            progress(index / len(begins), "matching outlines in both views")
-        solutions.append(fitter.solve(begin))
+        own = part(tell, 0.9 * index / len(begins), 0.9 * (index + 1) / len(begins))
+        solutions.append(fitter.solve(begin, with_words(own, _WORDS)))
     best, spread = best_of_restarts([found[:6] for found, _ in solutions], [cost for _, cost in solutions])
     parameters = solutions[best][0]
     fit = OutlineFit(
@@ -118,7 +122,7 @@ def relative_pose(
         fitter.table,
         "known" if bones_known else "reconstructed",
     )
-    result = estimate_of(fit, images, rig, fitter.edges[FINE[-1]])
+    result = estimate_of(fit, images, rig, fitter.edges[FINE[-1]], with_words(part(tell, 0.9, 1.0), _WORDS))
     check_estimate(result, height_limit_mm, last)
     return result
 
@@ -133,10 +137,11 @@ class _Fitter:
         self.table = {name: mesh_edge_table(surface) for name, surface in problem.surfaces.items()}
         self.edges = {stage: PoseEdges(images, rig, stage) for stage in (COARSE, *FINE)}
 
-    def solve(self, start: Array) -> tuple[Array, float]:
-        parameters = start
-        for stage in (COARSE, *FINE):
-            for _ in range(_ITERATIONS):
+    def solve(self, start: Array, progress: Callable[[float], None]) -> tuple[Array, float]:
+        parameters, stages = start, (COARSE, *FINE)
+        for index, stage in enumerate(stages):
+            for iteration in range(_ITERATIONS):
+                progress((index + iteration / _ITERATIONS) / len(stages))
                 normal, right, rows = self._normal(parameters, stage)
                 step = np.linalg.solve(normal, right)
                 parameters = parameters + step

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from SSRKDCore.errors import Cancelled, InputError
+from SSRKDCore.errors import InputError
 from SSRKDCore.geometry.calibration.pose_edges import FINE as FINE_EDGES
 from SSRKDCore.geometry.calibration.pose_edges import PoseEdges
 from SSRKDCore.geometry.calibration.pose_estimate import (
@@ -22,9 +22,11 @@ from SSRKDCore.geometry.calibration.pose_estimate import (
     RelativePose,
     best_of_restarts,
     check_belief,
+    check_starts,
     estimate_of,
 )
 from SSRKDCore.geometry.calibration.pose_parameters import moved_view, pose_axes, pose_matrix
+from SSRKDCore.geometry.calibration.pose_progress import Tell, part, stoppable, with_words
 from SSRKDCore.geometry.mirror import MIRROR
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.population.shape_model import KneeShapeModel
@@ -42,6 +44,7 @@ from SSRKDCore.surface import Surface
 
 Array = NDArray[np.float64]
 
+_WORDS = "matching the shape model's outlines in both views"
 _SEARCH = FreeViewSearch(FINE, 12, 0.02)
 # Of a pose that has lost the knee, whatever was believed: degrees and mm.
 _LOST = np.array([45.0] * 3 + [150.0] * 3)
@@ -59,6 +62,7 @@ def shape_pose(
     starts: int = 0,
     seed: int = 0,
     cancelled: Callable[[], bool] | None = None,
+    progress: Tell | None = None,
 ) -> RelativePose | None:
     """Estimate the pose of the rig's second view; None where the shape model's outlines do not lie on edges (an implant, a knee unlike
     those that it knows), so that it tells nothing.
@@ -73,23 +77,27 @@ def shape_pose(
     turn_sd, shift_sd: how well that is believed, standard deviations in degrees and mm.
     begin: (6,) pose to start from, POSE_NAMES.
     starts: from how many poses drawn from the belief the fit is started as well.
+    progress: receives a fraction 0..1 and words. cancelled: asked whenever progress is told.
 
-    Raises InputError for a belief too wide to search in; Cancelled.
+    Raises InputError for a belief too wide to search in, or restarts that are no number of them; Cancelled.
     """
     check_belief(rig, turn_sd, shift_sd)
+    check_starts(starts)
     found = {name: surface for name, surface in surfaces.items() if not surface.is_empty}
     if not found:
         return None
-    problem = _ShapeProblem(found, radiographs, rig, side, prior, np.array([turn_sd] * 3 + [shift_sd] * 3), begin)
+    tell = stoppable(progress, cancelled)
+    # The joint fit, each search from a start, and the estimate take about as long.
+    tasks = [part(tell, index / (starts + 3), (index + 1) / (starts + 3)) for index in range(starts + 3)]
+    widths = np.array([turn_sd] * 3 + [shift_sd] * 3)
+    problem = _ShapeProblem(found, radiographs, rig, side, prior, widths, begin, with_words(tasks[0], _WORDS))
     if problem.fit is None:
         return None
     generator = np.random.default_rng(seed)
     begins = [begin, *(generator.normal(0.0, problem.freedom.spread) for _ in range(starts))]
     fits = []
-    for start in begins:
-        if cancelled is not None and cancelled():
-            raise Cancelled("The calibration was cancelled.")
-        fitted = problem.solved(start)
+    for start, task in zip(begins, tasks[1:-1], strict=True):
+        fitted = problem.solved(start, with_words(task, _WORDS))
         if fitted is not None:
             fits.append(fitted)
     if not fits:
@@ -107,7 +115,8 @@ def shape_pose(
         problem.edges,
         "shape_model",
     )
-    return estimate_of(found_fit, images, rig, PoseEdges(images, rig, FINE_EDGES[-1]))
+    edges = PoseEdges(images, rig, FINE_EDGES[-1])
+    return estimate_of(found_fit, images, rig, edges, with_words(tasks[-1], _WORDS))
 
 
 class _ShapeProblem:
@@ -123,7 +132,9 @@ class _ShapeProblem:
         prior: KneeShapeModel,
         spread: Array,
         begin: Array,
+        progress: Callable[[float], None],
     ) -> None:
+        progress(0.0)
         self._mirrored = side == "left"
         self._names = list(found)
         current = self._as_right(Rig((rig.views[0], moved_view(rig, begin)), rig.field_of_view))
@@ -150,9 +161,9 @@ class _ShapeProblem:
         }
         bones = network_bones({name: self._side_changed(surface) for name, surface in found.items()})
         with suppress(InputError):
-            self.fit = fit_jointly(self._knee, bones, images, self.edges, self._field_of_view)
+            self.fit = fit_jointly(self._knee, bones, images, self.edges, self._field_of_view, progress)
 
-    def solved(self, begin: Array) -> FreeViewFit | None:
+    def solved(self, begin: Array, progress: Callable[[float], None]) -> FreeViewFit | None:
         """From a pose (6,); None where the knee is lost."""
         if self.fit is None:
             return None
@@ -166,6 +177,7 @@ class _ShapeProblem:
             self.freedom,
             _SEARCH,
             begin,
+            progress,
         )
 
     def surfaces(self, state: KneeState) -> dict[str, Surface]:

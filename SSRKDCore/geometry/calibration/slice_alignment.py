@@ -8,7 +8,7 @@ believed the less the worse they agree, so that images which are no line integra
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,11 @@ _LONGEST = 3.0
 
 
 def aligned_pose(
-    images: Sequence[NDArray[np.floating]], rig: Rig, pose: Array, covariance: Array
+    images: Sequence[NDArray[np.floating]],
+    rig: Rig,
+    pose: Array,
+    covariance: Array,
+    progress: Callable[[float], None] = lambda fraction: None,
 ) -> tuple[Array, Array]:
     """The pose (6,) of the rig's second view that estimate and slices together make the most probable, and the slices' own information
     (6, 6) about it; the estimate and zeros where the images share too few heights, or their slices are not alike at any pose near it.
@@ -45,19 +49,21 @@ def aligned_pose(
     ----------
     images: line integrals [row, column] of both views.
     rig: where the second view is believed to be. pose, covariance: (6,) and (6, 6) of the estimate, POSE_NAMES.
+    progress: receives a fraction 0..1 before each iteration.
     """
     inverse = np.linalg.inv(covariance)
     spread = np.sqrt(np.diag(covariance))
     found, information = pose.copy(), np.zeros((6, 6))
-    for blur in _BLURS_MM:
-        for _ in range(_ITERATIONS):
+    for index, blur in enumerate(_BLURS_MM):
+        for iteration in range(_ITERATIONS):
+            progress((index + iteration / _ITERATIONS) / len(_BLURS_MM))
             here = _difference(images, rig, found, blur)
             if here is None:
                 return pose, np.zeros((6, 6))
             columns = []
-            for index, step in enumerate(_STEPS):
+            for direction, step in enumerate(_STEPS):
                 moved = found.copy()
-                moved[index] += step
+                moved[direction] += step
                 there = _difference(images, rig, moved, blur)
                 if there is None:
                     return pose, np.zeros((6, 6))
