@@ -117,6 +117,60 @@ def test_a_rig_of_carefully_picked_markers_states_what_it_knows() -> None:
     assert rig.provenance["calibrations"][-1]["uncertainty"] == record.uncertainty
 
 
+def _stated(room: Rig, factor: float, seed: int) -> list[ObjectImage]:
+    """Images whose files state distances that are longer by a factor than they are."""
+    images = picked(room, cage(5), 0.3, seed)
+    distances = [factor * view.source_to_detector for view in room.views]
+    return [replace(image, source_to_detector=mm) for image, mm in zip(images, distances, strict=True)]
+
+
+@pytest.mark.parametrize("factor", [0.93, 1.07])
+def test_a_stated_distance_that_the_markers_contradict_is_told_and_is_part_of_what_is_not_known(factor: float) -> None:
+    room = preset("room")
+    record, rig = rig_from_object(_stated(room, factor, 0), cage(5))
+    way = "longer" if factor > 1 else "shorter"
+    for view in room.views:
+        found = rig.view(view.name)
+        beam = np.array(view.normal)
+        # In pixels a mm, which is what is seen.
+        scales = [found.magnification(z * beam) / view.magnification(z * beam) - 1 for z in (-80.0, 0.0, 80.0)]
+        (told,) = (words for words in record.warnings if view.name in words)
+        assert "the stated source-to-detector distance is" in told and f"% {way} than the markers tell" in told
+        stated = record.uncertainty[f"{view.name}_magnification_percent_95"]
+        assert 100 * max(map(abs, scales)) < stated < 2.0
+        assert record.uncertainty[f"{view.name}_distance_percent_95"] > 3.0
+        assert f"distance of view '{view.name}' are right" in " ".join(record.assumed)
+    # A magnification within 2 % costs no light.
+    assert geometry_doubts(rig) == []
+
+
+def test_a_stated_distance_that_is_right_is_mostly_believed() -> None:
+    room = preset("room")
+    told = 0
+    for seed in range(20):
+        record, _ = rig_from_object(_stated(room, 1.0, seed), cage(5))
+        told += sum("than the markers tell" in words for words in record.warnings)
+        assert record.uncertainty["ap_magnification_percent_95"] < 1.0
+    # One of 100 views.
+    assert told <= 2
+
+
+def test_a_distance_that_the_markers_leave_open_hardly_changes_the_magnification() -> None:
+    """The light goes by the magnification: markers of 120 mm picked to a pixel leave a distance wrong by some percent, and what a knee
+    of 160 mm about them looks like hardly changes."""
+    room, errors = preset("room"), []
+    for seed in range(12):
+        _, rig = rig_from_object(picked(room, cage(5), 1.0, seed), cage(5))
+        assert geometry_doubts(rig) == []
+        for view in room.views:
+            found, beam = rig.view(view.name), np.array(view.normal)
+            distance = 100 * abs(found.source_to_detector / view.source_to_detector - 1)
+            scales = [found.magnification(z * beam) / view.magnification(z * beam) - 1 for z in (-80.0, 0.0, 80.0)]
+            errors.append((distance, 100 * max(map(abs, scales))))
+    assert max(distance for distance, _ in errors) > 3.5
+    assert max(scale for _, scale in errors) < 1.0
+
+
 def test_poorly_picked_markers_are_told_then_doubted_then_refused() -> None:
     room, markers = preset("room"), cage(5)
     record, rig = rig_from_object(picked(room, markers, 1.0), markers)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,12 @@ from SSRKDCore.geometry.calibration.calibration_record import CalibrationRecord,
 from SSRKDCore.geometry.calibration.marker_detection import DetectedMarker, detect_markers, marker_near
 from SSRKDCore.geometry.calibration.marker_matching import match_markers
 from SSRKDCore.geometry.calibration.marker_object import MarkerObject
-from SSRKDCore.geometry.calibration.object_uncertainty import ViewUncertainty, view_uncertainty
+from SSRKDCore.geometry.calibration.object_uncertainty import (
+    ViewUncertainty,
+    magnification_by_distance,
+    stated_distance_error,
+    view_uncertainty,
+)
 from SSRKDCore.geometry.calibration.view_refinement import MarkerCalibration, view_from_markers
 from SSRKDCore.geometry.field_of_view import FieldOfView
 from SSRKDCore.geometry.known_geometry import HEIGHT_MM, MAGNIFICATION_PERCENT, TURN_DEGREES
@@ -87,18 +92,35 @@ def rig_from_object(
             )
         elif image.source_to_detector is None:
             assumed.append(f"the pixel spacing of view '{fit.view.name}' is right; its distance follows from it")
+        else:
+            assumed.append(f"the pixel spacing and the source-to-detector distance of view '{fit.view.name}' are right")
         if fit.outliers:
             warnings.append(
                 f"View '{fit.view.name}': {', '.join(fit.outliers)} lie elsewhere than the object says and were left out."
             )
     in_object = to_lps[:3, :3].T @ (np.array(cube.center) - to_lps[:3, 3])
     known = [view_uncertainty(fit, in_object, size) for fit in fits]
+    for index, fit in enumerate(fits):
+        error = stated_distance_error(fit)
+        if error is None:
+            continue
+        percent, known_to = error
+        change = magnification_by_distance(fit, in_object, size, abs(percent) + known_to)
+        magnification = known[index].magnification_percent + change
+        known[index] = replace(
+            known[index], magnification_percent=magnification, distance_percent=abs(percent) + known_to
+        )
+        warnings.append(
+            f"View '{fit.view.name}': the stated source-to-detector distance is {abs(percent):.1f} % "
+            f"{'longer' if percent > 0 else 'shorter'} than the markers tell (known to {known_to:.1f} %), which changes the magnification "
+            f"in the field of view by up to {change:.1f} %: check it and the pixel spacing, or leave the distance out."
+        )
     uncertainty = {f"{fit.view.name}_noise_px": fit.noise_px for fit in fits}
     uncertainty |= {f"{fit.view.name}_residual_mm": fit.to_dict()["rms_mm"] for fit in fits}
     uncertainty |= _stated([fit.view.name for fit in fits], known)
     for fit, image, own in zip(fits, images, known, strict=True):
         _check_known(image, fit.view.name, uncertainty, limit_percent)
-        if own.distance_percent > _DISTANCE_PERCENT:
+        if fit.told_focal is None and own.distance_percent > _DISTANCE_PERCENT:
             warnings.append(
                 f"View '{fit.view.name}': the markers tell its source-to-detector distance to {own.distance_percent:.1f} % only (95 %); "
                 f"the magnification in the field of view is known to {own.magnification_percent:.1f} %."

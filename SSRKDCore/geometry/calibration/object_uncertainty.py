@@ -67,3 +67,26 @@ def view_uncertainty(fit: MarkerCalibration, center: ArrayLike, size: float) -> 
     return ViewUncertainty(
         100 * float(wide[:3].max()), 100 * float(wide[3]), float(np.degrees(wide[4:7].max())), float(wide[7])
     )
+
+
+def stated_distance_error(fit: MarkerCalibration) -> tuple[float, float] | None:
+    """By how much of itself (percent) a stated distance is longer than the markers tell, and to what they tell it (99 %); None where none
+    was stated, or where it is within that.
+    """
+    from scipy.stats import t as student
+
+    if fit.told_focal is None:
+        return None
+    told, deviation = fit.told_focal
+    # One number more was estimated than in the fit itself.
+    known_to = 100 * float(student.isf(0.005, max(fit.freedom - 1, 1))) * deviation / told
+    percent = 100 * (fit.pinhole.focal[1] / told - 1)
+    return (percent, known_to) if abs(percent) > known_to else None
+
+
+def magnification_by_distance(fit: MarkerCalibration, center: ArrayLike, size: float, percent: float) -> float:
+    """Percent by which a distance that is wrong by `percent` changes the magnification in the field of view, where markers keep that of
+    its middle; center (3,) and size as of `view_uncertainty`.
+    """
+    distance = float(np.linalg.norm(fit.pinhole.source - np.asarray(center, dtype=np.float64)))
+    return abs(percent) * min(size / 2 / distance, 0.8)

@@ -41,6 +41,8 @@ class MarkerCalibration:
     pinhole: the view in pixels.
     covariance: (P, P) of `displaced`'s numbers about it, scaled by the residual noise.
     freedom: degrees of freedom of that noise.
+    told_focal: where distance and spacing were both given, the focal length (pixels) that the markers tell by themselves, with its standard
+        uncertainty; else None.
     """
 
     view: View
@@ -53,6 +55,7 @@ class MarkerCalibration:
     pinhole: Pinhole
     covariance: Array
     freedom: int
+    told_focal: tuple[float, float] | None = None
 
     @property
     def outliers(self) -> list[str]:
@@ -130,7 +133,15 @@ def view_from_markers(
         pinhole,
         covariance,
         jacobian.shape[0] - jacobian.shape[1],
+        None if fixed is None else _told_focal(points[used], pixels[used], ratio),
     )
+
+
+def _told_focal(points: Array, pixels: Array, ratio: float) -> tuple[float, float]:
+    """The focal length (pixels) of markers that are free to tell it, and its standard uncertainty."""
+    pinhole, jacobian, noise = refined(points, pixels, ratio)
+    covariance = noise**2 * np.linalg.pinv(jacobian.T @ jacobian)
+    return pinhole.focal[1], float(np.sqrt(max(covariance[-1, -1], 0.0)))
 
 
 def refined(
