@@ -139,6 +139,10 @@ def test_images_without_the_knee_are_refused(knee: tuple[Rig, Rig, dict[str, np.
         relative_pose(bones, images, wrong, starts=0, height_limit_mm=0.05)
     with pytest.raises(InputError, match="no bones"):
         relative_pose({}, images, wrong)
+    with pytest.raises(InputError, match="outside the field of view"):
+        up = np.eye(4)
+        up[2, 3] = 400.0
+        relative_pose({name: bone.transformed(up) for name, bone in bones.items()}, images, wrong, starts=1)
     with pytest.raises(InputError, match="15 degrees"):
         relative_pose(bones, images, wrong, turn_sd=40.0)
 

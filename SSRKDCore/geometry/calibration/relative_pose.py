@@ -13,6 +13,7 @@ beam change only the magnification (0.1 % a mm), and shifts along the other view
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,8 +85,8 @@ def relative_pose(
     last: False where a better pose is still to come, so that images that contradict this one, or cannot confirm it, are no reason to
         refuse it.
 
-    Raises InputError when the outlines do not find edges, the height stays too uncertain, the images contradict the pose, or they cannot
-    confirm one that bones reconstructed from them led to; Cancelled.
+    Raises InputError when the bones are not in the field of view, the outlines do not find edges, the height stays too uncertain, the
+    images contradict the pose, or they cannot confirm one that bones reconstructed from them led to; Cancelled.
     """
     check_belief(rig, turn_sd, shift_sd)
     check_starts(starts)
@@ -109,7 +110,12 @@ def relative_pose(
     solutions: list[tuple[Array, float]] = []
     for index, begin in enumerate(begins):
         own = part(tell, 0.9 * index / len(begins), 0.9 * (index + 1) / len(begins))
-        solutions.append(fitter.solve(begin, with_words(own, _WORDS)))
+        with suppress(_OutOfSightError):
+            solutions.append(fitter.solve(begin, with_words(own, _WORDS)))
+    if not solutions:
+        raise InputError(
+            "The bones lie outside the field of view of the two radiographs: they must stand where the knee is, in the AP view's frame."
+        )
     best, spread = best_of_restarts([found[:6] for found, _ in solutions], [cost for _, cost in solutions])
     parameters = solutions[best][0]
     fit = OutlineFit(
@@ -125,6 +131,10 @@ def relative_pose(
     result = estimate_of(fit, images, rig, fitter.edges[FINE[-1]], with_words(part(tell, 0.9, 1.0), _WORDS))
     check_estimate(result, height_limit_mm, last)
     return result
+
+
+class _OutOfSightError(Exception):
+    """No outline of the bones lies in the field of view."""
 
 
 class _Fitter:
@@ -156,7 +166,10 @@ class _Fitter:
 
     def _outlines(self, parameters: Array, stage: EdgeStage) -> OutlineEdges:
         surfaces, view = self._problem.moved_surfaces(parameters), self._problem.moved_view(parameters)
-        return self.edges[stage].outlines(surfaces, self.table, view)
+        found = self.edges[stage].outlines(surfaces, self.table, view)
+        if not found.parts:
+            raise _OutOfSightError
+        return found
 
     def _normal(self, parameters: Array, stage: EdgeStage) -> tuple[Array, Array, Array]:
         found = self._outlines(parameters, stage)
