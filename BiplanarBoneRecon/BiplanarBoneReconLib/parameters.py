@@ -6,6 +6,7 @@ import enum
 from typing import Annotated
 
 from slicer import (
+    vtkMRMLDisplayableNode,
     vtkMRMLMarkupsFiducialNode,
     vtkMRMLMarkupsPlaneNode,
     vtkMRMLScalarVolumeNode,
@@ -198,6 +199,9 @@ class BiplanarBoneReconParameterNode:
     rulerLength: Annotated[float, WithinRange(5.0, 1000.0)] = 100.0
     calibrationOffsetKnown: bool = False
     calibrationOffset: Annotated[float, WithinRange(-400.0, 400.0)] = 0.0
+    turnKnownTo: Annotated[float, WithinRange(0.1, 15.0)] = 3.0
+    shiftKnownTo: Annotated[float, WithinRange(0.1, 60.0)] = 8.0
+    knownBones: vtkMRMLDisplayableNode
 
     modelFolder: str = ""
     resolution: Resolution = Resolution.STANDARD

@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 from .engine_arguments import imageArguments, pairArguments
 from .engine_job import EngineJob, Step
 from .engine_process import EngineProcess
+from .known_bones import checkKnownBones, writeKnownBones
 from .parameters import Device, Geometry
 from .radiograph_sources import checkPair, standingRig
 from .scene_position import PositionEstimate, acceptedPosition
@@ -26,19 +27,30 @@ def estimatePositionJob(
     modelFolder: str = "",
     device: Device = Device.AUTO,
     prepare: bool = True,
+    turnKnownTo: float = 3.0,
+    shiftKnownTo: float = 8.0,
+    knownBones: Any = None,
     processFactory: Callable[[], EngineProcess] = EngineProcess,
 ) -> EngineJob:
     """Estimate where the lateral radiograph was taken relative to the AP one. The value is a PositionEstimate; the scene stays as it is.
 
     It starts from the rig that a reconstruction would use. prepare: leave out collimators and fill letters in the images first.
+    turnKnownTo, shiftKnownTo: standard deviations of how well that rig is believed to know the lateral view, degrees and mm. knownBones:
+    segmentation, or one of the models, of this knee's CT, where the knee is in the scene; None takes the shape from the radiographs.
     """
     checkPair(ap, lateral)
+    if knownBones is not None:
+        checkKnownBones(knownBones, side)
+    bones = "" if knownBones is None else knownBones.GetName()
     stood = standingRig(ap, lateral)
     accepted = acceptedPosition(ap, lateral) if geometry is Geometry.SCENE else None
 
     def inspect(folder: Path) -> list[str]:
         words = pairArguments(ap, lateral, side, geometry, rigFile, folder)
         return ["inspect", *words, f"--out={folder / 'radiographs'}"]
+
+    def prepareBones(folder: Path) -> None:
+        writeKnownBones(knownBones, folder / "bones")
 
     def estimate(folder: Path) -> list[str]:
         rig = folder / "radiographs" / "rig.json"
@@ -48,6 +60,8 @@ def estimatePositionJob(
         words = ["calibrate", "pair", *imageArguments(ap, lateral, side, folder), f"--rig={rig}"]
         words += ["--prepare" if prepare else "--no-prepare", f"--device={device.value}"]
         words += [f"--model={modelFolder.strip()}"] if modelFolder.strip() else []
+        words += [f"--turn={turnKnownTo:g}", f"--shift={shiftKnownTo:g}"]
+        words += [] if knownBones is None else [f"--bones={folder / 'bones'}"]
         return [*words, f"--out={folder / 'moved.json'}"]
 
     def place(folder: Path, results: list[dict[str, Any]]) -> PositionEstimate:
@@ -55,9 +69,10 @@ def estimatePositionJob(
         rig = json.loads((folder / "moved.json").read_text(encoding="utf-8"))
         # Names of files that are gone when the job has ended.
         record = {name: value for name, value in results[-1].items() if name not in ("rig", "record")}
-        return PositionEstimate(ap.GetID(), lateral.GetID(), stood, start, rig, record)
+        return PositionEstimate(ap.GetID(), lateral.GetID(), stood, start, rig, record, bones)
 
     # What was estimated already is estimated from where that started: the images would count twice otherwise.
     steps = [Step(inspect, 0.1), Step(estimate, 0.9)] if accepted is None else [Step(estimate)]
     nodes = [(_("The AP radiograph"), ap), (_("The lateral radiograph"), lateral)]
-    return EngineJob(steps, place, nodes, processFactory)
+    nodes += [] if knownBones is None else [(_("The node of the known bones"), knownBones)]
+    return EngineJob(steps, place, nodes, processFactory, None if knownBones is None else prepareBones)

@@ -8,8 +8,8 @@ from typing import Any
 from slicer.i18n import tr as _
 
 
-def positionInWords(record: dict[str, Any]) -> list[str]:
-    """A record of the kind "pair", one sentence a line, without its warnings."""
+def positionInWords(record: dict[str, Any], bones: str = "") -> list[str]:
+    """A record of the kind "pair", one sentence a line, without its warnings. bones: name of the node whose bones were known before."""
     measured, uncertainty = record["measured"], record["uncertainty"]
     told: list[str] = []
     untold: list[str] = []
@@ -31,7 +31,7 @@ def positionInWords(record: dict[str, Any]) -> list[str]:
                 directions=", ".join(untold)
             )
         )
-    return [*lines, *_outlines(measured["outline_distance_mm"]), *_bones(measured["bones"])]
+    return [*lines, *_outlines(measured["outline_distance_mm"]), *_bones(measured["bones"], bones)]
 
 
 def takenForGranted() -> list[str]:
@@ -80,9 +80,12 @@ def _outlines(distances: dict[str, list[float | None]]) -> Iterable[str]:
     yield words.format(before_ap=before[0], before_lateral=before[1], after_ap=after[0], after_lateral=after[1])
 
 
-def _bones(kind: str) -> Iterable[str]:
+def _bones(kind: str, name: str) -> Iterable[str]:
+    given = _(
+        "The shape of the bones is that of {name}: comparing a reconstruction with these bones is no independent check any more."
+    )
     words = {
-        "known": _("The shape of the bones was given."),
+        "known": given.format(name=name) if name else _("The shape of the bones was given."),
         "reconstructed": _(
             "The shape of the bones is that which the network reconstructs from these very images: it fits a wrong position too."
         ),

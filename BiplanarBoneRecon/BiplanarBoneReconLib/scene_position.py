@@ -26,6 +26,7 @@ class PositionEstimate:
     stood: the rig.json that both stood in when it was made; None where they stood in none.
     start: the one that it started from. rig: that one with the lateral view moved.
     record: the engine's calibration record.
+    bones: name of the node whose bones were known before; "" where their shape comes from the radiographs.
     """
 
     ap: str
@@ -34,6 +35,7 @@ class PositionEstimate:
     start: dict[str, Any]
     rig: dict[str, Any]
     record: dict[str, Any]
+    bones: str = ""
 
     def isOf(self, ap: Any, lateral: Any) -> bool:
         """Whether it is of these radiographs, and of the rig that they stand in."""
@@ -54,13 +56,13 @@ def acceptPosition(ap: Any, lateral: Any, estimate: PositionEstimate) -> None:
         )
     with SceneTransaction(slicer.mrmlScene):
         calibrateTo({"ap": ap, "lateral": lateral}, estimate.rig)
-        kept = {"start": estimate.start, "rig": estimate.rig, "record": estimate.record}
+        kept = {"start": estimate.start, "rig": estimate.rig, "record": estimate.record, "bones": estimate.bones}
         attachJson(lateral, _POSITION, f"{lateral.GetName()} position", kept).SetHideFromEditors(True)
         lateral.SetNodeReferenceID(_BESIDE, ap.GetID())
 
 
 def acceptedPosition(ap: Any, lateral: Any) -> dict[str, Any] | None:
-    """`start`, `rig` and `record` of the estimate that this pair's calibrated rig is; None where that comes from elsewhere."""
+    """`start`, `rig`, `record` and `bones` of the estimate that this pair's calibrated rig is; None where that comes from elsewhere."""
     if ap is None or lateral is None or lateral.GetNodeReferenceID(_BESIDE) != ap.GetID():
         return None
     kept = attachedJson(lateral, _POSITION)

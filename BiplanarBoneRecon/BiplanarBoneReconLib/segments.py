@@ -33,7 +33,7 @@ def bonesOf(segmentation: Any) -> dict[str, str]:
     """Segment ID by bone, by the words of the names; bones that no segment or more than one names are left out."""
     found: dict[str, list[str]] = {}
     for identifier in segmentIds(segmentation):
-        bone = _boneInWords(f"{segmentName(segmentation, identifier)} {_typeMeaning(segmentation, identifier)}")
+        bone = boneInWords(f"{segmentName(segmentation, identifier)} {_typeMeaning(segmentation, identifier)}")
         if bone:
             found.setdefault(bone, []).append(identifier)
     return {bone: found[bone][0] for bone in BONES if len(found.get(bone, [])) == 1}
@@ -51,7 +51,7 @@ def matches(reconstruction: Any, reference: Any) -> dict[str, str]:
         candidates = [other for other in segmentIds(reference) if code and _typeCode(reference, other) == code]
         if not candidates:
             candidates = [
-                other for other in segmentIds(reference) if _boneInWords(segmentName(reference, other)) == bone
+                other for other in segmentIds(reference) if boneInWords(segmentName(reference, other)) == bone
             ]
         if len(candidates) > 1:
             side = sideOf(reconstruction, own)
@@ -61,14 +61,24 @@ def matches(reconstruction: Any, reference: Any) -> dict[str, str]:
     return result
 
 
-def sideOf(segmentation: Any, identifier: str) -> str | None:
-    """ "left" or "right" by the terminology's laterality or the words of the name; None where neither says."""
-    words = _words(segmentName(segmentation, identifier))
-    parts = _terminology(segmentation, identifier)
-    if len(parts) > 3:
-        words |= _words(parts[3].split("^")[-1])
+def boneInWords(text: str) -> str | None:
+    """The bone that a text names, None where it names none or several."""
+    named = [bone for bone in BONES if bone in _words(text)]
+    return named[0] if len(named) == 1 else None
+
+
+def sideInWords(*texts: str) -> str | None:
+    """ "left" or "right" as texts name it, None where they name none or both."""
+    words = set[str]().union(*map(_words, texts))
     stated = [side for side in _SIDES if side in words]
     return stated[0] if len(stated) == 1 else None
+
+
+def sideOf(segmentation: Any, identifier: str) -> str | None:
+    """ "left" or "right" by the terminology's laterality or the words of the name; None where neither says."""
+    parts = _terminology(segmentation, identifier)
+    stated = parts[3].split("^")[-1] if len(parts) > 3 else ""
+    return sideInWords(segmentName(segmentation, identifier), stated)
 
 
 def legOf(segmentation: Any, identifier: str) -> str:
@@ -168,17 +178,12 @@ def _typeCode(segmentation: Any, identifier: str) -> str | None:
     """Scheme and code of the segment's type, None for a mere "Tissue" or nothing."""
     parts = _terminology(segmentation, identifier)
     type_ = parts[2].split("^") if len(parts) > 2 else []
-    return "^".join(type_[:2]) if len(type_) == 3 and _boneInWords(type_[2]) else None
+    return "^".join(type_[:2]) if len(type_) == 3 and boneInWords(type_[2]) else None
 
 
 def _typeMeaning(segmentation: Any, identifier: str) -> str:
     parts = _terminology(segmentation, identifier)
     return parts[2].split("^")[-1] if len(parts) > 2 else ""
-
-
-def _boneInWords(text: str) -> str | None:
-    named = [bone for bone in BONES if bone in _words(text)]
-    return named[0] if len(named) == 1 else None
 
 
 def _words(text: str) -> set[str]:

@@ -14,6 +14,7 @@ pytest.importorskip("PySide6", reason="the module's tests need PySide6: make mod
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from played_pair import PlayedEngine
 from slicer_host.application import Host, host
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -136,3 +137,28 @@ class _Script:
 @pytest.fixture
 def engine_does(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, slicer_host: Any) -> Callable[[str], None]:
     return _Script(monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def engine(engine_does: Callable[[str], None], repository: Path, tmp_path: Path) -> PlayedEngine:
+    """Plays `calibrate pair`."""
+    return PlayedEngine(engine_does, repository, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def pair_scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A .mrb of the bundled sample as its button loads and shows it."""
+    from slicer_host.application import host
+    from slicer_host.panel import Panel
+
+    started = host()
+    started.clear()
+    opened = Panel(started)
+    opened.click("sampleButton")
+    opened.waitUntilIdle()
+    assert not started.errors, started.errors
+    path = tmp_path_factory.mktemp("paar-\u00e4") / "pair.mrb"
+    assert started.scene.WriteToMRB(str(path))
+    opened.close()
+    started.clear()
+    return path

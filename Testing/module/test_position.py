@@ -9,108 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from played_pair import LOWERED_MM, PlayedEngine, record
 
 SAMPLE = Path(__file__).resolve().parents[2] / "Resources" / "SampleCase"
-#: By how much the engine that is played here lowers the lateral view.
-LOWERED_MM = 4.0
-
-
-def _record(bones: str = "shape_model") -> dict[str, Any]:
-    """As `ssrkd calibrate pair` answers for the sample's pair."""
-    values = {
-        "turn_about_beam_degrees": (-0.89, 3.51, True),
-        "turn_about_columns_degrees": (-0.04, 3.08, True),
-        "turn_about_rows_degrees": (-2.43, 4.77, False),
-        "shift_along_beam_mm": (-4.08, 15.03, False),
-        "shift_along_columns_mm": (-0.59, 13.42, False),
-        "shift_along_rows_mm": (LOWERED_MM, 1.66, True),
-    }
-    return {
-        "schema": "ssrkd-calibration/1",
-        "kind": "pair",
-        "images": ["ap.dcm", "lateral.dcm"],
-        "measured": {
-            "pose": {name: {"value": value, "from_the_images": told} for name, (value, _, told) in values.items()},
-            "outline_distance_mm": {"before": [0.44, 0.77], "after": [0.45, 0.54]},
-            "bones": bones,
-        },
-        "uncertainty": {f"{name}_95": width for name, (_, width, _) in values.items()},
-        "assumed": ["the knee did not bend between the two radiographs"],
-        "warnings": ["Not known <well> enough."],
-    }
-
-
-_ENGINE = """
-import json, pathlib, subprocess, sys, time
-words = sys.argv[1:]
-if "inspect" in words or "calibrate" in words and "pair" not in words:
-    import os
-    os.environ["PYTHONPATH"] = {repository!r}
-    sys.exit(subprocess.run([sys.executable, "-P", "-m", "SSRKDCore", *words]).returncode)
-options = dict(word[2:].split("=", 1) for word in words if word.startswith("--") and "=" in word)
-rig = json.loads(pathlib.Path(options["rig"]).read_text(encoding="utf-8"))
-told = {{"words": words, "rig": rig}}
-pathlib.Path({told!r}).write_text(json.dumps(told), encoding="utf-8")
-if "pair" not in words:
-    sys.exit(2)
-print(json.dumps({{"progress": 0.5, "words": "matching outlines"}}), file=sys.stderr, flush=True)
-{meanwhile}
-lateral = next(view for view in rig["views"] if view["name"] == "lateral")
-for name in ("source", "detector_origin"):
-    lateral[name] = [value + {lowered} * along for value, along in zip(lateral[name], lateral["row_direction"])]
-record = {record!r}
-rig["provenance"] = dict(rig.get("provenance", {{}}))
-rig["provenance"]["calibrations"] = [*rig["provenance"].get("calibrations", []), {{"kind": "pair"}}]
-pathlib.Path(options["out"]).write_text(json.dumps(rig), encoding="utf-8")
-print(json.dumps({{**record, "rig": options["out"], "record": "calibration.json"}}))
-"""
-
-
-class _Engine:
-    """Plays `calibrate pair`, in a real process, and notes what it and `reconstruct` were told; the rest is the engine's own."""
-
-    def __init__(self, does: Callable[[str], None], repository: Path, folder: Path) -> None:
-        self._does, self._repository, self._told = does, repository, folder / "told.json"
-
-    def plays(self, meanwhile: str = "", bones: str = "shape_model") -> None:
-        given = {"repository": str(self._repository), "told": str(self._told), "record": _record(bones)}
-        self._does(_ENGINE.format(meanwhile=meanwhile, lowered=LOWERED_MM, **given))
-
-    @property
-    def words(self) -> list[str]:
-        return json.loads(self._told.read_text(encoding="utf-8"))["words"]
-
-    @property
-    def rig(self) -> dict[str, Any]:
-        return json.loads(self._told.read_text(encoding="utf-8"))["rig"]
-
-    @property
-    def wasAsked(self) -> bool:
-        return self._told.is_file()
-
-
-@pytest.fixture
-def engine(engine_does: Callable[[str], None], repository: Path, tmp_path: Path) -> _Engine:
-    return _Engine(engine_does, repository, tmp_path)
-
-
-@pytest.fixture(scope="module")
-def pair_scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A .mrb of the bundled sample as its button loads and shows it."""
-    from slicer_host.application import host
-    from slicer_host.panel import Panel
-
-    started = host()
-    started.clear()
-    opened = Panel(started)
-    opened.click("sampleButton")
-    opened.waitUntilIdle()
-    assert not started.errors, started.errors
-    path = tmp_path_factory.mktemp("paar-\u00e4") / "pair.mrb"
-    assert started.scene.WriteToMRB(str(path))
-    opened.close()
-    started.clear()
-    return path
 
 
 @pytest.fixture
@@ -204,7 +105,7 @@ def test_a_position_is_estimated_told_accepted_and_kept_with_the_balls_record(pa
     assert ui.positionLabel.text.startswith("<b>Accepted") and not ui.acceptPositionButton.enabled
 
 
-def test_the_next_reconstruction_uses_what_was_accepted(panel: Any, engine: _Engine) -> None:
+def test_the_next_reconstruction_uses_what_was_accepted(panel: Any, engine: PlayedEngine) -> None:
     from BiplanarBoneReconLib.parameters import Geometry
     from BiplanarBoneReconLib.radiograph_sources import calibratedRig
 
@@ -223,7 +124,7 @@ def test_the_next_reconstruction_uses_what_was_accepted(panel: Any, engine: _Eng
     assert engine.rig == calibratedRig(node.apVolume, node.lateralVolume)
 
 
-def test_a_scene_that_is_reopened_says_what_was_accepted(panel: Any, engine: _Engine, tmp_path: Path) -> None:
+def test_a_scene_that_is_reopened_says_what_was_accepted(panel: Any, engine: PlayedEngine, tmp_path: Path) -> None:
     from BiplanarBoneReconLib.parameters import Geometry
     from slicer_host.panel import Panel
 
@@ -256,7 +157,7 @@ def test_a_scene_that_is_reopened_says_what_was_accepted(panel: Any, engine: _En
 def test_what_was_found_in_words(slicer_host: Any, bones: str, words: str | None) -> None:
     from BiplanarBoneReconLib.position_words import positionInWords
 
-    told, untold, outlines, *shape = positionInWords(_record(bones))
+    told, untold, outlines, *shape = positionInWords(record(bones))
     assert told.startswith(
         "The lateral view is moved, as the images tell (95\u00a0%): lower by 4.0\u00a0\u00b1\u00a01.7\u00a0mm,"
     )
@@ -276,18 +177,18 @@ def test_what_was_found_in_words(slicer_host: Any, bones: str, words: str | None
 def test_outlines_that_were_not_seen_are_not_told(slicer_host: Any) -> None:
     from BiplanarBoneReconLib.position_words import positionInWords
 
-    record = _record()
-    record["measured"]["outline_distance_mm"]["after"] = [0.45, None]
-    assert not any("outlines" in line for line in positionInWords(record))
+    unseen = record()
+    unseen["measured"]["outline_distance_mm"]["after"] = [0.45, None]
+    assert not any("outlines" in line for line in positionInWords(unseen))
 
 
-def test_the_engines_words_are_text_and_no_markup(panel: Any, engine: _Engine) -> None:
+def test_the_engines_words_are_text_and_no_markup(panel: Any, engine: PlayedEngine) -> None:
     engine.plays()
     _estimate(panel)
     assert "Not known &lt;well&gt; enough." in panel.ui.positionLabel.text
 
 
-def test_an_estimate_goes_away_with_what_it_is_of(panel: Any, engine: _Engine) -> None:
+def test_an_estimate_goes_away_with_what_it_is_of(panel: Any, engine: PlayedEngine) -> None:
     """Other images, another leg, another geometry, a ball that was accepted since: nothing of it can be accepted for these."""
     from BiplanarBoneReconLib.parameters import Geometry, Side
 
@@ -320,7 +221,7 @@ def test_an_estimate_goes_away_with_what_it_is_of(panel: Any, engine: _Engine) -
     assert not isShown()
 
 
-def test_another_pair_is_not_stood_where_this_one_was(panel: Any, engine: _Engine) -> None:
+def test_another_pair_is_not_stood_where_this_one_was(panel: Any, engine: PlayedEngine) -> None:
     from BiplanarBoneReconLib.problems import Problem
     from BiplanarBoneReconLib.scene_position import acceptPosition
 
@@ -335,7 +236,7 @@ def test_another_pair_is_not_stood_where_this_one_was(panel: Any, engine: _Engin
     assert _scene(panel) == before
 
 
-def test_a_ball_that_is_accepted_afterwards_has_the_last_word(panel: Any, engine: _Engine) -> None:
+def test_a_ball_that_is_accepted_afterwards_has_the_last_word(panel: Any, engine: PlayedEngine) -> None:
     from BiplanarBoneReconLib.scene_position import acceptedPosition
 
     engine.plays()
@@ -348,7 +249,7 @@ def test_a_ball_that_is_accepted_afterwards_has_the_last_word(panel: Any, engine
     assert acceptedPosition(ap, lateral) is None and panel.ui.positionLabel.text == ""
 
 
-def test_an_estimate_that_is_repeated_starts_where_the_first_one_did(panel: Any, engine: _Engine) -> None:
+def test_an_estimate_that_is_repeated_starts_where_the_first_one_did(panel: Any, engine: PlayedEngine) -> None:
     """From where the first one led to, the same images would count twice."""
     from BiplanarBoneReconLib.radiograph_sources import calibratedRig
 
@@ -366,7 +267,7 @@ def test_an_estimate_that_is_repeated_starts_where_the_first_one_did(panel: Any,
     assert [entry["kind"] for entry in accepted["provenance"]["calibrations"]] == ["pair"]
 
 
-def test_it_starts_from_the_geometry_that_is_chosen(panel: Any, engine: _Engine) -> None:
+def test_it_starts_from_the_geometry_that_is_chosen(panel: Any, engine: PlayedEngine) -> None:
     """Chosen, and not shown yet: the radiographs stand in another one."""
     from BiplanarBoneReconLib.parameters import Device, Geometry
 
@@ -385,7 +286,7 @@ def test_it_starts_from_the_geometry_that_is_chosen(panel: Any, engine: _Engine)
 
 
 def test_radiographs_without_their_files_are_estimated_as_they_stand(
-    slicer_host: Any, engine: _Engine, tmp_path: Path
+    slicer_host: Any, engine: PlayedEngine, tmp_path: Path
 ) -> None:
     """The scene's own images are line integrals, and say nothing of a rig or a side."""
     import shutil
@@ -413,7 +314,7 @@ def test_radiographs_without_their_files_are_estimated_as_they_stand(
     panel.close()
 
 
-def test_marks_on_a_radiograph_go_with_it(panel: Any, engine: _Engine) -> None:
+def test_marks_on_a_radiograph_go_with_it(panel: Any, engine: PlayedEngine) -> None:
     """A ball that was measured on the lateral view, and its point dragged since, and a ruler: they stay on their pixels."""
     import slicer
     from BiplanarBoneReconLib.scene_calibration import ballPixel, ballPoint, placeBall, placeRuler, rulerPixels
@@ -452,7 +353,7 @@ def test_a_refusal_is_told_and_nothing_is_moved(panel: Any, engine_does: Callabl
     assert panel.ui.estimatePositionButton.enabled and not panel.ui.acceptPositionButton.enabled
 
 
-def test_an_estimate_is_cancelled(panel: Any, engine: _Engine) -> None:
+def test_an_estimate_is_cancelled(panel: Any, engine: PlayedEngine) -> None:
     import time
 
     engine.plays(meanwhile="time.sleep(120)")
@@ -470,7 +371,7 @@ def test_an_estimate_is_cancelled(panel: Any, engine: _Engine) -> None:
     assert panel.ui.positionLabel.text == "" and not panel.ui.acceptPositionButton.enabled
 
 
-def test_a_choice_that_is_changed_meanwhile(panel: Any, engine: _Engine) -> None:
+def test_a_choice_that_is_changed_meanwhile(panel: Any, engine: PlayedEngine) -> None:
     from BiplanarBoneReconLib.parameters import Side
 
     engine.plays()
@@ -480,7 +381,7 @@ def test_a_choice_that_is_changed_meanwhile(panel: Any, engine: _Engine) -> None
     assert "changed meanwhile" in panel.status() and not panel.ui.acceptPositionButton.enabled
 
 
-def test_a_closed_scene_takes_its_estimate_along(panel: Any, engine: _Engine) -> None:
+def test_a_closed_scene_takes_its_estimate_along(panel: Any, engine: PlayedEngine) -> None:
     engine.plays()
     _estimate(panel)
     panel.host.scene.Clear(False)
@@ -491,7 +392,9 @@ def test_a_closed_scene_takes_its_estimate_along(panel: Any, engine: _Engine) ->
     assert not ui.estimatePositionButton.enabled and not ui.acceptPositionButton.enabled
 
 
-def test_it_asks_for_what_a_reconstruction_needs(panel: Any, engine: _Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_asks_for_what_a_reconstruction_needs(
+    panel: Any, engine: PlayedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from BiplanarBoneReconLib import dependencies
 
     absent = dependencies.Package("torch", "no_such_torch", "torch>=2.4", 865.0)
