@@ -94,11 +94,17 @@ def load_method(
 def _model(path: str | None, resolution: int, device: str, cancelled: Cancelled, refine: bool) -> Method:
     from SSRKDCore.evaluation.case_evaluation import case_reconstruction
     from SSRKDCore.networks.model_folder import SURFACE_CORRECTION_ENTRY, load_model
+    from SSRKDCore.networks.model_settings import settings_identity
 
     model = load_model(path)
     weights = model.card.get("weights")
-    settings = {"kind": "model", "name": model.name, "weights": weights, "resolution": resolution}
-    # What is not refined has the settings that it always had, so that its unfinished results still count.
+    settings: dict[str, Any] = {
+        "kind": "model",
+        "name": model.name,
+        "weights": weights,
+        "network": settings_identity(model),
+        "resolution": resolution,
+    }
     if refine and model.card.get("shape_prior"):
         settings["shape_prior"] = model.card["shape_prior"]
         if SURFACE_CORRECTION_ENTRY in model.card:

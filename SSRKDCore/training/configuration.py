@@ -61,14 +61,18 @@ def configuration(
     training, run = training_preset(stage, str(name)), run_preset(str(name))
     training = training.changed(values.get(stage, {}))
     run = run.changed(values.get("run", {}))
-    of_stage, of_run = _assigned(assignments)
+    of_stage, of_run = assigned_settings(assignments)
     samples = values.get("samples", {})
     if not isinstance(samples, Mapping):
         raise InputError(f"samples in {file} must be an object with named values: correct it.")
     return Configuration(str(name), training.changed(of_stage), run.changed({**of_run, **(run_changes or {})}), samples)
 
 
-def _assigned(assignments: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+def assigned_settings(assignments: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Changes of a stage's settings, and of the run's, by name, from "name=value" and "run.name=value" each; a value is JSON, or a word.
+
+    Raises InputError for what has no such form.
+    """
     of_stage: dict[str, Any] = {}
     of_run: dict[str, Any] = {}
     for words in assignments:
@@ -82,7 +86,7 @@ def _assigned(assignments: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any
 
 def assigned_values(assignments: Sequence[str]) -> dict[str, Any]:
     """Settings by name from "name=value" each, where nothing but one stage's settings can be changed."""
-    of_stage, of_run = _assigned(assignments)
+    of_stage, of_run = assigned_settings(assignments)
     if of_run:
         raise InputError("--set changes what is learnt here; how it runs has options of its own: leave run. out.")
     return of_stage

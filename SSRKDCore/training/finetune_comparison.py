@@ -14,6 +14,7 @@ from SSRKDCore.evaluation.case_evaluation import CaseResult, case_reconstruction
 from SSRKDCore.evaluation.evaluation_run import UnfinishedEvaluation
 from SSRKDCore.evaluation.table_one import ALL_BONES, TABLE_WORDS, differences_to_first, table_one
 from SSRKDCore.networks.model_folder import Model
+from SSRKDCore.networks.model_settings import settings_identity
 from SSRKDCore.training.initial_weights import network_sha256
 
 SCHEMA = "ssrkd-finetune-comparison/1"
@@ -58,7 +59,7 @@ def compared(
                 progress((index + fraction) / 2, f"{name}: {words}")
 
         weights = network_sha256(model)
-        settings = {"weights": weights, "resolution": resolution, "name": name}
+        settings = {"weights": weights, "network": settings_identity(model), "resolution": resolution, "name": name}
         unfinished = UnfinishedEvaluation(work / f"{name}-{weights[:12]}-{contents[:12]}", cases, settings)
         job = case_reconstruction(model, resolution, device, cancelled)
         results.append(unfinished.run(job, progress=share, cancelled=cancelled))

@@ -1,7 +1,7 @@
 """Learn what refinement leaves wrong: `python -m SSRKDCore.training.fit_surface_correction --model MODEL --cases DIR`.
 
 From labelled cases that the network has not learnt from, exposed in many rooms and reconstructed with the model's network and with shape
-priors that lack many of the people whom the cases are drawn from (`poorer_priors`). Every sixth case is held out, for what the card says.
+priors that lack many of the people whom the cases are drawn from (`poorer_priors`). Every sixth person is held out, for what the card says.
 The file goes into the model's folder; trust has to be fitted again then, as surfaces change.
 """
 
@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from SSRKDCore.cases import load_case
 from SSRKDCore.console import progress_bar, say
 from SSRKDCore.errors import InputError
 from SSRKDCore.networks.model_folder import (
@@ -22,6 +23,7 @@ from SSRKDCore.networks.model_folder import (
     add_surface_correction,
     load_model,
 )
+from SSRKDCore.networks.model_settings import settings_identity
 from SSRKDCore.refinement.anchor_features import Anchors, chosen_anchors
 from SSRKDCore.refinement.refine import REFINED
 from SSRKDCore.refinement.shape_prior import shape_prior_of
@@ -32,6 +34,7 @@ from SSRKDCore.training.correction_on_people import people_examples
 from SSRKDCore.training.correction_training import CorrectionTraining, left_errors, train
 from SSRKDCore.training.poorer_priors import LEFT_OUT_SHARES, poorer_priors
 from SSRKDCore.training.program import exit_code_of, positive_number
+from SSRKDCore.training.whole_persons import person_of
 from SSRKDCore.trust.training_observation import labelled_folders
 
 #: Anchors of each bone, some 5 mm apart.
@@ -96,15 +99,17 @@ def fit_surface_correction(
     folders = labelled_folders(cases)
     if len(folders) < FEWEST_CASES:
         raise InputError(f"{len(folders)} cases are too few to learn from: give at least {FEWEST_CASES}.")
+    held_out = _held_out(folders)
     training = training or CorrectionTraining()
     anchors = {name: Anchors.of(prior.templates[name], chosen_anchors(prior.templates[name], ANCHORS[name]))
                for name in REFINED}  # fmt: skip
     with progress_bar("Poorer shape priors") as progress:
         priors = poorer_priors(prior, REFINED, data, PRIORS, work, training.seed, progress)
-    kept = work / f"examples-{model.card['weights']['sha256'][:12]}-{model.card[SHAPE_PRIOR_ENTRY]['sha256'][:12]}"
+    # Bones depend on what the network is shown, too.
+    belongs_to = (model.card["weights"]["sha256"], model.card[SHAPE_PRIOR_ENTRY]["sha256"], settings_identity(model))
+    kept = work / "-".join(["examples", *(part[:12] for part in belongs_to)])
     with progress_bar("Bones to learn from") as progress:
         examples = correction_examples(model, priors, anchors, folders, exposures, kept, training.seed, progress)
-    held_out = {case.name for case in folders[_HELD_OUT - 1 :: _HELD_OUT]}
     with progress_bar("Training") as progress:
         network = train(_of_cases(examples, held_out, False), training, progress)
     left = left_errors(network, _of_cases(examples, held_out, True))
@@ -127,6 +132,21 @@ def fit_surface_correction(
             say(f"  {name:<8} {words}")
     say(f"Written: {folder / SURFACE_CORRECTION_NAME}. Fit trust again: it belongs to the surfaces of before.")
     return left
+
+
+def _held_out(folders: Sequence[Path]) -> set[str]:
+    """Names of the cases of every sixth person, in the order in which persons come first; of the last where there are fewer.
+
+    Raises InputError for cases of one person alone.
+    """
+    owners = {folder.name: person_of(load_case(folder)) for folder in folders}
+    persons = list(dict.fromkeys(owners.values()))
+    if len(persons) < 2:
+        raise InputError(
+            "All cases are of one person, and those held out have to be of another: give cases of more persons."
+        )
+    apart = persons[_HELD_OUT - 1 :: _HELD_OUT] or persons[-1:]
+    return {name for name, person in owners.items() if person in apart}
 
 
 def _of_cases(examples: Mapping[str, Examples], names: set[str], inside: bool) -> dict[str, Examples]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from SSRKDCore.errors import InputError
 from SSRKDCore.networks.config import XrayNetworkConfig
 from SSRKDCore.networks.model_folder import Model
+from SSRKDCore.networks.model_settings import settings_identity
 from SSRKDCore.networks.xray_network import XrayReconstructionNetwork
 from SSRKDCore.training.sample_store import SampleStore
 from SSRKDCore.training.settings import XrayTraining
@@ -99,6 +100,8 @@ class ContinuedBatches(XrayBatches):
     ) -> None:
         super().__init__(store, cases, settings, steps)
         self.initial = weights_sha256(initial)
+        self.initial_settings = settings_identity(initial)
 
     def fingerprint(self) -> dict[str, Any]:
-        return {**super().fingerprint(), "initial_model": self.initial}
+        begun = {"initial_model": self.initial, "initial_settings": self.initial_settings}
+        return {**super().fingerprint(), **begun}

@@ -21,6 +21,7 @@ from SSRKDCore.networks.model_folder import (
     save_model,
     surface_correction_path,
 )
+from SSRKDCore.networks.model_settings import settings_identity
 from SSRKDCore.population.shape_model import KneeShapeModel
 from SSRKDCore.refinement.shape_prior import shape_prior_of, write_shape_prior
 from SSRKDCore.refinement.surface_correction import surface_correction_of
@@ -106,12 +107,13 @@ def make_companions(place: Workplace) -> Companions:
 def with_correction(
     companions: Companions, given: Path | None, recipe: Recipe, place: Workplace, data: Path, folder: Path
 ) -> Companions:
-    """With the surface correction of a saved model: the given folder's where it is of the same weights and shape prior, or one that is
-    learnt now, which takes half an hour of two cores."""
+    """With the surface correction of a saved model: the given folder's where it is of the same weights, settings and shape prior, or one
+    that is learnt now, which takes half an hour of two cores."""
     if given is not None:
         kept, saved = load_model(given), load_model(folder)
         path = surface_correction_path(kept)
-        if path is not None and all(kept.card[entry]["sha256"] == saved.card[entry]["sha256"] for entry in _MADE_OF):
+        same = all(kept.card[entry]["sha256"] == saved.card[entry]["sha256"] for entry in _MADE_OF)
+        if path is not None and same and settings_identity(kept) == settings_identity(saved):
             return replace(companions, surface_correction=path)
     make_correction_population(recipe, place)
     fit_surface_correction(folder, place.correction_population, data, place.surface_correction)

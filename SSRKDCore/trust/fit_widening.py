@@ -56,6 +56,7 @@ def room_records(
     jobs = [(room, index) for room in range(rooms) for index in range(len(folders))]
     settings = {
         "model": reference.model_sha256,
+        "settings": reference.settings_sha256 or None,
         "cases": [folder.name for folder in folders],
         "rooms": rooms,
         "seed": seed,

@@ -41,6 +41,7 @@ from SSRKDCore.networks.model_folder import (
     shape_prior_path,
     surface_correction_path,
 )
+from SSRKDCore.networks.model_settings import settings_identity
 from SSRKDCore.networks.weights_file import sha256_of
 from SSRKDCore.population.bone_sources import manifest_items, read_bone_sources
 from SSRKDCore.population.shape_model import KneeShapeModel
@@ -129,7 +130,7 @@ def left_out_records(
     from SSRKDCore.training.test_sets import RIGS, unseen_legs
 
     people = people_to_leave_out(model, data)
-    settings = {"model": model_identity(model), "people": people, "rigs": RIGS, "terms": TERM_NAMES,
+    settings = {"model": model_identity(model), "settings": settings_identity(model), "people": people, "rigs": RIGS, "terms": TERM_NAMES,
                 "resolution": RESOLUTION}  # fmt: skip
     log = ResultLog(work / _LOG, settings)
     done = {(record["case"], record["rig"]) for record in log.records}

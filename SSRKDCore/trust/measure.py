@@ -187,7 +187,8 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Judge everything; see `jobs`. `work` keeps what is done, and the same call goes on from there. Raises InputError, Cancelled."""
     todo = jobs(folders, data, stand_ins, spoiled)
-    settings = {"model": reference.model_sha256, "reference": dict(reference.provenance), "jobs": todo}
+    settings = {"model": reference.model_sha256, "settings": reference.settings_sha256 or None,
+                "reference": dict(reference.provenance), "jobs": todo}  # fmt: skip
     log = ResultLog(work, settings)
     for index in range(len(log.records), len(todo)):
         if cancelled is not None and cancelled():

@@ -13,6 +13,7 @@ from SSRKDCore.errors import Cancelled, InputError
 from SSRKDCore.evaluation.experiments.result_log import ResultLog
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.networks.model_folder import Model
+from SSRKDCore.networks.model_settings import settings_identity
 from SSRKDCore.radiographs.radiograph import Radiograph
 from SSRKDCore.reconstruction.pipeline import reconstruct
 from SSRKDCore.refinement.view_motion import turned_second_view
@@ -50,8 +51,8 @@ def population_trials(
     folders: labelled cases with CTs, which the networks were not trained on. work: folder that keeps what is done, to go on from there.
     Raises InputError, Cancelled.
     """
-    settings = {"model": model_identity(model), "cases": [folder.name for folder in folders], "seed": seed,
-                "resolution": RESOLUTION, "version": _VERSION}  # fmt: skip
+    settings = {"model": model_identity(model), "settings": settings_identity(model),
+                "cases": [folder.name for folder in folders], "seed": seed, "resolution": RESOLUTION, "version": _VERSION}  # fmt: skip
     log = ResultLog(work, settings)
     jobs = [(again, look, index) for again in range(TRIALS_A_LOOK) for look in LOOKS for index in range(len(folders))]
     for number in range(len(log.records), len(jobs)):
@@ -77,8 +78,8 @@ def people_trials(
     data: the anatomy folder. left_out: the work folder of `left_out_people`. Others as of `population_trials`.
     """
     people = people_to_leave_out(model, data)
-    settings = {"model": model_identity(model), "people": people, "rigs": RIGS, "trials": TRIALS_A_LEG, "seed": seed,
-                "resolution": RESOLUTION, "version": _VERSION}  # fmt: skip
+    settings = {"model": model_identity(model), "settings": settings_identity(model), "people": people,
+                "rigs": RIGS, "trials": TRIALS_A_LEG, "seed": seed, "resolution": RESOLUTION, "version": _VERSION}  # fmt: skip
     log = ResultLog(work, settings)
     done = {(record["case"], record["rig"], record["trial"]) for record in log.records}
     for index, person in enumerate(people):

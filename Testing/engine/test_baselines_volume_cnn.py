@@ -13,6 +13,8 @@ from training_cases import knee_surfaces
 
 from SSRKDCore.cases import load_case
 from SSRKDCore.errors import Cancelled, InputError
+from SSRKDCore.evaluation.baselines import train_volume_cnn as train_volume_cnn_command
+from SSRKDCore.evaluation.baselines import volume_cnn_training
 from SSRKDCore.evaluation.baselines.back_projection import back_projected, cube_points, projected
 from SSRKDCore.evaluation.baselines.volume_batches import standardised
 from SSRKDCore.evaluation.baselines.volume_cnn import surfaces_of_logits, volume_cnn_method, volume_logits
@@ -29,6 +31,7 @@ from SSRKDCore.geometry.network_view import network_view
 from SSRKDCore.geometry.presets import preset
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.geometry.view import View
+from SSRKDCore.json_files import write_json
 from SSRKDCore.radiographs.reader import read_radiograph
 from SSRKDCore.training.case_volume import load_case_volume
 from SSRKDCore.training.sample_store import SampleStore
@@ -302,3 +305,25 @@ def test_settings_that_cannot_work_are_refused(tmp_path: Path) -> None:
         tiny(unlabelled_batch=1)
     with pytest.raises(InputError, match=r"volume_cnn\.json"):
         volume_cnn_method(tmp_path, 64, "cpu")
+
+
+def test_the_command_changes_what_is_learnt_and_how_it_runs(
+    store: SampleStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given: list[StageJob] = []
+    monkeypatch.setattr(volume_cnn_training, "train_volume_cnn", lambda job: given.append(job) or tmp_path / "model")
+    config = tmp_path / "config.json"
+    write_json(config, {"volume_cnn": {"voxels": 16}, "run": {"held_out": 0, "log_steps": 7}})
+    words = ["--samples", str(store.folder), "--config", str(config), "--out", str(tmp_path / "run")]
+    assert (
+        train_volume_cnn_command.main([*words, "--set", "steps=5", "--set", "epochs=0", "--set", "run.held_out=1"]) == 0
+    )
+    (found,) = given
+    assert found.settings.steps == 5 and found.settings.voxels == 16
+    assert found.run.held_out == 1 and found.run.log_steps == 7
+    assert len(found.held_out) == 1 and not set(found.held_out) & set(found.training)
+    capsys.readouterr()
+    for wrong in ("run.nothing=1", "nothing=1", "run.held_out", "run.held_out=-1"):
+        assert train_volume_cnn_command.main([*words, "--set", wrong]) == 2
+        assert len(capsys.readouterr().err.strip().splitlines()) == 1
+    assert len(given) == 1

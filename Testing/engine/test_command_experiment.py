@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from SSRKDCore.errors import InputError
 from SSRKDCore.evaluation import methods
 from SSRKDCore.evaluation.experiments.registry import EXPERIMENTS
 from SSRKDCore.evaluation.methods import Method, load_method, parsed_method
+from SSRKDCore.networks.model_folder import load_model
 
 
 def test_list_names_every_experiment(capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,3 +104,17 @@ def test_methods_by_name(tmp_path: Path) -> None:
     for kind, path in (("nonsense", "x"), ("ssm", None), ("ssm", str(tmp_path / "gone.npz")), ("ssim", "only-one.npz")):
         with pytest.raises(InputError):
             load_method(kind, path, 64)
+
+
+def test_a_models_settings_are_part_of_what_results_belong_to(tmp_path: Path) -> None:
+    """The same weights that are shown images otherwise are another method."""
+    folder = tmp_path / "model"
+    shutil.copytree(load_model().path, folder)
+    found = []
+    for scale in (1.0, 1.0, 2.0):
+        value = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        value["input"]["intensity_scale"] = scale
+        (folder / "model.json").write_text(json.dumps(value), encoding="utf-8")
+        found.append([load_method(kind, str(folder), 64).settings for kind in ("model", "network")])
+    assert found[0] == found[1]
+    assert all(one != other for one, other in zip(found[0], found[2], strict=True))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from tiny_training import tiny_xray, use_tiny_networks, write_cases, write_store
 from toy_domains import odd_curve, write_site
+from training_cases import write_knee_case
 
 from SSRKDCore.cases import load_case
 from SSRKDCore.drr.projector import project
@@ -121,6 +122,14 @@ def test_test_cases_are_never_trained_on(knees: list[Path], tmp_path: Path) -> N
     with pytest.raises(InputError, match="one of site B's own knees"):
         site_cases(knees, tmp_path, 0, shown_by_site_b, [CaseSource(knees[2])])
     assert not (tmp_path / knees[2].name).exists()
+
+
+def test_other_knees_of_a_test_cases_person_are_never_trained_on(tmp_path: Path) -> None:
+    own = [write_knee_case(tmp_path / name, provenance={"subject": who}) for name, who in (("a", "ann"), ("b", "bob"))]
+    test = CaseSource(write_knee_case(tmp_path / "other-leg", provenance={"subject": "bob"}))
+    with pytest.raises(InputError, match="is of bob, of whom a test case is"):
+        site_cases(own[1:], tmp_path / "out", 0, shown_by_site_b, [test])
+    assert not (tmp_path / "out" / own[1].name).exists()
 
 
 def test_site_bs_knees_have_a_seed_of_their_own(place: TrainingPlace) -> None:

@@ -461,6 +461,9 @@ def test_ordinary_training_starts_from_a_model_too_and_another_start_is_another_
     assert described["data"]["initial_model"] == untrained.card["weights"]["sha256"]
     with pytest.raises(InputError, match=r"differs in data\.initial_model"):
         train_xray(replace(job, initial=None))
+    shown_otherwise = replace(untrained, input=replace(untrained.input, intensity_scale=2.0))
+    with pytest.raises(InputError, match=r"differs in data\.initial_settings"):
+        train_xray(replace(job, initial=shown_otherwise))
 
 
 def test_before_and_after_are_compared_as_they_are_used(untrained: Model) -> None:

@@ -23,7 +23,7 @@ from SSRKDCore.evaluation.case_evaluation import reference_surfaces
 from SSRKDCore.evaluation.exact_distances import signed_distances
 from SSRKDCore.geometry.rig import Rig
 from SSRKDCore.grid import Grid
-from SSRKDCore.json_files import read_json
+from SSRKDCore.json_files import read_json, write_json
 from SSRKDCore.networks.model_folder import Model, add_surface_correction, load_model
 from SSRKDCore.networks.surface_corrector import SurfaceCorrector
 from SSRKDCore.population.shape_model import KneeShapeModel
@@ -368,6 +368,50 @@ def test_the_program_learns_from_cases_and_goes_on_where_it_stopped(
     assert command.main([*words, "--steps", "3"]) == 0
     again = read_json(folder / "model.json", "a model description")["surface_correction"]["sha256"]
     assert load_model(folder).card["surface_correction"]["sha256"] == again and len(first) == len(again)
+
+
+def test_held_out_cases_are_of_other_persons(tmp_path: Path) -> None:
+    def held_out(*subjects: str | None) -> set[str]:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        return command._held_out([_named_case(folder / f"case{i:02}", name) for i, name in enumerate(subjects)])
+
+    # Without persons every sixth case, as ever.
+    assert held_out(*[None] * 13) == {"case05", "case11"}
+    # Fay is the sixth person, and has a leg among the first cases' persons' others.
+    assert held_out("ann", "bob", "cid", "dan", "eve", "fay", "gus", "ann", "fay", "bob") == {"case05", "case08"}
+    assert held_out("ann", "bob", "ann", "bob") == {"case01", "case03"}
+    with pytest.raises(InputError, match="All cases are of one person"):
+        held_out("ann", "ann", "ann")
+
+
+def _named_case(folder: Path, subject: str | None) -> Path:
+    return write_knee_case(folder, provenance={} if subject is None else {"subject": subject})
+
+
+def test_examples_of_a_model_with_other_settings_are_not_gone_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(load_model().path, folder)
+    cases = tmp_path / "cases"
+    for index in range(2):
+        write_knee_case(cases / f"case{index}")
+    kept: list[Path] = []
+
+    def stop(*given: object) -> None:
+        kept.append(Path(str(given[5])))
+        raise InputError("Stop here.")
+
+    monkeypatch.setattr(command, "poorer_priors", lambda *given: [])
+    monkeypatch.setattr(command, "correction_examples", stop)
+    monkeypatch.setattr(command, "FEWEST_CASES", 2)
+    for scale in (1.0, 1.0, 2.0):
+        value = read_json(folder / "model.json", "a model description")
+        value["input"]["intensity_scale"] = scale
+        write_json(folder / "model.json", value)
+        with pytest.raises(InputError, match="Stop here"):
+            command.fit_surface_correction(folder, cases, tmp_path, tmp_path / "work")
+    assert kept[0] == kept[1] != kept[2]
 
 
 def test_people_are_described_with_a_prior_without_them_and_scored_where_their_bones_are_known(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from SSRKDCore.errors import InputError
 from SSRKDCore.evaluation.outline_distance import OutlineDistance
 from SSRKDCore.geometry.presets import preset
 from SSRKDCore.json_files import read_json, write_json
-from SSRKDCore.networks.model_folder import ModelInput, load_model
+from SSRKDCore.networks.model_folder import Model, ModelInput, load_model
 from SSRKDCore.networks.model_settings import settings_identity
 from SSRKDCore.radiographs.reader import read_radiograph
 from SSRKDCore.reconstruction.pipeline import reconstruct
@@ -34,14 +35,24 @@ from SSRKDCore.trust import assessment, fit_reference
 from SSRKDCore.trust.assessment import NOTHING, UNREFINED, Assessment, assess, judged, write_uncertainty
 from SSRKDCore.trust.bone_sizes import SIZE_NAMES
 from SSRKDCore.trust.case_measures import Encoded
+from SSRKDCore.trust.fit_widening import room_records
 from SSRKDCore.trust.flags import FLAG_NAMES, Flag, flags_of, light_of
 from SSRKDCore.trust.limits import Limit
+from SSRKDCore.trust.measure import measure
 from SSRKDCore.trust.measured_page import page
 from SSRKDCore.trust.measured_tables import tables
-from SSRKDCore.trust.reference import LEFT_OUT_PROVENANCE, LIMIT_NAMES, load_reference, reference_of, save_reference
+from SSRKDCore.trust.reference import (
+    LEFT_OUT_PROVENANCE,
+    LIMIT_NAMES,
+    TrustReference,
+    load_reference,
+    reference_of,
+    save_reference,
+)
 from SSRKDCore.trust.reliability import binned, write_reliability
 from SSRKDCore.trust.stand_ins import exchanged
 from SSRKDCore.trust.stated_geometry import Contradiction
+from SSRKDCore.trust.view_motion_trials import population_trials
 from SSRKDCore.trust.view_scales import ScaleDisagreement
 
 #: What a page says of how it was made.
@@ -545,3 +556,20 @@ def test_the_command_tells_its_trust_unless_told_not_to(
     assert cli.main([*map(str, words), "--no-trust", "--out", str(tmp_path / "plain")]) == 0
     assert "trust" not in json.loads((tmp_path / "plain" / "report.json").read_text(encoding="utf-8"))
     assert not list((tmp_path / "plain").glob("*_uncertainty.vtp"))
+
+
+def test_what_was_measured_with_other_settings_of_a_model_is_not_gone_on_from(tmp_path: Path) -> None:
+    """The weights are the same, and the reference was fitted again."""
+    model = load_model()
+    other = replace(model, input=replace(model.input, intensity_scale=2.0))
+    first, second = (replace(usual_reference(), settings_sha256=settings_identity(given)) for given in (model, other))
+    jobs: dict[str, Callable[[Model, TrustReference], object]] = {
+        "measure": lambda given, reference: measure(given, reference, [], None, tmp_path / "measure", 0, 0),
+        "widening": lambda given, reference: room_records(given, reference, [], 1, tmp_path / "widening"),
+        "turns": lambda given, reference: population_trials(given, [], tmp_path / "turns", 0),
+    }
+    for job in jobs.values():
+        job(model, first)
+        job(model, first)
+        with pytest.raises(InputError, match=r"run with other settings \(settings\)"):
+            job(other, second)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ def train(arguments: argparse.Namespace) -> Path:
     from SSRKDCore.console import progress_bar
     from SSRKDCore.evaluation.baselines.volume_cnn_training import train_volume_cnn
     from SSRKDCore.evaluation.baselines.volume_settings import volume_preset
+    from SSRKDCore.training.configuration import assigned_settings
     from SSRKDCore.training.make_samples import prepare_samples
     from SSRKDCore.training.presets import run_preset
     from SSRKDCore.training.sample_settings import SampleSettings
@@ -30,8 +30,9 @@ def train(arguments: argparse.Namespace) -> Path:
 
     values = _values(arguments.config)
     preset = arguments.preset or str(values.get("preset", "compact"))
-    settings = volume_preset(preset).changed({**values.get("volume_cnn", {}), **_assigned(arguments.set)})
-    run = run_preset(preset).changed(values.get("run", {}))
+    of_network, of_run = assigned_settings(arguments.set)
+    settings = volume_preset(preset).changed(values.get("volume_cnn", {})).changed(of_network)
+    run = run_preset(preset).changed(values.get("run", {})).changed(of_run)
     folder = arguments.samples or arguments.out / "samples"
     if arguments.cases is None:
         store = SampleStore(folder)
@@ -53,19 +54,6 @@ def _values(path: Path | None) -> Mapping[str, Any]:
     return values
 
 
-def _assigned(words: Sequence[str]) -> dict[str, Any]:
-    found = {}
-    for word in words:
-        name, sign, value = word.partition("=")
-        if not sign or not name:
-            raise InputError(f"--set {word!r} is not of the form name=value: correct it.")
-        try:
-            found[name] = json.loads(value)
-        except ValueError:
-            found[name] = value
-    return found
-
-
 def main(words: Sequence[str] | None = None) -> int:
     """Train the volume CNN (Kasten et al. 2020); the same command goes on where it was stopped. The model is OUT/model."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -75,7 +63,9 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--config", type=Path, metavar="FILE", help=f"JSON with any of {', '.join(_SECTIONS)}")
     parser.add_argument("--preset", choices=("compact", "paper"), help="wins over that of --config (compact)")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="change a setting, or run.NAME of the run"
+    )
     parser.add_argument(
         "--workers", type=int, default=1, metavar="N", help="processes that make samples; 0 takes all cores"
     )

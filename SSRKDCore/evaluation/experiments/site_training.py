@@ -18,6 +18,7 @@ from SSRKDCore.evaluation.experiments.second_site import SITE_B, Site
 from SSRKDCore.evaluation.experiments.sources import CaseSource, Source, seed_of
 from SSRKDCore.evaluation.experiments.training_points import TrainingPlace
 from SSRKDCore.networks.model_folder import Model
+from SSRKDCore.networks.model_settings import settings_identity
 from SSRKDCore.networks.weights_file import sha256_of
 from SSRKDCore.radiographs.style_matching import StyleReference, fitted_style
 from SSRKDCore.training.finetune import FinetuneJob, FinetuneOutcome, finetune
@@ -27,6 +28,7 @@ from SSRKDCore.training.settings import RunSettings
 from SSRKDCore.training.style_settings import style_preset
 from SSRKDCore.training.style_training import StyleJob, StyleOutcome, train_style
 from SSRKDCore.training.test_sets import synthetic_cases
+from SSRKDCore.training.whole_persons import person_of
 
 #: A site's own knees, of which the first are labelled; further knees of the population, drawn with a seed of their own.
 SITE_KNEES, LABELLED_KNEES, SITE_SEED = 12, 8, 70707
@@ -96,15 +98,21 @@ def site_cases(
     knees: cases with a CT or bones. out: folder of the cases. seed: of their noise. make: as `second_site.site_maker` gives it.
     tests: cases that must not be among them.
 
-    Raises InputError where a test case is among the knees, by its id.
+    Raises InputError where a test case is among the knees, by its id, or another knee of its person.
     """
     known = {source.case.id for source in tests}
+    persons = {person_of(source.case) for source in tests}
     found = []
     for folder in knees:
         source = CaseSource(folder)
         if source.case.id in known:
             raise InputError(
                 f"The test case {source.case.id} is one of site {site.name}'s own knees: name folders of other cases."
+            )
+        if person_of(source.case) in persons:
+            raise InputError(
+                f"{folder}, one of site {site.name}'s own knees, is of {person_of(source.case)}, of whom a test case is: name folders of"
+                " cases of other persons."
             )
         target = out / source.id
         if not (target / CASE_FILE).is_file():
@@ -181,7 +189,8 @@ def finetuned_site(
         device=place.device, name=f"{called.removeprefix('the ')}, fine-tuned at site {site.name}",
     )  # fmt: skip
     outcome = finetune(job)
-    described = {**_of_site(place, chosen, site), "changes": changes, "student": weights_sha256(model)}
+    described = {**_of_site(place, chosen, site), "changes": changes, "student": weights_sha256(model),
+                 "network": settings_identity(model)}  # fmt: skip
     if rehearse:
         described["rehearsed"] = SampleStore(place.work.samples).fingerprint
     words = _finetuning_words(outcome, len(chosen), site, called)
