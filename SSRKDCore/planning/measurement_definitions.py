@@ -37,6 +37,7 @@ _FEMORAL_SHAFT = ("femoral_shaft_distal", "femoral_shaft_proximal")
 _TIBIAL_SHAFT = ("tibial_shaft_proximal", "tibial_shaft_distal")
 _POSTERIOR_CONDYLES = ("medial_condyle_posterior", "lateral_condyle_posterior")
 _DISTAL_CONDYLES = ("medial_condyle_distal", "lateral_condyle_distal")
+_FEMORAL_LINE = ("intercondylar_notch", *_FEMORAL_SHAFT, *_POSTERIOR_CONDYLES, *_DISTAL_CONDYLES)
 _PLATEAU = ("medial_plateau_centre", "lateral_plateau_centre")
 _EDGES = ("medial_plateau_edge", "lateral_plateau_edge")
 
@@ -108,8 +109,11 @@ def _fujisawa(landmarks: LandmarkSet) -> float:
 
 def _closing_angle(landmarks: LandmarkSet) -> float:
     frame = tibial_frame(landmarks, "anatomical")
-    femur = _frontal_rise(frame, *(landmarks[name] for name in _DISTAL_CONDYLES))
-    return femur - _frontal_rise(frame, *(landmarks[name] for name in _PLATEAU))
+    medial, lateral = (landmarks[name] for name in _DISTAL_CONDYLES)
+    # How far to the front a condyle is lowest is no part of the joint line, and in a bent knee it would be read as height.
+    anterior = femoral_frame(landmarks, "anatomical").anterior
+    lateral = lateral - ((lateral - medial) @ anterior) * anterior
+    return _frontal_rise(frame, medial, lateral) - _frontal_rise(frame, *(landmarks[name] for name in _PLATEAU))
 
 
 def _slope(landmarks: LandmarkSet, side: str) -> float:
@@ -189,7 +193,7 @@ DEFINITIONS: tuple[Definition, ...] = (
         "anatomical lateral distal femoral angle: as mLDFA, against the axis of the distal shaft (0.9 to 1.45 condylar widths over "
         "the joint); some 6 degrees less than mLDFA, and no substitute for it",
         "Paley 2002, on the stretch of shaft that a knee's field of view shows",
-        ("intercondylar_notch", *_FEMORAL_SHAFT, *_POSTERIOR_CONDYLES, *_DISTAL_CONDYLES),
+        _FEMORAL_LINE,
         lambda landmarks: _joint_angle(femoral_frame(landmarks, "anatomical"), landmarks, _DISTAL_CONDYLES),
     ),
     Definition(
@@ -222,10 +226,11 @@ DEFINITIONS: tuple[Definition, ...] = (
     Definition(
         "JLCA",
         "deg",
-        "joint line convergence angle: between the line that touches both condyles and the line through the centres of both plateaus, "
-        "in the tibia's frontal plane (shaft next to the knee); positive where the joint opens laterally (varus)",
+        "joint line convergence angle: between the line of aLDFA (touches both condyles, in the femur's frontal plane) and the line "
+        "through the centres of both plateaus, in the tibia's frontal plane (shafts next to the knee); positive where the joint opens "
+        "laterally (varus)",
         "Paley 2002",
-        _DISTAL_CONDYLES + _PLATEAU + _TIBIAL_SHAFT,
+        _FEMORAL_LINE + _PLATEAU + _TIBIAL_SHAFT,
         _closing_angle,
         True,
     ),

@@ -39,27 +39,35 @@ def ray_hits(surface: Surface, start: Array, direction: Array) -> Array:
 
 
 def section_segments(surface: Surface, plane: Plane) -> Array:
-    """(S, 2, 3) pieces of the outline in which a plane cuts a surface, in no order."""
+    """(S, 2, 3) pieces of the outline in which a plane cuts a surface, in no order; each runs with the bone on its left, seen against the
+    plane's normal.
+    """
     height = plane.distances(surface.vertices)
     # A vertex exactly in the plane counts as above, so that every crossed triangle has two crossed edges.
     above = height >= 0
     faces = surface.faces[above[surface.faces].any(axis=1) & ~above[surface.faces].all(axis=1)]
-    ends = []
+    start, end = np.zeros((2, len(faces), 3))
     for one, other in ((0, 1), (1, 2), (2, 0)):
         a, b = faces[:, one], faces[:, other]
         crossed = above[a] != above[b]
         share = np.where(crossed, height[a], 0.0) / np.where(crossed, height[a] - height[b], 1.0)
         point = surface.vertices[a] + share[:, None] * (surface.vertices[b] - surface.vertices[a])
-        ends.append(np.where(crossed[:, None], point, np.nan))
-    stacked = np.stack(ends, axis=1)
-    found = ~np.isnan(stacked[:, :, 0])
-    return stacked[found].reshape(-1, 2, 3)
+        falling = crossed & above[a]
+        start[falling], end[crossed & ~above[a]] = point[falling], point[crossed & ~above[a]]
+    return np.stack([start, end], axis=1)
 
 
 def section_centre(surface: Surface, plane: Plane) -> Array | None:
-    """(3,) middle of the outline in which a plane cuts a surface, by length; None where they do not meet."""
+    """(3,) centroid of the area in which a plane cuts a closed surface; None where they do not meet.
+
+    Not the middle of the outline's length: that moves towards whichever side is rough, on a bone that is smooth on the others.
+    """
     segments = section_segments(surface, plane)
-    lengths = np.linalg.norm(segments[:, 1] - segments[:, 0], axis=1)
-    if lengths.sum() <= 0:
+    if not len(segments):
         return None
-    return np.asarray((segments.mean(axis=1) * lengths[:, None]).sum(axis=0) / lengths.sum())
+    middle = segments.mean(axis=(0, 1))
+    start, end = segments[:, 0] - middle, segments[:, 1] - middle
+    areas = 0.5 * np.cross(start, end) @ plane.normal
+    if areas.sum() <= 0:
+        return None
+    return np.asarray(middle + ((start + end) / 3.0 * areas[:, None]).sum(axis=0) / areas.sum())

@@ -19,8 +19,10 @@ from SSRKDCore.planning.landmark_set import Landmark, LandmarkSet, SeenShaft
 from SSRKDCore.planning.landmarks import find_landmarks
 from SSRKDCore.planning.measurement_errors import CaseErrors, measured_errors, summarised
 from SSRKDCore.planning.measurements import measure
+from SSRKDCore.planning.plane import Plane
 from SSRKDCore.planning.short_shaft_errors import REACHES, Spread, shortened_differences, whole_landmarks
 from SSRKDCore.planning.short_shaft_table import short_shaft_error
+from SSRKDCore.planning.surface_rays import section_centre
 from SSRKDCore.surface import Surface
 from SSRKDCore.surface_files import read_bone_surfaces
 
@@ -104,6 +106,31 @@ def test_flexion_does_not_change_the_hip_knee_ankle_angle() -> None:
     assert straight is not None and flexed == pytest.approx(straight, abs=1e-6)
 
 
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_flexion_does_not_change_how_far_the_joint_opens(side: str) -> None:
+    """Though one condyle is lowest further in front than the other; and the angles between shafts and joint add up (Paley 2002)."""
+    bend = rotation((1, 0, 0), 25.0)
+    lower = {
+        "tibial_shaft_proximal": np.array([0.0, 0.0, -80.0]),
+        "tibial_shaft_distal": np.array([2.0, 0.0, -120.0]),
+        "medial_plateau_centre": np.array([22.0, 0.0, -7.0]),
+        "lateral_plateau_centre": np.array([-22.0, 0.0, -5.0]),
+    }
+    femur = {
+        "femoral_shaft_distal": (-2, 0, 80), "femoral_shaft_proximal": (-4, 0, 120),
+        "medial_condyle_distal": (25, -6, 0), "lateral_condyle_distal": (-25, 5, 1),
+    }  # fmt: skip
+    straight = measure(leg_of_points(side, **femur, **{name: tuple(place) for name, place in lower.items()}))
+    bent = measure(leg_of_points(side, **femur, **{name: tuple(bend @ place) for name, place in lower.items()}))
+    opening = np.rad2deg(np.arctan2(1, 50) - np.arctan2(2, 44))
+    assert straight["flexion"].value == pytest.approx(0.0, abs=0.5)
+    assert bent["flexion"].value == pytest.approx(25.0, abs=0.5)
+    for found in (straight, bent):
+        assert found["JLCA"].value == pytest.approx(opening, abs=0.3)
+        parts = [found[name].value for name in ("aFTA", "aLDFA", "aMPTA", "JLCA")]
+        assert parts[0] == pytest.approx(180.0 - (parts[1] - parts[2] + parts[3]), abs=0.4)
+
+
 def test_each_measurement_says_what_it_used_and_what_was_missing() -> None:
     found = measure(find_landmarks(knee("right", 8.0, 3.0, 2.0), "right", {"hip_centre": HIP, "ankle_centre": ANKLE}))
     assert found["HKA"].value is not None and set(found["HKA"].given) == {"hip_centre", "ankle_centre"}
@@ -179,6 +206,26 @@ def test_a_small_field_of_view_measures_with_the_error_that_its_short_shafts_bri
         assert seen[name].value == pytest.approx(value, abs=0.5), name
         assert seen[name].short_shaft_error == pytest.approx(error, abs=0.2)
         assert 0.3 < error < 5.0 and abs(value - reference) < 3 * error, name
+
+
+def test_a_rough_side_does_not_pull_a_shafts_axis() -> None:
+    """The middle of a section is its area's: an outline that is long because it is rough weighs no more."""
+    angle = np.deg2rad(np.arange(0.0, 360.0, 2.0))
+    height = np.arange(0.0, 11.0, 5.0)
+    # Half of the tube's wall is ridged along it, by as much outwards as inwards.
+    radius = 15.0 + np.where(np.sin(angle) > 0, 0.8 * np.cos(90 * angle), 0.0)
+    ring = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+    walls = np.array([[x, y, z] for z in height for x, y in ring])
+    count, around = len(angle), np.arange(len(angle))
+    faces = []
+    for level in range(len(height) - 1):
+        low, high = level * count + around, (level + 1) * count + around
+        faces += [np.stack([low, np.roll(low, -1), np.roll(high, -1)], 1), np.stack([low, np.roll(high, -1), high], 1)]
+    tube = Surface(walls, np.concatenate(faces))
+    for normal in (np.array([0.0, 0.0, 1.0]), np.array([0.0, 0.0, -1.0])):
+        centre = section_centre(tube, Plane(np.array([0.0, 0.0, 4.0]), normal))
+        assert centre is not None and np.abs(centre[:2]).max() < 0.1
+    assert section_centre(tube, Plane(np.array([0.0, 0.0, 40.0]), np.array([0.0, 0.0, 1.0]))) is None
 
 
 def test_less_than_a_shaft_is_refused() -> None:
