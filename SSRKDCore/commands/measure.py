@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 
     check_output_folder(args.out, args.overwrite)
     given = {} if args.landmarks is None else read_landmarks(args.landmarks, args.side)
-    bones = read_leg(args.bones)
+    bones = read_leg(args.bones, args.side)
     landmarks = find_landmarks(bones, args.side, given)
     measured = measure(landmarks)
     report: dict[str, Any] = {
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     true_bones: Mapping[str, Surface] = {}
     true_landmarks: LandmarkSet | None = None
     if args.reference is not None:
-        true_bones = read_leg(args.reference)
+        true_bones = read_leg(args.reference, args.side)
         # On the shafts that the bones show: a longer shaft has another axis, and the difference would be that of the fields of view.
         true_landmarks = find_landmarks(true_bones, args.side, reach=landmarks.reach)
         reference = measure(true_landmarks)

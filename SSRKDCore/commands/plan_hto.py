@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     parameters = OsteotomyParameters.usual(args.type, biplanar=biplanar, **given(OsteotomyParameters))
     limits, target = WarningLimits(**given(WarningLimits)), _target(args)
     by_hand = {} if args.landmarks is None else read_landmarks(args.landmarks, args.side)
-    bones = read_leg(args.bones)
+    bones = read_leg(args.bones, args.side)
     if "tibia" not in bones:
         raise InputError(f"{args.bones} holds no tibia: an osteotomy of it needs one.")
     landmarks = find_landmarks(bones, args.side, by_hand)

@@ -51,7 +51,8 @@ def check_surfaces(bones: Mapping[str, Surface], side: str) -> None:
 
 
 def rough_directions(bones: Mapping[str, Surface], side: str) -> dict[str, RoughDirections]:
-    """Where femur and tibia point, from where the other bones lie, in any pose; LPS stands in for what is absent.
+    """Where femur and tibia of a right leg point, from where the other bones lie, in any pose; LPS stands in for what is absent. side: for
+    messages, of the leg whose mirror image they may be.
 
     The shafts lead away from where femur and tibia are nearest to each other; the patella lies in front of both.
 
@@ -65,14 +66,14 @@ def rough_directions(bones: Mapping[str, Surface], side: str) -> dict[str, Rough
         up = _LPS_UP if joint is None else unit(sign * (bones[name].centroid - joint))
         front = _LPS_FRONT if joint is None or "patella" not in bones else bones["patella"].centroid - joint
         front = across(front, up)
-        found[name] = RoughDirections(up, lateral_of(up, front, side))
+        found[name] = RoughDirections(up, lateral_of(up, front))
     if "tibia" in found and "fibula" in bones:
         check_fibula(bones["tibia"].vertices, bones["fibula"].vertices, found["tibia"].up, found["tibia"].lateral, side)
     return found
 
 
 def check_fibula(tibia: Array, fibula: Array, up: Array, lateral: Array, side: str) -> None:
-    """Raise InputError where the upper part of the fibula's points (N, 3) lies medial of the tibia's (M, 3)."""
+    """Raise InputError where the upper part of the fibula's points (N, 3) lies medial of the tibia's (M, 3). side: for the message."""
     top = fibula[fibula @ up > (fibula @ up).max() - 40.0]
     height = top @ up
     beside = tibia[(tibia @ up > height.min()) & (tibia @ up < height.max())]

@@ -71,14 +71,14 @@ def across(vector: Array, axis: Array) -> Array:
     return unit(vector - (vector @ axis) * axis)
 
 
-def front_of(up: Array, lateral: Array, side: str) -> Array:
-    """(3,) anterior, from proximal and lateral unit vectors at right angles, of a leg of that side."""
-    return np.cross(up, lateral) * (1.0 if side == "right" else -1.0)
+def front_of(up: Array, lateral: Array) -> Array:
+    """(3,) anterior, from proximal and lateral unit vectors at right angles, of a right leg."""
+    return np.asarray(np.cross(up, lateral))
 
 
-def lateral_of(up: Array, front: Array, side: str) -> Array:
-    """(3,) lateral, from proximal and anterior unit vectors at right angles, of a leg of that side."""
-    return np.cross(front, up) * (1.0 if side == "right" else -1.0)
+def lateral_of(up: Array, front: Array) -> Array:
+    """(3,) lateral, from proximal and anterior unit vectors at right angles, of a right leg."""
+    return np.asarray(np.cross(front, up))
 
 
 def farthest(points: Array, direction: Array, depth: float = _EXTREME_DEPTH_MM) -> Array:

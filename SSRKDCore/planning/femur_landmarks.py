@@ -21,8 +21,8 @@ _EPICONDYLES = (0.12, 0.6)
 _ITERATIONS, _ROUNDS = 6, 3
 
 
-def find_femur_landmarks(femur: BoneSamples, rough: RoughDirections, side: str, collector: LandmarkCollector) -> Array:
-    """Find the femur's landmarks and put them into `collector`; returns proximal (3,), the unit vector of its shaft.
+def find_femur_landmarks(femur: BoneSamples, rough: RoughDirections, collector: LandmarkCollector) -> Array:
+    """Find a right femur's landmarks and put them into `collector`; returns proximal (3,), the unit vector of its shaft.
 
     The condyles' landmarks are the points where a straight line touches both, in the frontal plane (distal: Paley 2002) and in the
     transverse plane (posterior condylar line); the epicondyles the outermost points of the condyles' sides; the notch the place
@@ -41,7 +41,7 @@ def find_femur_landmarks(femur: BoneSamples, rough: RoughDirections, side: str, 
         if axis is not None:
             up = axis.away
             lateral = across(lateral, up)
-        medial, outer = _posterior_condyles(femur, up, lateral, side)
+        medial, outer = _posterior_condyles(femur, up, lateral)
         lateral = across(outer - medial, up)
         width = _width(femur.points, up, lateral)
     if computed is None:
@@ -83,12 +83,12 @@ def _halves(points: Array, lateral: Array) -> tuple[Array, Array]:
     return points[position < middle - _MIDDLE_PART * width], points[position > middle + _MIDDLE_PART * width]
 
 
-def _posterior_condyles(femur: BoneSamples, up: Array, lateral: Array, side: str) -> tuple[Array, Array]:
+def _posterior_condyles(femur: BoneSamples, up: Array, lateral: Array) -> tuple[Array, Array]:
     """(3,) medial and (3,) lateral point where a line behind the condyles touches them."""
     for _ in range(_ITERATIONS):
         width = _width(femur.points, up, lateral)
         condyles = femur.points[_height(femur.points, up) < _CONDYLE_HEIGHT * width]
-        back = -front_of(up, lateral, side)
+        back = -front_of(up, lateral)
         medial, outer = (farthest(half, back) for half in _halves(condyles, lateral))
         lateral = across(outer - medial, up)
     return medial, outer

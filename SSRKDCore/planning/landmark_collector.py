@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from SSRKDCore.geometry.mirror import MIRROR
 from SSRKDCore.planning.landmark_set import COMPUTED, GIVEN, LANDMARK_BONES, Landmark, LandmarkSet, SeenShaft
 from SSRKDCore.planning.shaft_axis import ShaftAxis
 
@@ -19,11 +21,14 @@ class LandmarkCollector:
     Parameters
     ----------
     given: name -> (3,) LPS mm, set by a person. Raises InputError for unknown names and coordinates that are not finite.
+    mirrored: whether what is collected is of the leg's mirror image; what is given, and the whole set, are of the leg itself.
     """
 
-    def __init__(self, given: Mapping[str, ArrayLike]) -> None:
+    def __init__(self, given: Mapping[str, ArrayLike], mirrored: bool = False) -> None:
+        self._mirrored = mirrored
         self._found = {
-            name: Landmark(name, np.asarray(position, dtype=np.float64), GIVEN) for name, position in given.items()
+            name: self._turned(Landmark(name, np.asarray(position, dtype=np.float64), GIVEN))
+            for name, position in given.items()
         }
         self._missing: dict[str, str] = {}
         self._shafts: dict[str, SeenShaft] = {}
@@ -68,8 +73,12 @@ class LandmarkCollector:
 
     def collected(self, side: str) -> LandmarkSet:
         """All of them, in the order of LANDMARK_BONES."""
-        found = {name: self._found[name] for name in LANDMARK_BONES if name in self._found}
+        found = {name: self._turned(self._found[name]) for name in LANDMARK_BONES if name in self._found}
         missing = {
             name: self._missing.get(name, "it was not found") for name in LANDMARK_BONES if name not in self._found
         }
         return LandmarkSet(found, missing, side, self._shafts)
+
+    def _turned(self, landmark: Landmark) -> Landmark:
+        """From the leg to what is collected, or back."""
+        return replace(landmark, position=MIRROR[:3, :3] @ landmark.position) if self._mirrored else landmark

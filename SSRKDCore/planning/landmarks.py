@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from SSRKDCore.errors import InputError
+from SSRKDCore.geometry.mirror import MIRROR
 from SSRKDCore.planning.bone_checks import RoughDirections, check_fibula, check_surfaces, rough_directions
 from SSRKDCore.planning.bone_samples import BoneSamples, across, front_of, unit
 from SSRKDCore.planning.femur_landmarks import find_femur_landmarks
@@ -62,6 +63,9 @@ def find_landmarks(
     reach: bone -> mm from its joint surface beyond which its shaft is not looked at: measures a whole bone like one that a field of view
         cuts off there.
 
+    A left leg is measured as its mirror image, a right leg: both then have the same landmarks, to the last digit. Where pieces of the
+    surfaces are cut otherwise, a landmark moves by tenths of a millimetre.
+
     Hip and ankle centre are found only where a femoral head or the plafond is in the surface; else they are absent, with the reason
     in `missing`.
 
@@ -69,7 +73,10 @@ def find_landmarks(
     landmarks of two sides, or ends of a shaft, that are exchanged, or that lie where they cannot be meant to lie.
     """
     check_surfaces(bones, side)
-    collector = LandmarkCollector(given or {})
+    mirrored = side == "left"
+    if mirrored:
+        bones = {name: surface.transformed(MIRROR) for name, surface in bones.items()}
+    collector = LandmarkCollector(given or {}, mirrored)
     rough = rough_directions(bones, side)
     # Before anything is built on them, and once more with those that were found in the place of what was not given.
     _check_given_order(collector, rough)
@@ -80,14 +87,14 @@ def find_landmarks(
             collector.lack_bone(name, f"there is no {name}")
     plateau: Plateau | None = None
     if "tibia" in bones:
-        plateau = find_tibia_landmarks(samples["tibia"], rough["tibia"], side, collector)
+        plateau = find_tibia_landmarks(samples["tibia"], rough["tibia"], collector)
         if "fibula" in bones:
             check_fibula(bones["tibia"].vertices, bones["fibula"].vertices, plateau.up, plateau.lateral, side)
     else:
         collector.lack("there is no tibia", "ankle_centre")
     femoral_up: Array | None = None
     if "femur" in bones:
-        femoral_up = find_femur_landmarks(samples["femur"], rough["femur"], side, collector)
+        femoral_up = find_femur_landmarks(samples["femur"], rough["femur"], collector)
     else:
         collector.lack("there is no femur", "hip_centre")
     ups = [up for up in (femoral_up, None if plateau is None else plateau.up) if up is not None]
@@ -96,7 +103,7 @@ def find_landmarks(
     if "patella" in bones:
         up = unit(np.sum(ups, axis=0))
         lateral = across(next(iter(rough.values())).lateral if plateau is None else plateau.lateral, up)
-        find_patella_landmarks(samples["patella"], up, front_of(up, lateral, side), collector)
+        find_patella_landmarks(samples["patella"], up, front_of(up, lateral), collector)
     _check_given_order(collector, rough)
     _check_given_ends(collector, femoral_up, plateau)
     return collector.collected(side)

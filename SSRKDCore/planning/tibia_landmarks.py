@@ -26,10 +26,8 @@ _TUBERCLE_HALF_WIDTH, _TUBERCLE_SEARCH, _TUBERCLE_CHORD = 0.25, (0.25, 0.6), (0.
 _SHORTEST_CHORD = 0.8
 
 
-def find_tibia_landmarks(
-    tibia: BoneSamples, rough: RoughDirections, side: str, collector: LandmarkCollector
-) -> Plateau:
-    """Find the tibia's landmarks and put them into `collector`; returns its plateau with the axes.
+def find_tibia_landmarks(tibia: BoneSamples, rough: RoughDirections, collector: LandmarkCollector) -> Plateau:
+    """Find a right tibia's landmarks and put them into `collector`; returns its plateau with the axes.
 
     Plateau centres are the middles of the joint surfaces' areas; edges the outermost points of the condyles near the joint; the
     eminence lies midway between the tips of the two intercondylar tubercles; the tubercle is the point that stands out furthest in
@@ -50,7 +48,7 @@ def find_tibia_landmarks(
         if axis is not None:
             up = -axis.away
             lateral = across(lateral, up)
-        plateau = find_plateau(tibia, up, lateral, side, centres)
+        plateau = find_plateau(tibia, up, lateral, centres)
         lateral, width = plateau.lateral, plateau.width
     if computed is None:
         collector.lack(
@@ -113,7 +111,7 @@ def _tubercle(tibia: BoneSamples, plateau: Plateau, collector: LandmarkCollector
             return
         ends.append(tibia.points[level][np.argmax(front[level])])
     chord = ends[0] - ends[1]
-    outwards = front_of(unit(_in_sagittal_plane(chord, plateau)), plateau.lateral, plateau.side)
+    outwards = front_of(unit(_in_sagittal_plane(chord, plateau)), plateau.lateral)
     searched = centred & (below > _TUBERCLE_SEARCH[0]) & (below < _TUBERCLE_SEARCH[1]) & (front > 0)
     if not searched.any():
         collector.lack("the tibia has no front where the tubercle should be", "tibial_tubercle")

@@ -23,7 +23,7 @@ _ITERATIONS = 5
 
 @dataclass(frozen=True)
 class Plateau:
-    """The plateau.
+    """The plateau of a right leg.
 
     Attributes
     ----------
@@ -33,7 +33,6 @@ class Plateau:
     medial, outer: (3,) centres of the medial and lateral joint surface, on the surface.
     middle: (3,) middle between the medial and lateral edges in that plane.
     width: from edge to edge, mm.
-    side: "right" or "left".
     """
 
     up: Array
@@ -43,21 +42,18 @@ class Plateau:
     outer: Array
     middle: Array
     width: float
-    side: str
 
     @property
     def front(self) -> Array:
         """(3,) anterior."""
-        return front_of(self.up, self.lateral, self.side)
+        return front_of(self.up, self.lateral)
 
     def above(self, points: Array) -> Array:
         """(N,) mm of points (N, 3) above the plane."""
         return np.asarray((points - self.middle) @ self.normal)
 
 
-def find_plateau(
-    tibia: BoneSamples, up: Array, lateral: Array, side: str, centres: tuple[Array | None, Array | None]
-) -> Plateau:
+def find_plateau(tibia: BoneSamples, up: Array, lateral: Array, centres: tuple[Array | None, Array | None]) -> Plateau:
     """Find the joint surfaces. `centres`: given medial and lateral centres (3,), which then fix `lateral`.
 
     Raises InputError where the tibia's upper end has no two surfaces that face upwards.
@@ -92,7 +88,7 @@ def find_plateau(
     centre = 0.5 * (medial + outer)
     centre = centre + (middle - centre @ lateral) * lateral
     centre = centre + (level - centre @ normal) / (up @ normal) * up
-    return Plateau(up, lateral, normal, medial, outer, centre, width, side)
+    return Plateau(up, lateral, normal, medial, outer, centre, width)
 
 
 def _fitted_plane(points: Array, weights: Array, up: Array) -> tuple[Array, float]:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from leg_shapes import ANKLE, HIP, MIRROR, moved, rotation, simple_leg
+from leg_shapes import ANKLE, HIP, MIRROR, labelled, moved, rotation, simple_leg
 
 from SSRKDCore.errors import InputError
+from SSRKDCore.grid import Grid
 from SSRKDCore.planning.anatomical_frames import anatomical_frames, femoral_frame, tibial_frame
 from SSRKDCore.planning.bone_samples import BoneSamples
 from SSRKDCore.planning.landmark_files import read_landmarks, write_landmarks
@@ -17,6 +18,7 @@ from SSRKDCore.planning.landmark_set import GIVEN, LANDMARK_BONES, LandmarkSet
 from SSRKDCore.planning.landmarks import find_landmarks
 from SSRKDCore.planning.leg_bones import read_leg
 from SSRKDCore.planning.shaft_axis import first_direction
+from SSRKDCore.segmentation_files import write_segmentation
 from SSRKDCore.surface import Surface
 
 
@@ -75,6 +77,47 @@ def test_a_left_leg_is_the_mirror_image() -> None:
     frames = anatomical_frames(right)
     assert frames.patella is not None and not frames.missing
     assert tibial_frame(right).local(right["tibial_tubercle"])[1] > 20
+
+
+def lopsided(bones: dict[str, Surface]) -> dict[str, Surface]:
+    """Bent, twisted and rough: nothing of it is its own mirror image, nor lies on a grid of its own."""
+    turn, generator = moved(rotation((0.3, 1, 0.5), 11.0), (23.0, -7.0, 410.0)), np.random.default_rng(4)
+    bent = {}
+    for name, bone in bones.items():
+        x, y, z = bone.vertices.T
+        wave = np.stack(
+            [3.0 * np.sin(z / 37.0 + y / 50.0), 2.0 * np.sin(x / 23.0 + 1.0), 1.5 * np.sin(x / 31.0 + y / 17.0)]
+        )
+        noise = generator.uniform(-0.15, 0.15, bone.vertices.shape)
+        bent[name] = Surface(bone.vertices + wave.T + noise, bone.faces).transformed(turn)
+    return bent
+
+
+@pytest.mark.parametrize("knee_only", [True, False])
+def test_a_lopsided_leg_and_its_mirror_image_have_the_same_landmarks(knee_only: bool) -> None:
+    right = lopsided(leg(knee_only=knee_only))
+    left = {name: bone.transformed(MIRROR) for name, bone in right.items()}
+    given = np.array([4.0, 2.0, 1.0]) + find_landmarks(right, "right")["lateral_plateau_centre"]
+    mirror = np.array([-1.0, 1.0, 1.0])
+    for set_by_hand in ({}, {"lateral_plateau_centre": given}):
+        found = find_landmarks(right, "right", set_by_hand)
+        mirrored = find_landmarks(left, "left", {name: place * mirror for name, place in set_by_hand.items()})
+        assert set(found) == set(mirrored) and found.reach == mirrored.reach and mirrored.side == "left"
+        for name, place in found.items():
+            np.testing.assert_array_equal(mirrored[name], place * mirror, err_msg=name)
+
+
+def test_a_mirrored_segmentation_gives_mirrored_bones(tmp_path: Path) -> None:
+    labels, grid = labelled(lopsided(leg()))
+    (x, y, z), across = grid.origin, (labels.shape[2] - 1) * grid.spacing[0]
+    turned = Grid((-x - across, y, z), grid.spacing, grid.shape)
+    write_segmentation(tmp_path / "right.seg.nrrd", labels, grid, "right")
+    write_segmentation(tmp_path / "left.seg.nrrd", labels[:, :, ::-1], turned, "left")
+    right, left = (read_leg(tmp_path / f"{side}.seg.nrrd", side) for side in ("right", "left"))
+    places = [find_landmarks(bones, side) for bones, side in ((right, "right"), (left, "left"))]
+    assert set(places[0]) == set(places[1])
+    for name, place in places[0].items():
+        np.testing.assert_allclose(places[1][name], place * [-1, 1, 1], atol=1e-6, err_msg=name)
 
 
 @pytest.mark.parametrize("bend", [0.0, 40.0])
