@@ -24,9 +24,11 @@ from typing import Any
 
 import slicer
 from BiplanarBoneReconLib import jobs, layouts
+from BiplanarBoneReconLib.comparison_jobs import compareJob
 from BiplanarBoneReconLib.dependencies import READING, ensured, missingPackages
-from BiplanarBoneReconLib.engine_job import EngineJob
+from BiplanarBoneReconLib.engine_job import EngineJob, fileProblem
 from BiplanarBoneReconLib.engine_process import EngineProcess
+from BiplanarBoneReconLib.export_jobs import exportJob
 from BiplanarBoneReconLib.panel_compare import CompareSection
 from BiplanarBoneReconLib.panel_export import ExportSection
 from BiplanarBoneReconLib.panel_placing import PlacingSection
@@ -165,6 +167,9 @@ class BiplanarBoneReconWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
             job = makeJob()
         except Problem as problem:
             (onProblem or self.tellProblem)(problem)
+            return
+        except OSError as error:
+            (onProblem or self.tellProblem)(fileProblem(error))
             return
         self._job = job
         job.progress.connect(self._onProgress)
@@ -352,7 +357,7 @@ class BiplanarBoneReconLogic(ScriptedLoadableModuleLogic):
         """
         if matched is None and reconstruction is not None and reference is not None:
             matched = matches(reconstruction, reference)
-        job = jobs.compareJob(reconstruction, reference, matched or {}, Alignment(alignment), self._processFactory)
+        job = compareJob(reconstruction, reference, matched or {}, Alignment(alignment), self._processFactory)
         summary = self._finished(job)
         colorByDistance(DistanceKind.SIGNED if signed else DistanceKind.ABSOLUTE, range_mm)
         return summary
@@ -405,7 +410,7 @@ class BiplanarBoneReconLogic(ScriptedLoadableModuleLogic):
 
         plan: with the fragments, the wedge and the guide of these bones' plan in the scene.
         """
-        job = jobs.exportJob(
+        job = exportJob(
             segmentation,
             str(folder),
             formats,

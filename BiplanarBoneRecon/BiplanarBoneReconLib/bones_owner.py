@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .frames import toWorld
+from .label_maps import voxelsOf
 from .segments import bonesOf
 
 #: Role under which what was found on bones refers to their segmentation.
@@ -47,12 +48,18 @@ def samePlace(then: list[float], now: list[float]) -> bool:
 
 
 def placeOf(segmentation: Any, node: Any = None) -> list[float]:
-    """Numbers that change when bones are moved (against a node, where one is given) or changed: transform, bounds of each surface."""
+    """Numbers that change when bones are moved (against a node, where one is given) or changed: transform, bounds of each surface, voxels
+    of each label."""
     bones = toWorld(segmentation)
     own = toWorld(node) if node is not None and node.IsA("vtkMRMLTransformableNode") else np.eye(4)
     numbers = [] if bones is None or own is None else [float(value) for value in (np.linalg.inv(own) @ bones).ravel()]
     segments = segmentation.GetSegmentation()
     kind = segments.GetSourceRepresentationName()
-    for identifier in bonesOf(segmentation).values() if kind == "Closed surface" else ():
-        numbers += segments.GetSegment(identifier).GetRepresentation(kind).GetBounds()
+    for identifier in bonesOf(segmentation).values():
+        segment = segments.GetSegment(identifier)
+        shape = segment.GetRepresentation(kind)
+        if kind == "Closed surface":
+            numbers += shape.GetBounds()
+        elif shape is not None and shape.IsA("vtkImageData"):
+            numbers += voxelsOf(shape, segment.GetLabelValue())
     return numbers

@@ -106,7 +106,7 @@ class EngineJob:
         except Problem as problem:
             self._fail(problem)
         except OSError as error:
-            self._fail(_fileProblem(error))
+            self._fail(fileProblem(error))
         except Exception as error:
             logging.exception("BiplanarBoneRecon could not use the engine's results")
             self._fail(
@@ -186,7 +186,8 @@ class EngineJob:
         self.cancel()
 
 
-def _fileProblem(error: OSError) -> Problem:
+def fileProblem(error: OSError) -> Problem:
+    """What to do about a file that cannot be written or read."""
     return Problem(
         _("{file} cannot be written or read ({reason}): free some space, or choose another folder.").format(
             file=error.filename or _("A file"), reason=error.strerror or error

@@ -13,6 +13,9 @@ from slicer.i18n import tr as _
 
 from .problems import Problem
 
+#: Bytes that leave room for side, bone, date and frame in a file's name.
+_LONGEST_PATIENT = 100
+
 
 def exportFolder(parent: str, patient: str, side: str, frame: str) -> Path:
     """A folder that does not exist yet inside the chosen one: P001_left_2026-01-31_LPS. Raises Problem for an unusable choice."""
@@ -26,6 +29,12 @@ def exportFolder(parent: str, patient: str, side: str, frame: str) -> Path:
         chosen, usable = Path(parent.strip()), False
     if not usable:
         raise Problem(_("{chosen} is not a folder: choose one that exists.").format(chosen=chosen))
+    if len(fileWord(patient).encode()) > _LONGEST_PATIENT:
+        raise Problem(
+            _("The patient ID is too long for names of files: shorten it to {count} letters.").format(
+                count=_LONGEST_PATIENT
+            )
+        )
     stem = "_".join(word for word in (fileWord(patient), side, date.today().isoformat(), frame) if word)
     number = 1
     while (folder := chosen / (stem if number == 1 else f"{stem}_{number}")).exists():

@@ -28,8 +28,13 @@ def toWorld(node: Any) -> np.ndarray | None:
 
 def isRigid(matrix: np.ndarray) -> bool:
     """Whether a (4, 4) neither stretches nor mirrors."""
+    return keepsSizes(matrix) and not isMirror(matrix)
+
+
+def keepsSizes(matrix: np.ndarray) -> bool:
+    """Whether a (4, 4) neither stretches nor shears; it may mirror."""
     turn = matrix[:3, :3]
-    return bool(np.allclose(turn.T @ turn, np.eye(3), atol=1e-5) and np.linalg.det(turn) > 0)
+    return bool(np.allclose(turn.T @ turn, np.eye(3), atol=1e-5))
 
 
 def isMirror(matrix: np.ndarray | None) -> bool:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import slicer
 from slicer.i18n import tr as _
 
@@ -16,12 +14,12 @@ from . import layouts
 from .engine_arguments import geometryInWords, pairArguments
 from .engine_job import EngineJob, Step
 from .engine_process import EngineProcess
-from .export_files import exportFolder, saveScene
-from .frames import isRigid, toWorld
 from .hierarchy import folderOf, newFolder, put
-from .parameters import Alignment, Device, Frame, Geometry
+from .parameters import Device, Geometry
 from .problems import Problem
 from .radiograph_sources import VIEW_NAMES, checkPair
+from .reconstructed_shape import noteShape
+from .reconstruction_doubts import noteAsked
 from .scene_bones import (
     OUTLINE_ATTRIBUTE,
     PATIENT_ATTRIBUTE,
@@ -32,10 +30,9 @@ from .scene_bones import (
     madeFrom,
     showEdgesOf,
 )
-from .scene_comparison import addComparison, question
 from .scene_radiographs import addRadiograph, placeOnDetectors
 from .scene_uncertainty import addUncertainty
-from .segments import bonesOf, legOf, segmentIds, writeModel, writeSurfaces
+from .segments import segmentIds
 from .texts import REPORT, RIG, attachedJson, attachJson
 
 ProcessFactory = Callable[[], EngineProcess]
@@ -118,147 +115,12 @@ def reconstructJob(
         return ["outlines", str(folder / "result"), f"--rig={rig}", f"--out={folder / 'outlines.json'}"]
 
     def place(folder: Path, results: list[dict[str, Any]]) -> Any:
-        return _placeBones(folder, results[0], ap, lateral)
+        segmentation = _placeBones(folder, results[0], ap, lateral)
+        noteAsked(segmentation, geometry, rigFile)
+        noteShape(segmentation)
+        return segmentation
 
     return EngineJob([Step(reconstruct, 0.8), Step(outlines, 0.2)], place, _pair(ap, lateral), processFactory)
-
-
-def compareJob(
-    reconstruction: Any,
-    reference: Any,
-    matched: dict[str, str],
-    alignment: Alignment = Alignment.NONE,
-    processFactory: ProcessFactory = EngineProcess,
-) -> EngineJob:
-    """Measure a reconstruction against a reference; the value is the summary table.
-
-    matched: segment ID of the reference by bone.
-    """
-    if reconstruction is None:
-        raise Problem(_("Choose the reconstruction: reconstruct first, or choose a segmentation of the scene."))
-    if reference is None:
-        raise Problem(_("Choose the reference segmentation, made from the CT."))
-    if reconstruction.GetID() == reference.GetID():
-        raise Problem(
-            _("{reference} is chosen as reconstruction and as reference: choose the segmentation of the CT.").format(
-                reference=reference.GetName()
-            )
-        )
-    own = bonesOf(reconstruction)
-    pairs = {bone: segment for bone, segment in matched.items() if segment and bone in own}
-    if not pairs:
-        raise Problem(
-            _(
-                "No segment of {reference} is matched to a bone of {reconstruction}: choose the segments by hand."
-            ).format(reference=reference.GetName(), reconstruction=reconstruction.GetName())
-        )
-
-    for bone, segment in pairs.items():
-        legs = legOf(reconstruction, own[bone]), legOf(reference, segment)
-        if all(legs) and legs[0] != legs[1]:
-            raise Problem(
-                _("{reconstruction} and {reference} are of different legs: choose bones of the same leg.").format(
-                    reconstruction=reconstruction.GetName(), reference=reference.GetName()
-                )
-            )
-    pair = {"reconstruction": reconstruction, "reference": reference}
-    asked = question(pair, pairs, alignment.value)
-    rig = attachedJson(reconstruction, RIG)
-    # The field of view went with the bones when they were moved, and stands upright only in their own frame.
-    frame = np.eye(4) if rig is None else toWorld(reconstruction)
-    if frame is None or not isRigid(frame):
-        raise Problem(
-            _(
-                "{reconstruction} is under a transform that bends, stretches or mirrors it, and its field of view cannot follow: "
-                "take it out of that transform, and move the reference instead."
-            ).format(reconstruction=reconstruction.GetName())
-        )
-
-    def prepare(folder: Path) -> None:
-        fromWorld = np.linalg.inv(frame)
-        writeSurfaces(reconstruction, {bone: own[bone] for bone in pairs}, folder / "reconstruction", fromWorld)
-        writeSurfaces(reference, pairs, folder / "reference", fromWorld)
-
-    def compare(folder: Path) -> list[str]:
-        words = ["compare", str(folder / "reconstruction"), str(folder / "reference"), f"--out={folder / 'comparison'}"]
-        words += ["--surfaces", "--no-pictures", f"--align={alignment.value}"]
-        if rig is None:
-            return [*words, "--field-of-view=none"]
-        (folder / "rig.json").write_text(json.dumps(rig), encoding="utf-8")
-        return [*words, f"--field-of-view={folder / 'rig.json'}"]
-
-    def place(folder: Path, results: list[dict[str, Any]]) -> Any:
-        report = results[0]
-        if not report["surfaces"]:
-            reasons = "; ".join(f"{bone}: {row['failure']}" for bone, row in report["bones"].items())
-            raise Problem(
-                _("No bone could be measured ({reasons}): check that both segmentations show the same knee.").format(
-                    reasons=reasons
-                )
-            )
-        return addComparison(folder / "comparison", report, pair, asked, frame)
-
-    nodes = [(_("The reconstruction"), reconstruction), (_("The reference"), reference)]
-    return EngineJob([Step(compare)], place, nodes, processFactory, prepare)
-
-
-def exportJob(
-    segmentation: Any,
-    parent: str,
-    formats: Sequence[str],
-    frame: Frame = Frame.LPS,
-    triangles: int | None = None,
-    patient: str = "",
-    scene: bool = False,
-    checkOnly: bool = False,
-    processFactory: ProcessFactory = EngineProcess,
-    models: dict[str, Any] | None = None,
-) -> EngineJob:
-    """Check the meshes and write files; the value is the engine's report with the key `folder`, where the files are.
-
-    models: model nodes by the name that their files shall have, written beside the bones.
-    """
-    if segmentation is None:
-        raise Problem(_("Choose the segmentation to export."))
-    bones = bonesOf(segmentation)
-    if not bones:
-        raise Problem(
-            _(
-                "{segmentation} has no segment named femur, tibia, fibula or patella: name the segments after the "
-                "bones."
-            ).format(segmentation=segmentation.GetName())
-        )
-    if not checkOnly and not formats and not scene:
-        raise Problem(_("Choose at least one format to export."))
-    side = legOf(segmentation, next(iter(bones.values())))
-    target = None if checkOnly else exportFolder(parent, patient, side, frame.value)
-
-    def prepare(folder: Path) -> None:
-        writeSurfaces(segmentation, bones, folder / "bones")
-        for name, node in (models or {}).items():
-            writeModel(node, folder / f"{name}.ply")
-
-    def export(folder: Path) -> list[str]:
-        from datetime import date
-
-        words = ["export", str(folder / "bones"), f"--out={target or folder / 'check'}", f"--frame={frame.value}"]
-        words += [f"--format={suffix}" for suffix in formats]
-        words += [f"--also={name}={folder / name}.ply" for name in models or {}]
-        words += [f"--patient={patient}", f"--date={date.today().isoformat()}"]
-        words += [f"--side={side}"] if side else []
-        words += [f"--triangles={triangles}"] if triangles is not None else []
-        return [*words, "--check-only"] if checkOnly or not formats else words
-
-    def place(folder: Path, results: list[dict[str, Any]]) -> dict[str, Any]:
-        if scene and target is not None:
-            try:
-                saveScene(target / f"{target.name}.mrb", folder)
-            except (Problem, OSError):
-                shutil.rmtree(target, ignore_errors=True)
-                raise
-        return results[0]
-
-    return EngineJob([Step(export)], place, [(_("The segmentation"), segmentation)], processFactory, prepare)
 
 
 def _placeBones(folder: Path, report: dict[str, Any], ap: Any, lateral: Any) -> Any:

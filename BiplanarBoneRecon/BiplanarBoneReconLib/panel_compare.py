@@ -9,8 +9,8 @@ from typing import Any
 import qt
 from slicer.i18n import tr as _
 
+from .comparison_jobs import compareJob
 from .dependencies import SURFACES
-from .jobs import compareJob
 from .problems import Problem
 from .scene_bones import BONES
 from .scene_comparison import (

@@ -1,4 +1,4 @@
-"""Panel section 4: files for guide design."""
+"""Panel section 5: files for guide design."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from html import escape
 from typing import Any
 
 import qt
+import slicer
 from slicer.i18n import tr as _
 
 from .dependencies import SURFACES
 from .export_files import reportInWords
-from .jobs import exportJob
+from .export_jobs import exportJob
 from .patient import followPatient
+from .reconstruction_doubts import doubtsOf, isRed
 from .scene_plan import plannedModels, planOf, planParts
+from .texts import warningLine
 
 
 class ExportSection:
@@ -52,7 +55,13 @@ class ExportSection:
         node = self._panel.parameterNode
         if not self._panel.hasPackages(only=SURFACES):
             return
-        exported = node.exported.GetID()
+        exported, red = node.exported.GetID(), isRed(node.exported)
+        # What is said of files of before would stand beside a new error.
+        self._ui.exportLabel.text = ""
+        if red and not checkOnly:
+            question = _("{doubts}\n\nExport all the same?").format(doubts="\n".join(doubtsOf(node.exported)))
+            if not slicer.util.confirmOkCancelDisplay(question, "BiplanarBoneRecon"):
+                return
         wanted = {"stl": node.exportStl, "obj": node.exportObj, "ply": node.exportPly}
         self._panel.run(
             lambda: exportJob(
@@ -66,17 +75,18 @@ class ExportSection:
                 checkOnly,
                 models=plannedModels(node.exported) if node.exportPlan else None,
             ),
-            lambda report: self._done(report, checkOnly, exported),
+            lambda report: self._done(report, checkOnly, exported, red),
         )
 
-    def _done(self, report: dict[str, Any], checkOnly: bool, exported: str) -> None:
+    def _done(self, report: dict[str, Any], checkOnly: bool, exported: str, red: bool) -> None:
         self._told = exported
         where = (
             _("Nothing was written.")
             if checkOnly
             else _("Files in mm, {frame} axes: {folder}").format(frame=report["frame"], folder=escape(report["folder"]))
         )
-        self._ui.exportLabel.text = f"{where}{reportInWords(report)}"
+        notes = "<br>".join(warningLine(note) for note in report["notes"])
+        self._ui.exportLabel.text = f"{notes}{'<br>' if notes else ''}{where}{reportInWords(report)}"
         self._panel.update()
         unsound = [bone for bone, row in report["bones"].items() if row["check"]["problems"]]
         if unsound:
@@ -84,6 +94,10 @@ class ExportSection:
                 _("<b>The mesh of the {bones} is not sound</b>; repair it before a guide is made.").format(
                     bones=escape(", ".join(unsound))
                 )
+            )
+        elif red:
+            self._panel.tell(
+                _("<b>The traffic light of these bones is red: do not use them</b>, sound as their meshes are.")
             )
         else:
             self._panel.tell(_("All meshes are sound.") if checkOnly else _("Exported. All meshes are sound."))

@@ -17,6 +17,7 @@ from .landmark_places import missingForPlan, whereInWords
 from .parameters import BiplanarBoneReconParameterNode, Target
 from .plan_jobs import OsteotomyChoices, PlanNodes, planJob
 from .problems import Problem
+from .reconstruction_doubts import doubtsOf
 from .scene_landmarks import givenLandmarks, landmarkReport, wasCorrected
 from .scene_plan import cutPlane, forgetDrag, planInWords, planParts, planReport, wasDragged, whyOutdated
 from .segments import bonesOf
@@ -208,7 +209,9 @@ def resultsInWords(node: BiplanarBoneReconParameterNode) -> str:
         for row in rows
         if row["value"] is not None
     ]
-    lines = [escape(", ".join(known))] if known else []
+    # Bone is cut along what stands here.
+    lines = [warningLine(doubt) for doubt in doubtsOf(node.planned)] if known else []
+    lines += [escape(", ".join(known))] if known else []
     plan = planReport(node.planTable) if isOf(node.planTable, node.planned) else {}
     if plan:
         if outdated := whyOutdated(node.planTable, node.planned):

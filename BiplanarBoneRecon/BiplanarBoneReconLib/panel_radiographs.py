@@ -116,8 +116,10 @@ class RadiographsSection:
         lines = [escape(line) for line in understoodInWords(report)]
         lines += [warningLine(line) for line in report["warnings"]]
         self._understood = asked
-        self._ui.understoodLabel.text = "<br>".join(lines) if asked == pairChoices(self._panel.parameterNode) else ""
-        readPatient(self._panel.parameterNode, report.get("patient_id") or "")
+        still = asked == pairChoices(self._panel.parameterNode)
+        self._ui.understoodLabel.text = "<br>".join(lines) if still else ""
+        if still:
+            readPatient(self._panel.parameterNode, report.get("patient_id") or "")
         self._panel.tell(
             "" if not missingPackages() else _("Packages that the engine needs are installed when you reconstruct.")
         )

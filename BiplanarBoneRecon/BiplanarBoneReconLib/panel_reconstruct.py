@@ -11,7 +11,8 @@ from slicer.i18n import tr as _
 from . import layouts
 from .jobs import reconstructJob
 from .parameters import BoneColors
-from .scene_bones import isMadeFrom
+from .reconstruction_doubts import changesOf, choiceChanged
+from .scene_bones import hideEdgesWithoutBones
 from .scene_uncertainty import colorBones, hasUncertainty
 from .texts import REPORT, attachedJson, warningLine
 from .trust_light import lightInWords
@@ -42,11 +43,12 @@ class ReconstructSection:
         # From the scene, so that a reopened one says it too.
         report = None if node is None else attachedJson(node.reconstruction, REPORT)
         self._ui.reconstructionLabel.text = "" if report is None else resultInWords(report)
-        lines = [] if report is None else [lightInWords(report)]
-        if lines and chosen and not isMadeFrom(node.reconstruction, node.apVolume, node.lateralVolume):
-            words = _("What is said here is of {bones}, not of the radiographs chosen in section 1: press Reconstruct.")
-            lines.insert(0, warningLine(words.format(bones=node.reconstruction.GetName())))
+        lines: list[str] = []
+        if report is not None:
+            outdated = [choiceChanged(node) if chosen else "", *changesOf(node.reconstruction)]
+            lines = [*(warningLine(words) for words in outdated if words), lightInWords(report)]
         self._ui.trustLabel.text = "<br>".join(lines)
+        hideEdgesWithoutBones()
         self._updateColors()
 
     def _updateColors(self) -> None:

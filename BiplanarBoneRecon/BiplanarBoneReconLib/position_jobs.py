@@ -7,13 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from slicer.i18n import tr as _
 
 from .engine_arguments import imageArguments, pairArguments
 from .engine_job import EngineJob, Step
 from .engine_process import EngineProcess
+from .frames import toWorld
 from .known_bones import checkKnownBones, writeKnownBones
 from .parameters import Device, Geometry
+from .problems import Problem
 from .radiograph_sources import checkPair, standingRig
 from .scene_position import PositionEstimate, acceptedPosition
 
@@ -41,6 +44,7 @@ def estimatePositionJob(
     checkPair(ap, lateral)
     if knownBones is not None:
         checkKnownBones(knownBones, side)
+        _checkStanding(ap, lateral)
     bones = "" if knownBones is None else knownBones.GetName()
     stood = standingRig(ap, lateral)
     accepted = acceptedPosition(ap, lateral) if geometry is Geometry.SCENE else None
@@ -76,3 +80,16 @@ def estimatePositionJob(
     nodes = [(_("The AP radiograph"), ap), (_("The lateral radiograph"), lateral)]
     nodes += [] if knownBones is None else [(_("The node of the known bones"), knownBones)]
     return EngineJob(steps, place, nodes, processFactory, None if knownBones is None else prepareBones)
+
+
+def _checkStanding(ap: Any, lateral: Any) -> None:
+    """Raise Problem where a transform shows radiographs elsewhere than the engine has them: bones laid into them would lie beside them."""
+    for node in (ap, lateral):
+        above = toWorld(node)
+        if above is None or not np.allclose(above, np.eye(4)):
+            raise Problem(
+                _(
+                    "{node} is under a transform, and known bones are taken where they stand between the radiographs: press Check and "
+                    "show, which takes it out, and move the bones instead."
+                ).format(node=node.GetName())
+            )

@@ -97,6 +97,11 @@ def madeFrom(segmentation: Any, ap: Any, lateral: Any) -> None:
         segmentation.SetNodeReferenceID(_RADIOGRAPH + view, node.GetID())
 
 
+def radiographsOf(segmentation: Any) -> tuple[Any, Any]:
+    """The AP and the lateral radiograph that bones were reconstructed from; None for one that is gone."""
+    return segmentation.GetNodeReference(_RADIOGRAPH + "ap"), segmentation.GetNodeReference(_RADIOGRAPH + "lateral")
+
+
 def isMadeFrom(segmentation: Any, ap: Any, lateral: Any) -> bool:
     """Whether bones were reconstructed from these radiographs."""
     pair = (("ap", ap), ("lateral", lateral))
@@ -113,6 +118,15 @@ def showEdgesOf(segmentation: Any) -> None:
         if node.GetAttribute(OUTLINE_ATTRIBUTE):
             own = segmentation is not None and node.GetNodeReferenceID(_BONES_OF_EDGES) == segmentation.GetID()
             node.GetDisplayNode().SetVisibility(own)
+
+
+def hideEdgesWithoutBones() -> None:
+    """Hide edges whose bones are gone: they would be taken for those of others."""
+    scene, kind = slicer.mrmlScene, "vtkMRMLModelNode"
+    for index in range(scene.GetNumberOfNodesByClass(kind)):
+        node = scene.GetNthNodeByClass(index, kind)
+        if node.GetAttribute(OUTLINE_ATTRIBUTE) and node.GetNodeReference(_BONES_OF_EDGES) is None:
+            node.GetDisplayNode().SetVisibility(False)
 
 
 def addOutlines(path: Path, segmentation: Any) -> list[Any]:

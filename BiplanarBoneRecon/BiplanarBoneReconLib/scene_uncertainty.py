@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import slicer
 import vtk
 from slicer.i18n import tr as _
@@ -14,6 +15,7 @@ from .color_legend import addLegend, removeLegend
 from .distance_colors import colorNode, scalarRange
 from .frames import turnedAboutZ
 from .parameters import BoneColors, DistanceKind
+from .reconstructed_shape import motionSince
 from .scene_bones import BONES
 
 BONE_ATTRIBUTE = "BiplanarBoneRecon.UncertaintyOfBone"
@@ -41,8 +43,11 @@ def addUncertainty(folder: Path, report: dict[str, Any], segmentation: Any) -> l
 
 
 def uncertaintyModels(segmentation: Any) -> list[Any]:
-    """The models with the uncertainty of a segmentation's bones."""
+    """The models with the uncertainty of a segmentation's bones; none where these are not as they were reconstructed."""
     if segmentation is None:
+        return []
+    # What was said of bones that somebody has changed since is not said of these.
+    if not np.array_equal(motionSince(segmentation), np.eye(4)):
         return []
     return [node for node in _models() if node.GetNodeReference(_OWNER) is segmentation]
 

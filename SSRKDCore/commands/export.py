@@ -40,6 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--patient", default="", metavar="ID", help="first part of each file name")
     parser.add_argument("--side", choices=SIDES, help="part of each file name")
     parser.add_argument("--date", default="", metavar="YYYY-MM-DD", help="part of each file name")
+    parser.add_argument(
+        "--note",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="a sentence about these surfaces, for the report; may be given more than once",
+    )
     parser.add_argument("--check-only", action="store_true", help="check and report; write no surface")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing folder")
 
@@ -62,6 +69,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "patient": args.patient,
         "side": args.side,
         "date": args.date,
+        "notes": args.note,
         "bones": {},
     }
     with complete_folder(args.out, args.overwrite) as folder, progress_bar("Exporting") as progress:
@@ -132,6 +140,8 @@ def _bone(original: Surface, decimation: Decimation, files: list[str]) -> dict[s
 
 
 def _tell(report: dict[str, Any], out: str) -> None:
+    for note in report["notes"]:
+        say(f"Note: {note}")
     for name, bone in report["bones"].items():
         problems = bone["check"]["problems"]
         state = "closed, manifold, no self-intersection" if not problems else "; ".join(problems)

@@ -137,6 +137,16 @@ def test_export_names_frames_and_reports(
     assert json.loads((out / "export_report.json").read_text())["frame"] == frame
 
 
+def test_export_keeps_what_is_noted_about_the_surfaces(
+    sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    notes = ["Do not use these.", "Left out: H\u00fcfte, \u4e2d."]
+    report = _json(capsys, "export", sample, f"--out={out}", *(f"--note={note}" for note in notes))
+    assert report["notes"] == json.loads((out / "export_report.json").read_text(encoding="utf-8"))["notes"] == notes
+    assert _json(capsys, "export", sample, f"--out={tmp_path / 'b'}", "--check-only")["notes"] == []
+
+
 def test_export_can_only_check(sample: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = _json(capsys, "export", sample, f"--out={tmp_path / 'out'}", "--check-only")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["export_report.json"]

@@ -247,7 +247,7 @@ def test_a_saved_scene_keeps_every_choice(slicer_host: Any, logic: Any, truth: A
     wanted: dict[str, Any] = {}
     for name, field in node._fields.items():
         if field.isNode:
-            if issubclass(field.type, slicer.vtkMRMLSegmentationNode):
+            if issubclass(slicer.vtkMRMLSegmentationNode, field.type):
                 value = truth
             elif issubclass(field.type, slicer.vtkMRMLVolumeNode):
                 value = slicer.util.addVolumeFromArray(np.ones((1, 4, 5)), np.eye(4), f"image {name}")

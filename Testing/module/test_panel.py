@@ -124,6 +124,8 @@ def test_every_control_changes_its_parameter_and_follows_it(panel: Any) -> None:
         ("tickSpacingSpinBox", "tickSpacing", 5.0),
         ("rulerLengthSpinBox", "rulerLength", 150.0),
         ("targetOffsetSpinBox", "calibrationOffset", -15.0),
+        ("turnKnownSpinBox", "turnKnownTo", 4.5),
+        ("shiftKnownSpinBox", "shiftKnownTo", 12.0),
         ("boneColorsRangeSpinBox", "boneColorsRange", 4.5),
         ("fujisawaSpinBox", "fujisawa", 55.0),
         ("hipKneeAnkleSpinBox", "hipKneeAnkle", 182.0),
@@ -370,7 +372,7 @@ def _shifted() -> Any:
 def test_a_left_knee_is_not_compared_with_a_right_one(finished_panel: Any) -> None:
     """Unless a mirror makes it a left one."""
     import vtk
-    from BiplanarBoneReconLib.jobs import compareJob
+    from BiplanarBoneReconLib.comparison_jobs import compareJob
 
     node = finished_panel.widget.parameterNode
     node.reference = _second_reference("right")

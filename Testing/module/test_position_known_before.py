@@ -215,6 +215,18 @@ def test_bones_that_cannot_be_known_ones_are_refused(panel: Any, engine: PlayedE
     assert node.knownBones is None and ui.knownBonesLabel.text == ""
 
 
+def test_known_bones_between_radiographs_that_a_transform_shows_elsewhere(panel: Any, engine: PlayedEngine) -> None:
+    node = panel.widget.parameterNode
+    node.knownBones = node.reference
+    _moved(node.lateralVolume, 40.0)
+    engine.plays(bones="known")
+    assert "Lateral radiograph is under a transform" in _refused(panel) and not engine.wasAsked
+    panel.click("inspectButton")
+    panel.waitUntilIdle()
+    _estimate(panel)
+    assert engine.wasAsked
+
+
 def test_bones_that_are_removed_meanwhile_end_the_estimate(panel: Any, engine: PlayedEngine) -> None:
     import slicer
 
