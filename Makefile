@@ -13,7 +13,7 @@ CURVE_STEPS ?= 400
 VOLUME_STEPS ?= 1200
 KNEES ?= 4
 
-.PHONY: help demo test lint engine-tests module-tests screenshots bench measurements gpu real-input real-pair model correction ablation baselines table experiments curves two-sites degradations keep guides view-scales view-motion trust trust-other-sites calibration remedy-cost realism sample-case clean
+.PHONY: help demo test lint engine-tests module-tests screenshots bench measurements gpu real-input real-pair model correction ablation baselines table experiments curves two-sites degradations keep guides view-scales view-motion trust trust-other-sites calibration bent-knees remedy-cost realism sample-case clean
 
 help:
 	@echo "make demo         set up, and reconstruct the bundled sample into demo/"
@@ -40,6 +40,7 @@ help:
 	@echo "make trust        what the traffic light is judged by, and how well it judges, written to docs/measured/trust"
 	@echo "make trust-other-sites  likewise on images of a digital room and of an old mobile unit that it was not fitted to, after make model"
 	@echo "make calibration  how well the relative pose of two radiographs is found, after make trust, written to docs/measured/calibration (half an hour)"
+	@echo "make bent-knees   what a knee that bends between the two exposures does, after make model and make trust, written to docs/measured/bent_knees"
 	@echo "make remedy-cost  what the remedies for real images cost beside a reconstruction, written to docs/measured (THREADS=2: on two threads)"
 	@echo "make realism      synthetic CT beside the real one (needs DATA=$(DATA) and make model's shape model)"
 	@echo "make sample-case  make the bundled sample case again (needs DATA=$(DATA))"
@@ -216,6 +217,9 @@ trust-other-sites: $(VENV)/tests
 # After make trust, whose population and people left out it takes.
 calibration: $(VENV)/tests
 	$(BIN)/python -m SSRKDCore.geometry.calibration.pair_study --cases $(SYNTHETIC) --other $(WORK)/test-cases/unseen-room --reconstructed 10 --ct-cases $(WORK)/trust-population --left-out $(WORK)/trust-left-out --data $(DATA) --work $(WORK)/pair-study --overwrite --out docs/measured/calibration
+
+bent-knees: $(VENV)/tests
+	$(BIN)/python -m SSRKDCore.trust.bent_knee_study --model Resources/Models/compact --shape-model $(WORK)/shape_model.npz $(foreach leg,TLEM2_CT_L TLEM2_CT_R ICL_MRI_R,--leg $(DATA)/legs/$(leg)) --work $(WORK)/bent-knees --overwrite --out docs/measured/bent_knees
 
 remedy-cost: $(VENV)/tests
 	$(if $(THREADS),OMP_NUM_THREADS=$(THREADS)) $(BIN)/python -m SSRKDCore.reconstruction.remedy_cost --repeats 7 --surface-tolerance 0.2 $(if $(THREADS),--threads $(THREADS)) --out docs/measured/remedy_cost.json

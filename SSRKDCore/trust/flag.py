@@ -16,6 +16,13 @@ HEIGHT_MM = (1.5, 3.0)
 ANGLE_DEGREES = (5.0, 10.0)
 ROLL_DEGREES = (2.5, 5.0)
 
+#: What else looks like views of different scale, or like an image that is turned in its plane, and what to do then: seen from the side, a
+#: knee that is bent further is shorter, and its shin leans (docs/measured/bent_knees).
+OR_BENT = (
+    "or the knee was bent further between the exposures (then estimate the second view's position from the images, and believe each bone "
+    "more than how the bones lie to one another)"
+)
+
 
 @dataclass(frozen=True)
 class Flag:

@@ -15,6 +15,7 @@ from SSRKDCore.trust.flag import (
     ANGLE_DEGREES,
     HEIGHT_MM,
     LIGHTS,
+    OR_BENT,
     ROLL_DEGREES,
     SCALE_PERCENT,
     UNCHECKED_SCALE,
@@ -192,7 +193,7 @@ def _views(scale: ScaleDisagreement | None) -> list[Flag]:
                 "magnification",
                 light,
                 f"The two views disagree in scale by {abs(scale.percent):.1f} % (known to about {precision:.1f} %): the "
-                "magnification of one is wrong, so calibrate, or correct its distances or pixel spacing.",
+                f"magnification of one is wrong (calibrate, or correct its distances or pixel spacing), {OR_BENT}.",
             )
         )
     elif abs(scale.percent) + precision > SCALE_PERCENT[1]:
@@ -206,7 +207,7 @@ def _views(scale: ScaleDisagreement | None) -> list[Flag]:
                 "view_height",
                 light,
                 f"The two views disagree in height by {abs(scale.shift_mm):.1f} mm: the geometry is not that of these images, "
-                "or the leg moved between them.",
+                "or the leg moved or bent between them.",
             )
         )
     return flags
@@ -241,7 +242,8 @@ def _turns(motion: ViewMotion | None) -> list[Flag]:
                 "view_roll",
                 light,
                 f"The second view's image looks turned in its plane by {abs(roll):.0f} degrees against what the rig says (known to about "
-                f"{precision:.0f} degrees): its detector was tilted, or the leg leant over between the views. Calibrate with an object.",
+                f"{precision:.0f} degrees): its detector was tilted or the leg leant over between the views (calibrate with an object), "
+                f"{OR_BENT}.",
             )
         )
     return flags

@@ -106,7 +106,8 @@ def several_scale_flags(views: Sequence[str], pairs: Sequence[PairScale]) -> lis
                 "magnification",
                 str(worst.light),
                 f"{_disagree(worst, doubted)} in scale by {abs(worst.value):.1f} % (known to about {worst.known_to:.1f} %): the "
-                f"magnification of {_which(doubted)} is wrong, so calibrate, or correct its distances or pixel spacing.",
+                f"magnification of {_which(doubted)} is wrong (calibrate, or correct its distances or pixel spacing), or the knee bent "
+                "between the exposures.",
             )
         )
     checked = sure | {value.pair for value in scales if value.is_number and value.light}
@@ -122,7 +123,7 @@ def several_scale_flags(views: Sequence[str], pairs: Sequence[PairScale]) -> lis
                 "view_height",
                 str(worst.light),
                 f"{_disagree(worst, doubted)} in height by {abs(worst.value):.1f} mm: the geometry is not that of these images, "
-                f"or the leg moved between them{_suspect(doubted)}.",
+                f"or the leg moved or bent between them{_suspect(doubted)}.",
             )
         )
     elif not all(value.is_number for value in heights):
@@ -172,7 +173,7 @@ def several_turn_flags(views: Sequence[str], motions: Mapping[tuple[str, str], V
                 str(worst.light),
                 f"The image of view '{worst.second}' looks turned in its plane by {abs(worst.value):.0f} degrees, beside view "
                 f"'{worst.first}', against what the rig says (known to about {worst.known_to:.0f} degrees): its detector was tilted, or "
-                "the leg leant over between the views. Calibrate with an object.",
+                "the leg leant over or bent between the views. Calibrate with an object.",
             )
         )
     elif not all(value.is_number for value in rolls):

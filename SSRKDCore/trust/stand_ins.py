@@ -28,7 +28,8 @@ from SSRKDCore.surface import Surface
 Array = NDArray[np.float64]
 Bones = Mapping[str, Surface]
 
-_PIXELS, _SPACING_MM, _VOXEL_MM = 538, 0.8, 0.9
+#: Pixels along a side of the images and their size (mm), and voxels of the simulated legs (mm).
+PIXELS, PIXEL_MM, VOXEL_MM = 538, 0.8, 0.9
 _CHILD = 0.7
 _PLATE_MM = 1.3
 #: 1/mm, about that of cobalt at 60 keV (NIST).
@@ -43,7 +44,7 @@ def stand_in(kind: str, bones: Bones, seed: int) -> tuple[list[Radiograph], Rig,
     kind: one of STAND_INS. bones: a whole leg, LPS mm. seed: of the noise.
     """
     side, _ = leg_side(bones, "the leg", None)
-    base = preset("room", side, (_SPACING_MM, _SPACING_MM), _PIXELS, _PIXELS)
+    base = preset("room", side, (PIXEL_MM, PIXEL_MM), PIXELS, PIXELS)
     subject, rig = STAND_INS[kind](bones, base)
     return exposed(subject, rig, side, seed), rig, side
 
@@ -106,7 +107,7 @@ def implant(bones: Bones, base: Rig) -> tuple[Subject, Rig]:
 
 def hand(bones: Bones, base: Rig) -> tuple[Subject, Rig]:
     """Five rays of a metacarpal and three phalanges in soft tissue, flat across the front view."""
-    voxel = _VOXEL_MM
+    voxel = VOXEL_MM
     grid = Grid((-60.0, -30.0, -100.0), (voxel,) * 3, (int(200 / voxel), int(60 / voxel), int(120 / voxel)))
     volume = np.zeros(grid.shape, dtype=np.float32)
     side = lateral_direction(leg_side(bones, "the leg", None)[0])
@@ -127,7 +128,7 @@ def hand(bones: Bones, base: Rig) -> tuple[Subject, Rig]:
 
 def _leg(bones: Bones, base: Rig, center: tuple[float, float, float]) -> tuple[Subject, Rig]:
     rig = base.translated(center)
-    return leg_subject("stand-in", bones, rig, None, _VOXEL_MM), rig
+    return leg_subject("stand-in", bones, rig, None, VOXEL_MM), rig
 
 
 def _end(bone: Surface, sign: float, inwards: float) -> tuple[float, float, float]:

@@ -416,3 +416,5 @@ def test_the_record_of_a_pair_says_whose_shape_the_bones_were_taken_to_have(
     assert abs(left[5]) < record["uncertainty"]["shift_along_rows_mm_95"]
     assert abs(left[0]) < record["uncertainty"]["turn_about_beam_degrees_95"]
     assert found.provenance["calibrations"][-1]["kind"] == "pair"
+    # So large a turn about the beam would look the same if the knee had been bent instead.
+    assert sum("the knee was bent further between the exposures" in sentence for sentence in record["warnings"]) == 1

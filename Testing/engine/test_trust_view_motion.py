@@ -25,6 +25,7 @@ from SSRKDCore.trust.known_view_motion import (
 )
 from SSRKDCore.trust.measure import jobs
 from SSRKDCore.trust.view_motion_trials import errors_of
+from SSRKDCore.trust.view_scales import ScaleDisagreement
 
 #: Three spreads each.
 _KNOWN = KnownViewMotion(np.array([[0.0, 3.0]]), np.array([[0.0, 3.0]]))
@@ -66,6 +67,13 @@ def test_the_sentence_says_which_way() -> None:
     )
     assert "beams 12 degrees further apart than the rig says (known to about 6 degrees)" in apart
     assert "12 degrees closer together than" in together
+
+
+def test_a_knee_that_bent_is_named_beside_what_looks_the_same() -> None:
+    scale = ScaleDisagreement(-4.4, 0.0, 1.8, 0.4)
+    found = flags_of(usual_measures(motion=ViewMotion(0.0, 6.0, 2.0, 0.8), scale=scale), usual_reference())
+    assert {flag.name for flag in found} == {"magnification", "view_roll"}
+    assert all("or the knee was bent further between the exposures" in flag.sentence for flag in found)
 
 
 def test_what_is_known_survives_its_file(tmp_path: Path) -> None:

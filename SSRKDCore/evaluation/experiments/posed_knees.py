@@ -6,25 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-
 from SSRKDCore.drr.noise import NoiseModel
-from SSRKDCore.drr.projector import project
-from SSRKDCore.drr.simulated_case import ct_subject
-from SSRKDCore.errors import InputError
+from SSRKDCore.evaluation.experiments.exposed_knee import RIG, exposed_knee
 from SSRKDCore.evaluation.experiments.framework import Plan, Point
 from SSRKDCore.evaluation.experiments.registry import Request
 from SSRKDCore.evaluation.experiments.sources import KneeSource, Source
-from SSRKDCore.evaluation.experiments.variants import noisy, write_made_case
-from SSRKDCore.geometry.presets import preset
-from SSRKDCore.population.case_writer import RADIOGRAPH_ENERGY_KEV
-from SSRKDCore.population.random_knee import RandomKneeRanges, random_knee
+from SSRKDCore.evaluation.experiments.variants import write_made_case
+from SSRKDCore.population.random_knee import RandomKneeRanges
 from SSRKDCore.population.shape_model import KneeShapeModel
-from SSRKDCore.population.synthetic_ct import synthetic_ct
-from SSRKDCore.population.tissue import random_tissue
 
 USUAL_COUNT = 8
-RIG = "room"
 
 
 def posed_knees(
@@ -46,18 +37,9 @@ def posed_knees(
         wanted = ranges(amount)
 
         def make(source: Source, folder: Path, seed: int) -> Path:
-            for_knee, for_tissue, for_ct = np.random.SeedSequence(seed).spawn(3)
-            knee = random_knee(model, np.random.default_rng(for_knee), wanted)
-            if knee.parameters["tries"] > 1:
-                # Another draw would be another knee than at the other points.
-                raise InputError(f"{source.id} cannot be brought into this pose without bones in one another.")
-            tissue = random_tissue(np.random.default_rng(for_tissue), 0.0)
-            ct = synthetic_ct(knee.bones, knee.side, tissue, np.random.default_rng(for_ct))
-            exposed = ct_subject(source.id, ct.hounsfield.astype(np.float32), ct.grid, RADIOGRAPH_ENERGY_KEV)
-            rig = preset(RIG, knee.side)
-            images = noisy(project(exposed.volume, ct.grid, rig), noise, seed)
+            found = exposed_knee(model, seed, wanted, noise, source.id)
             return write_made_case(
-                folder, source.id, knee.side, ct.bones, images, rig, {"knee": knee.parameters, **ct.provenance}
+                folder, source.id, found.side, found.bones, found.images, found.rig, found.provenance
             )
 
         settings = {"ranges": asdict(wanted), "rig": RIG, "photons": noise.photons}

@@ -19,6 +19,8 @@ _WORDS = {
     "shift_along_rows": "the second view's height",
 }
 
+# A turn about the beam that is no small error of how the rig was told.
+_NOTICEABLE_TURN_DEGREES = 2.5
 
 _BONES = {
     "reconstructed": "the bones' shape is the network's own reconstruction, open to errors of each bone",
@@ -47,5 +49,18 @@ def pair_record(pose: RelativePose, images: Sequence[str | Path], warnings: Sequ
         pose.to_dict(),
         {f"{name}_95": float(COVERAGE_FACTOR * value) for name, value in zip(POSE_NAMES, sd, strict=True)},
         assumed,
-        warnings,
+        [*warnings, *_bent(pose)],
     )
+
+
+def _bent(pose: RelativePose) -> list[str]:
+    """A sentence where the pose may be that of a knee which bent between the radiographs (docs/measured/bent_knees)."""
+    index = POSE_NAMES.index("turn_about_beam_degrees")
+    turn, known_to = abs(float(pose.pose[index])), COVERAGE_FACTOR * float(pose.standard_uncertainty[index])
+    if turn < max(_NOTICEABLE_TURN_DEGREES, known_to):
+        return []
+    return [
+        f"The second view is turned about its beam by {turn:.1f} degrees against the rig ({known_to:.1f} at 95 %): its detector was tilted "
+        "or the leg leant over, or the knee was bent further between the exposures, by some three times as much, which looks alike. Of a "
+        "bent knee believe each bone more than how the bones lie to one another."
+    ]
