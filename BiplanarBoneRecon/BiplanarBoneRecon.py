@@ -258,7 +258,12 @@ class BiplanarBoneReconWidget(ScriptedLoadableModuleWidget, VTKObservationMixin)
         self.update()
 
     def _onNodeRemoved(self, caller: Any = None, event: Any = None) -> None:
-        if self.parameterNode is not None and not slicer.mrmlScene.IsClosing():
+        if self.parameterNode is None or slicer.mrmlScene.IsClosing():
+            return
+        if not slicer.mrmlScene.IsNodePresent(self.parameterNode.parameterNode):
+            # Somebody removed the choices themselves: new ones, rather than some that nobody sees.
+            self.initializeParameterNode()
+        else:
             self.update()
 
     def _onSceneStartClose(self, caller: Any = None, event: Any = None) -> None:

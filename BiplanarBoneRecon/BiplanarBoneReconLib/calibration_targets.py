@@ -28,6 +28,8 @@ class Target(Protocol):
     """Something of known size on the radiograph of a view ("ap" or "lateral")."""
 
     view: str
+    #: mm.
+    size: float
 
     def toPlace(self, radiograph: Any) -> str:
         """What the user has to put onto the radiograph first, in words; "" when nothing is missing."""
@@ -55,7 +57,7 @@ class BallTarget:
     """A ball of a diameter in mm; where a point stands on the radiograph already, it is looked for near it."""
 
     def __init__(self, view: str, diameter: float) -> None:
-        self.view, self.diameter = view, diameter
+        self.view, self.size = view, diameter
 
     def toPlace(self, radiograph: Any) -> str:
         return ""
@@ -66,7 +68,7 @@ class BallTarget:
     def words(self, radiograph: Any) -> list[str]:
         near = ballPixel(self.view, radiograph)
         click = [] if near is None else ["--near", *(f"{value:.2f}" for value in near)]
-        return ["ball", f"--diameter={self.diameter}", *click]
+        return ["ball", f"--diameter={self.size}", *click]
 
     def show(self, radiograph: Any, report: dict[str, Any]) -> None:
         placeBall(self.view, radiograph, report)

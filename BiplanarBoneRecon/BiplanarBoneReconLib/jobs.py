@@ -28,7 +28,7 @@ from .scene_bones import (
     addSegmentation,
     isMadeFrom,
     madeFrom,
-    showEdgesOf,
+    showOnly,
 )
 from .scene_radiographs import addRadiograph, placeOnDetectors
 from .scene_uncertainty import addUncertainty
@@ -77,7 +77,7 @@ def inspectJob(
             ap.SetAttribute(PATIENT_ATTRIBUTE, report["patient_id"])
         layouts.showRadiographs({"ap": ap, "lateral": lateral}, report["rig"])
         # Those of other bones, or of another geometry, lie beside the bones of these images.
-        showEdgesOf(_bonesIn(ap, lateral, report["rig"]))
+        showOnly(_bonesIn(ap, lateral, report["rig"]))
         return report
 
     return EngineJob([Step(inspect)], place, _pair(ap, lateral), processFactory)
@@ -156,7 +156,7 @@ def _placeBones(folder: Path, report: dict[str, Any], ap: Any, lateral: Any) -> 
     placeOnDetectors(pair, report["rig"])
     layouts.showRadiographs(pair, report["rig"])
     layouts.showEdges(edges, OUTLINE_ATTRIBUTE)
-    showEdgesOf(segmentation)
+    showOnly(segmentation)
     return segmentation
 
 

@@ -12,6 +12,9 @@ from .calibration_targets import chosenTarget
 from .parameters import CalibrationTarget, Geometry
 from .texts import warningLine
 
+#: Of what spin boxes and the engine's reports round.
+_SAME_SIZE_MM = 0.005
+
 
 class CalibrationPart:
     """Connects the widgets; `panel` runs the jobs, `onRig` is called when the rig has changed."""
@@ -31,10 +34,16 @@ class CalibrationPart:
         if node is not None:
             self._ui.calibrationSizeStack.currentIndex = list(CalibrationTarget).index(node.calibrationTarget)
         self._ui.detectTargetButton.enabled = idle and radiograph is not None
-        self._ui.acceptTargetButton.enabled = idle and bool(report) and None not in pair
+        # What was measured with another size would be accepted as if it were of this one.
+        measuredWith = target.found(radiograph).size if target is not None and report else None
+        sameSize = measuredWith is None or abs(measuredWith - target.size) < _SAME_SIZE_MM
+        self._ui.acceptTargetButton.enabled = idle and bool(report) and sameSize and None not in pair
         self._ui.targetOffsetSpinBox.enabled = node is not None and node.calibrationOffsetKnown
         lines = [escape(line) for line in target.inWords(radiograph)] if target is not None and report else []
         lines += [warningLine(line) for line in report.get("warnings", [])]
+        if not sameSize:
+            words = _("This was measured with a size of {size:g} mm, and another one is entered: press Detect.")
+            lines.append(warningLine(words.format(size=measuredWith)))
         self._ui.calibrationLabel.text = "<br>".join(lines)
 
     def forget(self) -> None:

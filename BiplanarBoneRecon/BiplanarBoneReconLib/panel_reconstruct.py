@@ -11,8 +11,8 @@ from slicer.i18n import tr as _
 from . import layouts
 from .jobs import reconstructJob
 from .parameters import BoneColors
-from .reconstruction_doubts import changesOf, choiceChanged
-from .scene_bones import hideEdgesWithoutBones
+from .reconstruction_doubts import changesOf, choiceChanged, geometryChanged
+from .scene_bones import hideEdgesWithoutBones, isMadeFrom, showOnly
 from .scene_uncertainty import colorBones, hasUncertainty
 from .texts import REPORT, attachedJson, warningLine
 from .trust_light import lightInWords
@@ -25,6 +25,7 @@ class ReconstructSection:
         self._panel = panel
         self._ui = panel.ui
         self._colored: tuple[Any, ...] | None = None
+        self._bones = ""
         self._ui.boneColorsComboBox.connect("activated(int)", self._onColors)
         self._ui.modelButton.connect("clicked(bool)", self._onModel)
         self._ui.reconstructButton.connect("clicked(bool)", self._onReconstruct)
@@ -48,8 +49,19 @@ class ReconstructSection:
             outdated = [choiceChanged(node) if chosen else "", *changesOf(node.reconstruction)]
             lines = [*(warningLine(words) for words in outdated if words), lightInWords(report)]
         self._ui.trustLabel.text = "<br>".join(lines)
+        self._showChosen()
         hideEdgesWithoutBones()
         self._updateColors()
+
+    def _showChosen(self) -> None:
+        """When others of the bones of these radiographs are chosen, they are the ones to be seen."""
+        node = self._panel.parameterNode
+        bones = None if node is None else node.reconstruction
+        before, self._bones = self._bones, "" if bones is None else bones.GetID()
+        if not before or bones is None or self._bones == before:
+            return
+        if isMadeFrom(bones, node.apVolume, node.lateralVolume) and not geometryChanged(bones):
+            showOnly(bones)
 
     def _updateColors(self) -> None:
         """Colour the bones as the parameter node says, when that or the bones have changed."""
@@ -59,10 +71,12 @@ class ReconstructSection:
         self._ui.boneColorsComboBox.enabled = self._ui.boneColorsRangeSpinBox.enabled = known
         if node is None:
             return
-        state = (node.boneColors, node.boneColorsRange, None if bones is None else bones.GetID(), known)
+        # Bones that are hidden have no colours in their place.
+        seen = bones is not None and bones.GetDisplayNode() is not None and bool(bones.GetDisplayNode().GetVisibility())
+        state = (node.boneColors, node.boneColorsRange, None if bones is None else bones.GetID(), known, seen)
         if state != self._colored:
             self._colored = state
-            colorBones(bones, node.boneColors, node.boneColorsRange)
+            colorBones(bones, node.boneColors if seen else BoneColors.PLAIN, node.boneColorsRange)
 
     def _onColors(self, *_arguments: Any) -> None:
         """The view in which the colours are seen comes up when the user chooses them."""
@@ -75,7 +89,7 @@ class ReconstructSection:
         """Say nothing about a result that is gone."""
         self._ui.reconstructionLabel.text = ""
         self._ui.trustLabel.text = ""
-        self._colored = None
+        self._colored, self._bones = None, ""
 
     def _onModel(self, *_arguments: Any) -> None:
         path = qt.QFileDialog.getExistingDirectory(self._panel.window, _("Model folder"), "")

@@ -35,7 +35,7 @@ def doubtsOf(segmentation: Any) -> list[str]:
 
 def changesOf(segmentation: Any) -> list[str]:
     """What was changed since bones were reconstructed, whatever is chosen in the panel, a sentence each; [] where nothing was."""
-    return [change for change in (_geometryChanged(segmentation), shapeChanged(segmentation)) if change]
+    return [change for change in (geometryChanged(segmentation), shapeChanged(segmentation)) if change]
 
 
 def shapeChanged(segmentation: Any) -> str:
@@ -81,8 +81,8 @@ def _geometry(geometry: Geometry, rigFile: str) -> list[str]:
     return [geometry.value, rigFile.strip() if geometry is Geometry.RIG_FILE else ""]
 
 
-def _geometryChanged(segmentation: Any) -> str:
-    """Whether the bones' own radiographs stand elsewhere now: calibrated since, or shown in another geometry."""
+def geometryChanged(segmentation: Any) -> str:
+    """That the bones' own radiographs stand elsewhere now, calibrated or in another geometry, as a sentence; "" where they do not."""
     rig, standing = attachedJson(segmentation, RIG), standingRig(*radiographsOf(segmentation))
     if rig is None or standing is None or standing == rig:
         return ""

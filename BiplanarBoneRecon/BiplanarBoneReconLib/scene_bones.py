@@ -12,6 +12,7 @@ from slicer.i18n import tr as _
 
 from .frames import turnedAboutZ
 from .problems import Problem
+from .texts import REPORT
 
 BONES = ("femur", "tibia", "fibula", "patella")
 SIDE_ATTRIBUTE = "BiplanarBoneRecon.Side"
@@ -60,7 +61,7 @@ def segmentationOf(files: dict[str, Path], name: str, templates: dict[str, Any])
 
     `templates`: a segment by bone, whose colour and terminology are taken over.
     """
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", slicer.mrmlScene.GenerateUniqueName(name))
     segmentation = node.GetSegmentation()
     segmentation.SetSourceRepresentationName(_CLOSED_SURFACE)
     for bone in BONES:
@@ -108,6 +109,19 @@ def isMadeFrom(segmentation: Any, ap: Any, lateral: Any) -> bool:
     return all(
         node is not None and segmentation.GetNodeReferenceID(_RADIOGRAPH + view) == node.GetID() for view, node in pair
     )
+
+
+def showOnly(segmentation: Any) -> None:
+    """Show these bones with their edges, and no others that were reconstructed: they would lie between the same radiographs.
+
+    None for none at all. Segmentations of a CT stay as they are.
+    """
+    scene, kind = slicer.mrmlScene, "vtkMRMLSegmentationNode"
+    for index in range(scene.GetNumberOfNodesByClass(kind)):
+        node = scene.GetNthNodeByClass(index, kind)
+        if node.GetNodeReferenceID(REPORT) and node.GetDisplayNode() is not None:
+            node.GetDisplayNode().SetVisibility(node is segmentation)
+    showEdgesOf(segmentation)
 
 
 def showEdgesOf(segmentation: Any) -> None:

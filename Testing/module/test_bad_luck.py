@@ -96,3 +96,15 @@ def test_a_patient_who_was_left_meanwhile_gives_no_name_to_the_next(
     panel.waitUntilIdle()
     assert not panel.host.errors, panel.host.errors
     assert node.patientId == "" and panel.ui.understoodLabel.text == ""
+
+
+def test_a_panel_whose_choices_are_removed_makes_new_ones(panel: Any) -> None:
+    import slicer
+
+    slicer.mrmlScene.RemoveNode(panel.widget.parameterNode.parameterNode)
+    panel.process()
+    assert panel.widget.parameterNode.reconstruction is None and panel.ui.trustLabel.text == ""
+    bones = slicer.util.getNode("Bones left")
+    panel.ui.exportedSelector.setCurrentNode(bones)
+    panel.process()
+    assert panel.widget.logic.getParameterNode().exported is bones and panel.ui.checkMeshButton.enabled

@@ -173,3 +173,18 @@ def test_what_was_measured_on_another_radiograph_is_not_accepted_for_this_one(pa
     node.apVolume = first
     panel.process()
     assert not ui.acceptTargetButton.enabled
+
+
+def test_a_ball_is_not_accepted_for_another_size_than_it_was_measured_with(panel: Any) -> None:
+    """Whoever corrects the size and forgets Detect would calibrate with the old one."""
+    ui = panel.ui
+    panel.click("detectTargetButton")
+    panel.waitUntilIdle()
+    assert ui.acceptTargetButton.enabled and "another one is entered" not in ui.calibrationLabel.text
+    ui.ballDiameterSpinBox.value = DIAMETER_MM + 5.0
+    panel.process()
+    assert not ui.acceptTargetButton.enabled
+    assert f"a size of {DIAMETER_MM:g} mm, and another one is entered" in ui.calibrationLabel.text
+    ui.ballDiameterSpinBox.value = DIAMETER_MM
+    panel.process()
+    assert ui.acceptTargetButton.enabled and "another one is entered" not in ui.calibrationLabel.text

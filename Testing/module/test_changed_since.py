@@ -304,3 +304,57 @@ def test_a_label_map_that_is_painted_on_has_left_its_figures(panel: Any) -> None
     inside = np.argwhere(voxels.reshape(slices, rows, columns) == label).mean(axis=0)[::-1]
     middle = matrix.MultiplyPoint([*(inside + np.array(image.GetExtent())[::2]), 1.0])[:3]
     assert any(np.allclose(now[index : index + 3], middle, atol=1e-6) for index in range(len(now) - 2))
+
+
+def _visible(bones: Any) -> tuple[bool, bool]:
+    """Whether bones, and all their edges, are shown."""
+    import slicer
+
+    edges = [
+        model.GetDisplayNode()
+        for model in slicer.util.getNodesByClass("vtkMRMLModelNode")
+        if model.GetNodeReference("BiplanarBoneRecon.EdgesOf") is bones
+    ]
+    assert edges
+    return bool(bones.GetDisplayNode().GetVisibility()), all(display.GetVisibility() for display in edges)
+
+
+def test_bones_are_seen_between_their_own_radiographs_only(panel: Any) -> None:
+    """Two reconstructions of one pair, then radiographs that stand in another geometry: nothing of the others lies between them."""
+    from BiplanarBoneReconLib.parameters import BoneColors, Geometry
+    from BiplanarBoneReconLib.scene_uncertainty import uncertaintyModels
+
+    node = panel.widget.parameterNode
+    first = node.reconstruction
+    node.prepare = False
+    panel.process()
+    panel.click("reconstructButton")
+    panel.waitUntilIdle()
+    assert not panel.host.errors, panel.host.errors
+    second = node.reconstruction
+    # Names that a selector shows tell them apart.
+    assert second.GetID() != first.GetID() and second.GetName() != first.GetName()
+    assert _visible(first) == (False, False) and _visible(second) == (True, True)
+    node.reconstruction = first
+    panel.process()
+    assert _visible(first) == (True, True) and _visible(second) == (False, False)
+    node.reconstruction = second
+    node.boneColors = BoneColors.INTERVAL
+    panel.process()
+    models = [model.GetDisplayNode() for model in uncertaintyModels(second)]
+    assert models and all(display.GetVisibility() for display in models)
+    node.geometry = Geometry.C_ARM
+    panel.process()
+    panel.click("inspectButton")
+    panel.waitUntilIdle()
+    assert _visible(first) == _visible(second) == (False, False)
+    assert not any(display.GetVisibility() for display in models)
+    # Bones of a CT stay as somebody has shown them.
+    node.reference.GetDisplayNode().SetVisibility(True)
+    node.geometry = Geometry.FILES
+    panel.process()
+    panel.click("inspectButton")
+    panel.waitUntilIdle()
+    assert _visible(first) == (False, False) and _visible(second) == (True, True)
+    assert all(display.GetVisibility() for display in models)
+    assert node.reference.GetDisplayNode().GetVisibility()
