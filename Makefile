@@ -34,7 +34,7 @@ help:
 	@echo "make two-sites    the bundled model and students on other sites' images, with and without each remedy (two hours)"
 	@echo "make degradations worse and worse images, with and without remedies, on KNEES=$(KNEES) knees (half an hour)"
 	@echo "make keep         tables and pictures of these, written to docs/measured/experiments, where those of others stay"
-	@echo "make guides       cutting guides made on reconstructions, seated on the true bones; errors of measurements"
+	@echo "make guides       cutting guides made on reconstructions, seated on the true bones; errors of measurements (after make trust, needs DATA=$(DATA))"
 	@echo "make view-scales  the network that compares the scale and height of two views, after make model (an hour)"
 	@echo "make view-motion  how well turns of the second view are known, after make trust (an hour)"
 	@echo "make trust        what the traffic light is judged by, and how well it judges, written to docs/measured/trust"
@@ -187,7 +187,9 @@ guides: $(VENV)/tests
 	mkdir -p docs/measured/guides
 	cp $(addprefix $(RUNS)/guides/,study.json cases.csv guides.png table/table.csv) docs/measured/guides/
 	$(BIN)/python -m SSRKDCore.planning.measurement_errors --cases $(WORK)/test-cases/unseen-room --model Resources/Models/compact --out docs/measured/measurement_errors/unseen-room --overwrite
-	$(BIN)/python -m SSRKDCore.planning.measurement_errors --cases $(SYNTHETIC) --limit 12 --model Resources/Models/compact --out docs/measured/measurement_errors/synthetic-room --overwrite
+	$(BIN)/python -m SSRKDCore.planning.measurement_errors --cases $(SYNTHETIC) --limit 20 --model Resources/Models/compact --out docs/measured/measurement_errors/synthetic-room --overwrite
+	$(BIN)/python -m SSRKDCore.planning.measurement_errors --left-out $(WORK)/trust-left-out --data $(DATA) --model Resources/Models/compact --out docs/measured/measurement_errors/left-out --overwrite
+	$(BIN)/python -m SSRKDCore.planning.reconstruction_errors --errors $(foreach group,unseen-room left-out synthetic-room,docs/measured/measurement_errors/$(group)/errors.json) --out SSRKDCore/planning/reconstruction_errors.json
 
 # Fitted on knees of another seed: on those that the network learnt from it is surer than it should be. Intervals are calibrated on people
 # left out of the shape prior one at a time, and widened on images of rooms that the training never saw.

@@ -165,10 +165,18 @@ def _fillMeasurements(table: Any, measurements: dict[str, Any]) -> None:
             "Measurement": [row["name"] for row in rows],
             "Value": ["" if row["value"] is None else f"{row['value']:.2f}" for row in rows],
             "Unit": [row["unit"] for row in rows],
+            # Bones of a CT have it not: the header says whose it is.
+            "Expected error of a reconstruction": [_expected(row) for row in rows],
             "By hand": [", ".join(name.replace("_", " ") for name in row["given"]) for row in rows],
             "Note": [note or row["condition"] or "" for note, row in zip(notes, rows, strict=True)],
         },
     )
+
+
+def _expected(row: dict[str, Any]) -> str:
+    if row["value"] is None:
+        return ""
+    return "?" if row.get("expected_error") is None else f"{row['expected_error']:.2f}"
 
 
 def _placeAxes(found: dict[str, list[float]]) -> list[Any]:

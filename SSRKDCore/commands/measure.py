@@ -48,6 +48,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     from SSRKDCore.planning.landmarks import find_landmarks
     from SSRKDCore.planning.leg_bones import read_leg
     from SSRKDCore.planning.measurements import difference, measure, write_measurements
+    from SSRKDCore.planning.plausible_ranges import doubts
+    from SSRKDCore.planning.reconstruction_error_table import EXPECTED_ERROR_IS, measured_on
 
     check_output_folder(args.out, args.overwrite)
     given = {} if args.landmarks is None else read_landmarks(args.landmarks, args.side)
@@ -62,6 +64,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "side": args.side,
         "landmarks": landmarks_to_dict(landmarks),
         "measurements": {name: item.to_dict() for name, item in measured.items()},
+        "expected_error_is": EXPECTED_ERROR_IS,
+        "reconstruction_errors_measured_on": measured_on(),
     }
     reference: dict[str, Measurement] | None = None
     true_bones: Mapping[str, Surface] = {}
@@ -78,7 +82,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         }
         report["difference"] = {name: difference(item, reference[name]) for name, item in measured.items()}
         report["difference_is"] = "the bones' value minus the reference's"
-    warnings: list[str] = []
+    warnings = [doubt.message for doubt in doubts(measured)]
     with complete_folder(args.out, args.overwrite) as folder:
         write_landmarks(folder / "landmarks.json", landmarks)
         write_measurements(folder / "measurements.csv", measured, reference)
@@ -109,23 +113,26 @@ def _tell(
     measured: Mapping[str, Measurement], reference: Mapping[str, Measurement] | None, warnings: list[str], out: str
 ) -> None:
     from SSRKDCore.planning.measurements import difference
+    from SSRKDCore.planning.reconstruction_error_table import EXPECTED_ERROR_IS
 
     for name, item in measured.items():
         if item.value is None:
             landmark, reason = next(iter(item.missing.items()))
             say(f"{name:<16}      none: no {landmark} ({reason})")
             continue
-        line = f"{name:<16} {item.value:9.2f} {item.unit:<5}"
+        error = "?" if item.expected_error is None else f"{item.expected_error:.2f}"
+        line = f"{name:<16} {item.value:9.2f} +- {error:<5} {item.unit:<5}"
         if item.short_shaft_error is not None:
             line += f" (short shaft: {item.short_shaft_error:.2f} rms)"
         if reference is not None:
-            error = difference(item, reference[name])
+            away = difference(item, reference[name])
             line += (
                 " reference: none"
-                if error is None
-                else f" reference {reference[name].value:8.2f}, difference {error:+.2f}"
+                if away is None
+                else f" reference {reference[name].value:8.2f}, difference {away:+.2f}"
             )
         say(line)
+    say(f"+-: {EXPECTED_ERROR_IS}; ?: not measured.")
     for warning in warnings:
         say(f"Warning: {warning}")
     say(f"Written to {out}: measurements.json, measurements.csv and landmarks.json (correct it by hand, give it back).")

@@ -23,6 +23,13 @@ from SSRKDCore.planning.given_landmark_checks import (
 )
 from SSRKDCore.planning.landmark_collector import LandmarkCollector
 from SSRKDCore.planning.landmark_set import LANDMARK_BONES, LandmarkSet
+from SSRKDCore.planning.one_leg_checks import (
+    check_above_each_other,
+    check_fibula_below,
+    check_one_frame,
+    check_side_by_shape,
+    check_tibia_faces_front,
+)
 from SSRKDCore.planning.patella_landmarks import find_patella_landmarks
 from SSRKDCore.planning.tibia_landmarks import find_tibia_landmarks
 from SSRKDCore.planning.tibial_plateau import Plateau
@@ -69,18 +76,20 @@ def find_landmarks(
     Hip and ankle centre are found only where a femoral head or the plafond is in the surface; else they are absent, with the reason
     in `missing`.
 
-    Raises InputError for surfaces that are empty, open, inside out or mirrored, unknown names, ends without joint surfaces, and given
-    landmarks of two sides, or ends of a shaft, that are exchanged, or that lie where they cannot be meant to lie.
+    Raises InputError for surfaces that are empty, open, inside out or mirrored, unknown names, ends without joint surfaces, bones that are
+    not of one leg in one frame in millimetres (see one_leg_checks), and given landmarks of two sides, or ends of a shaft, that are
+    exchanged, or that lie where they cannot be meant to lie.
     """
     check_surfaces(bones, side)
     mirrored = side == "left"
     if mirrored:
         bones = {name: surface.transformed(MIRROR) for name, surface in bones.items()}
     collector = LandmarkCollector(given or {}, mirrored)
+    samples = {name: BoneSamples.of(surface, (reach or {}).get(name, math.inf)) for name, surface in bones.items()}
+    check_one_frame(samples)
     rough = rough_directions(bones, side)
     # Before anything is built on them, and once more with those that were found in the place of what was not given.
     _check_given_order(collector, rough)
-    samples = {name: BoneSamples.of(surface, (reach or {}).get(name, math.inf)) for name, surface in bones.items()}
     check_given_places(collector.given(), samples)
     for name in ("femur", "tibia", "fibula", "patella"):
         if name not in bones:
@@ -88,8 +97,12 @@ def find_landmarks(
     plateau: Plateau | None = None
     if "tibia" in bones:
         plateau = find_tibia_landmarks(samples["tibia"], rough["tibia"], collector)
+        check_tibia_faces_front(collector, plateau)
         if "fibula" in bones:
+            check_fibula_below(samples["fibula"], plateau)
             check_fibula(bones["tibia"].vertices, bones["fibula"].vertices, plateau.up, plateau.lateral, side)
+        else:
+            check_side_by_shape(collector, plateau, side)
     else:
         collector.lack("there is no tibia", "ankle_centre")
     femoral_up: Array | None = None
@@ -106,6 +119,8 @@ def find_landmarks(
         find_patella_landmarks(samples["patella"], up, front_of(up, lateral), collector)
     _check_given_order(collector, rough)
     _check_given_ends(collector, femoral_up, plateau)
+    if plateau is not None:
+        check_above_each_other(collector, plateau)
     return collector.collected(side)
 
 

@@ -1,6 +1,9 @@
 """How far measurements on reconstructions lie from the same measurements on the reference bones, over cases.
 
 `python -m SSRKDCore.planning.measurement_errors --model MODEL --cases CASES --out DIR [--limit N]`
+
+With `--left-out WORK --data DATA` instead of `--cases`: the people of the model's shape prior, each left out of it (see
+`trust.left_out_people`), in the room geometry.
 """
 
 from __future__ import annotations
@@ -8,14 +11,15 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from SSRKDCore.errors import Cancelled, InputError
+from SSRKDCore.planning.landmark_set import LANDMARK_BONES
 from SSRKDCore.planning.landmarks import find_landmarks
 from SSRKDCore.planning.measurement_definitions import DEFINITIONS
 from SSRKDCore.planning.measurements import difference, measure
@@ -23,7 +27,9 @@ from SSRKDCore.surface import Surface
 
 if TYPE_CHECKING:
     from SSRKDCore.evaluation.case_evaluation import Reconstruct
+    from SSRKDCore.networks.model_folder import Model
 
+_ROOM = "room"
 SCHEMA = "ssrkd-measurement-errors/1"
 
 
@@ -36,11 +42,13 @@ class CaseErrors:
     id: its name.
     errors: measurement -> value on the reconstruction minus value on the reference, None where either lacks.
     failure: why nothing could be measured, or None.
+    reach: bone -> how much of its shaft the axis was found on, in widths of the bone from its joint surface.
     """
 
     id: str
     errors: Mapping[str, float | None]
     failure: str | None = None
+    reach: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,15 +69,30 @@ class ErrorSummary:
 
 
 def measured_errors(
-    bones: Mapping[str, Surface], reference: Mapping[str, Surface], side: str
-) -> dict[str, float | None]:
-    """Measurement -> value on `bones` minus value on `reference` (closed surfaces, LPS mm), both on the shafts that `bones` show.
+    bones: Mapping[str, Surface],
+    reference: Mapping[str, Surface],
+    side: str,
+    usable_to: Mapping[str, float] | None = None,
+) -> tuple[dict[str, float | None], dict[str, float]]:
+    """Measurement -> value on `bones` minus value on `reference` (closed surfaces, LPS mm), both on the shafts that `bones` show; and
+    bone -> how much shaft that is, in widths.
+
+    usable_to: bone -> mm from its joint beyond which the reference's surface is flawed. What rests on more of its shaft has no error.
 
     Raises InputError as find_landmarks does.
     """
     landmarks = find_landmarks(bones, side)
     found, truth = measure(landmarks), measure(find_landmarks(reference, side, reach=landmarks.reach))
-    return {name: difference(item, truth[name]) for name, item in found.items()}
+    flawed = {bone for bone, limit in (usable_to or {}).items() if landmarks.reach.get(bone, 0.0) > limit}
+    errors = {
+        name: None if _shafts_of(item.used) & flawed else difference(item, truth[name]) for name, item in found.items()
+    }
+    return errors, {bone: shaft.reach_in_widths for bone, shaft in landmarks.shafts.items()}
+
+
+def _shafts_of(landmarks: Sequence[str]) -> set[str]:
+    """The bones whose shafts some landmarks lie on."""
+    return {str(LANDMARK_BONES[name]) for name in landmarks if "_shaft_" in name}
 
 
 def errors_over_cases(
@@ -77,8 +100,11 @@ def errors_over_cases(
     reconstruct_case: Reconstruct,
     progress: Callable[[float, str], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
+    usable_to: Mapping[str, float] | None = None,
 ) -> list[CaseErrors]:
-    """Reconstruct each case and measure the errors. A case that cannot be measured is a result with its reason. Raises Cancelled."""
+    """Reconstruct each case and measure the errors. A case that cannot be measured is a result with its reason. usable_to: as of
+    `measured_errors`. Raises Cancelled.
+    """
     from SSRKDCore.cases import load_case
     from SSRKDCore.evaluation.case_evaluation import reference_surfaces
 
@@ -93,10 +119,41 @@ def errors_over_cases(
             reference = reference_surfaces(case)
             answer = reconstruct_case(case, lambda fraction, words: None)
             bones = {name: surface for name, surface in answer.surfaces.items() if not surface.is_empty}
-            results.append(CaseErrors(folder.name, measured_errors(bones, reference, case.side)))
+            errors, reach = measured_errors(bones, reference, case.side, usable_to)
+            results.append(CaseErrors(folder.name, errors, None, reach))
         except InputError as error:
             results.append(CaseErrors(folder.name, {}, str(error)))
     return results
+
+
+def errors_of_people_left_out(
+    model: Model,
+    data: Path,
+    work: Path,
+    reconstruction: Callable[[Model], Reconstruct],
+    progress: Callable[[float, str], None] | None = None,
+) -> Iterator[CaseErrors]:
+    """The errors of each person of the model's shape prior, reconstructed without them in it.
+
+    Parameters
+    ----------
+    data, work: the anatomy folder and the work folder of `trust.left_out_people`, which has to have run.
+    reconstruction: the job of reconstructing a case with a model.
+
+    Raises InputError where the folders are not those of the model.
+    """
+    from SSRKDCore.cases import find_cases
+    from SSRKDCore.population.bone_sources import read_bone_sources
+    from SSRKDCore.trust.left_out_people import model_without, people_to_leave_out
+
+    people = people_to_leave_out(model, data)
+    usable = {source.name: source.usable_to for source in read_bone_sources(data)}
+    for index, person in enumerate(people):
+        without = model_without(model, person, data, work)
+        for folder in find_cases(work / "cases" / person / f"unseen-{_ROOM}"):
+            if progress is not None:
+                progress(index / len(people), folder.name)
+            yield from errors_over_cases([folder], reconstruction(without), usable_to=usable.get(folder.name))
 
 
 def summarised(results: Sequence[CaseErrors]) -> dict[str, ErrorSummary]:
@@ -139,7 +196,10 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
 
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--model", required=True, help="folder of a model")
-    parser.add_argument("--cases", required=True, help="folder of cases with references")
+    cases = parser.add_mutually_exclusive_group(required=True)
+    cases.add_argument("--cases", help="folder of cases with references")
+    cases.add_argument("--left-out", type=Path, metavar="WORK", help="work folder of left_out_people (with --data)")
+    parser.add_argument("--data", type=Path, help="with --left-out: the anatomy folder that the model was made from")
     parser.add_argument("--out", required=True, help="new folder for errors.json and errors.csv")
     parser.add_argument("--limit", type=int, metavar="N", help="only the first N cases (all)")
     parser.add_argument("--resolution", type=int, default=256, help="samples along the field of view (256)")
@@ -148,23 +208,35 @@ def main(words: Sequence[str] | None = None) -> dict[str, Any]:
     arguments = parser.parse_args(words)
     if arguments.limit is not None and arguments.limit < 1:
         parser.error(f"--limit is {arguments.limit}: give at least one case.")
+    if arguments.left_out is not None and (arguments.data is None or arguments.limit is not None):
+        parser.error("--left-out needs --data, and takes no --limit.")
     check_output_folder(arguments.out, arguments.overwrite)
-    folders = find_cases(arguments.cases)[: arguments.limit]
+    folders = [] if arguments.cases is None else find_cases(arguments.cases)[: arguments.limit]
     model = load_model(arguments.model)
+
+    def reconstruction(of: Model) -> Reconstruct:
+        return case_reconstruction(of, arguments.resolution, arguments.device)
+
     with progress_bar("measurement errors") as progress:
-        results = errors_over_cases(
-            folders, case_reconstruction(model, arguments.resolution, arguments.device), progress
-        )
+        if arguments.left_out is None:
+            results = errors_over_cases(folders, reconstruction(model), progress)
+        else:
+            results = list(
+                errors_of_people_left_out(model, arguments.data, arguments.left_out, reconstruction, progress)
+            )
     summary = summarised(results)
     report: dict[str, Any] = {
         "schema": SCHEMA,
         **made_by(command_of("SSRKDCore.planning.measurement_errors", words)),
         "model": {"name": model.name, "path": str(model.path), "weights_sha256": model.card["weights"]["sha256"]},
-        "cases": str(arguments.cases),
+        "cases": str(arguments.cases or arguments.left_out),
         "resolution": arguments.resolution,
         "error_is": "value on the reconstruction minus value on the reference",
         "summary": {name: asdict(record) for name, record in summary.items()},
-        "by_case": {result.id: {"errors": result.errors, "failure": result.failure} for result in results},
+        "by_case": {
+            result.id: {"errors": result.errors, "failure": result.failure, "reach_in_widths": result.reach}
+            for result in results
+        },
     }
     with complete_folder(arguments.out, arguments.overwrite) as folder:
         write_summary(folder / "errors.csv", summary)

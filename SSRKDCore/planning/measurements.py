@@ -11,8 +11,10 @@ from typing import Any
 from SSRKDCore.errors import InputError
 from SSRKDCore.planning.landmark_set import GIVEN, LandmarkSet
 from SSRKDCore.planning.measurement_definitions import DEFINITIONS, Definition
+from SSRKDCore.planning.reconstruction_error_table import expected_error, reconstruction_error
 from SSRKDCore.planning.short_shaft_table import short_shaft_error
 
+_ERRORS = ("expected_error", "short_shaft_error", "reconstruction_error")
 UNLOADED = "as imaged: without load unless the images were taken standing, and in the position of the joint then"
 
 
@@ -30,6 +32,9 @@ class Measurement:
     condition: what the value depends on besides the bones' shapes, or None.
     short_shaft_error: root mean square distance, in that unit, from the same measurement with the whole stretch of shaft, where less of
         the shaft was seen (see short_shaft_errors); else None.
+    reconstruction_error: root mean square distance, in that unit, of the measurement on a reconstruction from two radiographs from that on
+        the true bones (see reconstruction_errors); None where it was not measured. Bones of a CT do not have it.
+    expected_error: both together, what a measurement on a reconstruction is expected to be wrong by; None where that was not measured.
     """
 
     name: str
@@ -42,6 +47,8 @@ class Measurement:
     missing: Mapping[str, str]
     condition: str | None
     short_shaft_error: float | None = None
+    reconstruction_error: float | None = None
+    expected_error: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -75,6 +82,7 @@ def _measured(definition: Definition, landmarks: LandmarkSet) -> Measurement:
             raise InputError(
                 f"{definition.name} cannot be measured: its landmarks lie at one place; correct them."
             ) from error
+    short = None if value is None else short_shaft_error(definition.name, landmarks.shafts)
     return Measurement(
         definition.name,
         value,
@@ -85,23 +93,30 @@ def _measured(definition: Definition, landmarks: LandmarkSet) -> Measurement:
         given,
         missing,
         UNLOADED if definition.as_imaged else None,
-        None if value is None else short_shaft_error(definition.name, landmarks.shafts),
+        short,
+        None if value is None else reconstruction_error(definition.name),
+        None if value is None else expected_error(definition.name, short),
     )
 
 
 def write_measurements(
     path: Path, values: Mapping[str, Measurement], reference: Mapping[str, Measurement] | None = None
 ) -> None:
-    """Write one row a measurement: name, value, unit, what a short shaft costs it, with a reference its value and the difference (value
-    minus reference), and what was missing. Values that lack are empty.
+    """Write one row a measurement: name, value, unit, its expected error on a reconstruction and what a short shaft and reconstruction have
+    in that, with a reference its value and the difference (value minus reference), and what was missing. Values that lack are empty.
     """
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         extra = [] if reference is None else ["reference", "difference"]
-        writer.writerow(["measurement", "value", "unit", "short_shaft_error", *extra, "missing"])
+        writer.writerow(["measurement", "value", "unit", *_ERRORS, *extra, "missing"])
         for name, item in values.items():
             missing = dict(item.missing)
-            row: list[str] = [name, _figure(item.value), item.unit, _figure(item.short_shaft_error)]
+            row: list[str] = [
+                name,
+                _figure(item.value),
+                item.unit,
+                *(_figure(getattr(item, error)) for error in _ERRORS),
+            ]
             if reference is not None:
                 row += [_figure(reference[name].value), _figure(difference(item, reference[name]))]
                 missing |= {f"reference's {landmark}": reason for landmark, reason in reference[name].missing.items()}

@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 from SSRKDCore.planning.biplanar_cut import ascending_outline
 from SSRKDCore.planning.hinge import Hinge
 from SSRKDCore.planning.landmark_set import LandmarkSet
+from SSRKDCore.planning.measurements import measure
 from SSRKDCore.planning.named_dimensions import check_dimensions, dimension
 from SSRKDCore.planning.osteotomy import LATERAL_CLOSING, OsteotomyParameters
 from SSRKDCore.planning.osteotomy_frame import TibialAxes
 from SSRKDCore.planning.plan_warning import PlanWarning
 from SSRKDCore.planning.plane import Plane
+from SSRKDCore.planning.plausible_ranges import doubts
 from SSRKDCore.planning.predicted_change import Change
 from SSRKDCore.planning.short_shaft_warning import short_shaft_warning
 from SSRKDCore.planning.surface_rays import ray_hits, section_segments
@@ -69,6 +71,9 @@ def plan_warnings(
         *_hinge_warnings(tibia, landmarks, axes, hinge, cut, entry, limits),
         *_cut_warnings(tibia, landmarks, axes, hinge, cut, lower, ascending, entry, limits),
         *_change_warnings(hinge, entry, wedge_degrees, changes, parameters, limits),
+    ]
+    found += [
+        PlanWarning("implausible", doubt.message, doubt.value, doubt.limit) for doubt in doubts(measure(landmarks))
     ]
     short = short_shaft_warning(tibia, landmarks, axes, limits.largest_axis_error_degrees)
     return tuple(found if short is None else [*found, short])

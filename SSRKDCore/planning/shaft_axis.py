@@ -17,8 +17,8 @@ Array = NDArray[np.float64]
 # The stretch of shaft, in widths of the bone at the knee from its joint surface: beyond the flare, and inside what a
 # knee's field of view of 240 mm shows. Whole bones use the same stretch, or the bow of the shaft would make a difference.
 NEAREST, FARTHEST, SHORTEST = 0.9, 1.45, 0.3
-# In a smaller field of view the stretch moves into the flare; nearer than this the bone is no shaft (see short_shaft_errors).
-LEAST_REACH = 0.85
+# In a smaller field of view the stretch moves into the flare; less than this was not measured (see short_shaft_errors).
+LEAST_REACH = 0.87
 _SECTIONS = 12
 _ITERATIONS, _SETTLED = 4, 1e-12
 # How far a section can lie from where the first guess of the axis has it, in widths.
@@ -98,7 +98,7 @@ def _cut_normal(bone: BoneSamples, away: Array) -> Array | None:
 
 
 def shaft_axis(bone: BoneSamples, away: Array, width: float) -> ShaftAxis | None:
-    """The axis of the stretch of shaft next to the knee, or None where the bone ends less than 0.85 widths from its joint surface.
+    """The axis of the stretch of shaft next to the knee, or None where the bone ends less than 0.87 widths from its joint surface.
 
     The stretch is 0.9 to 1.45 widths from the joint surface; a shorter bone has a shorter one, of at least 0.3 widths: where that is
     less than 1.2 widths away it lies in the flare, and the axis is the less certain (short_shaft_errors measures how much).

@@ -142,7 +142,10 @@ def test_each_measurement_says_what_it_used_and_what_was_missing() -> None:
 
 def test_errors_are_reconstruction_minus_reference_and_failures_count() -> None:
     reference, tilted = knee("right", 8.0, 3.0, 2.0), knee("right", 0.0, -4.0, 0.0)
-    errors = measured_errors({**reference, "tibia": tilted["tibia"]}, reference, "right")
+    errors, reach = measured_errors({**reference, "tibia": tilted["tibia"]}, reference, "right")
+    assert set(reach) == {"femur", "tibia"} and all(0.85 < share < 1.46 for share in reach.values())
+    flawed, _ = measured_errors({**reference, "tibia": tilted["tibia"]}, reference, "right", {"femur": 45.0})
+    assert flawed["aLDFA"] is None and flawed["aFTA"] is None and flawed["aMPTA"] == errors["aMPTA"]
     assert errors["aMPTA"] == pytest.approx(7.0, abs=0.7)
     assert errors["slope_medial"] == pytest.approx(-8.0, abs=1.2)
     assert errors["aLDFA"] == pytest.approx(0.0, abs=1e-9) and errors["HKA"] is None
