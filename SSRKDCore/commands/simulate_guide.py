@@ -60,6 +60,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace an existing output folder")
 
 
+# Guides that were made on reconstructions of the same bone lie on it better (docs/guide_simulation.md).
+_LEAST_TOUCHING_PERCENT, _LARGEST_TURN_DEGREES = 50.0, 15.0
+
+
 def run(args: argparse.Namespace) -> dict[str, Any]:
     from SSRKDCore.errors import InputError
     from SSRKDCore.output_folder import check_output_folder
@@ -195,6 +199,13 @@ def _deviation(given: str) -> tuple[Any, float]:
 
 def _notes(found: GuideSimulation, parameters: SimulationParameters) -> list[str]:
     notes = [found.scores_note]
+    touching, turned = found.contact.contact_percent[1.0], found.seating_error["rotation_degrees"]
+    if touching < _LEAST_TOUCHING_PERCENT or turned > _LARGEST_TURN_DEGREES:
+        notes.insert(
+            0,
+            f"This guide does not fit this bone: {touching:.0f} % of its surface lies within 1 mm of it, turned by {turned:.0f} degrees from "
+            "its planned place. Check that the bone is the one it was made for, in millimetres and in the guide's frame.",
+        )
     if found.hinge is None:
         notes.append("The guide knows no hinge: hinge distance and correction error were not computed.")
     elif found.correction is None:

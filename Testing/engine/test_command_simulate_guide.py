@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from test_planning_guide_simulation import box, corner_guide
 
@@ -41,6 +42,18 @@ def test_a_case_gives_a_page_figures_and_a_row_in_a_table(case: Path) -> None:
     assert len((case / "table" / "table.csv").read_text().splitlines()) == 3
     table = (case / "table" / "table.html").read_text()
     assert table.count("<tr") == 1 + 2 + 2 and "mean of 1" in table and "our assumption" in table
+
+
+def test_a_guide_on_another_bone_is_told(case: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(case) == 0 and "does not fit this bone" not in capsys.readouterr().out
+    turn = np.deg2rad(20.0)
+    axes = [[np.cos(turn), -np.sin(turn), 0, 0], [np.sin(turn), np.cos(turn), 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
+    write_surface(case / "tibia.stl", box(grown=0.3).transformed(axes))
+    assert run(case, "--overwrite") == 0
+    assert "does not fit this bone: " in capsys.readouterr().out
+    report = json.loads((case / "out" / "report.json").read_text())
+    assert report["notes"][0].startswith("This guide does not fit this bone")
+    assert "does not fit this bone" in (case / "out" / "report.html").read_text()
 
 
 def test_bad_input_is_one_sentence_and_writes_nothing(case: Path, capsys: pytest.CaptureFixture[str]) -> None:
