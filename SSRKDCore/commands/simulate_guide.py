@@ -203,8 +203,8 @@ def _notes(found: GuideSimulation, parameters: SimulationParameters) -> list[str
     if touching < _LEAST_TOUCHING_PERCENT or turned > _LARGEST_TURN_DEGREES:
         notes.insert(
             0,
-            f"This guide does not fit this bone: {touching:.0f} % of its surface lies within 1 mm of it, turned by {turned:.0f} degrees from "
-            "its planned place. Check that the bone is the one it was made for, in millimetres and in the guide's frame.",
+            f"This guide does not fit this bone: {touching:.0f} % of its surface lies within 1 mm of it, turned by {turned:.0f} degrees "
+            "from its planned place. Check that the bone is the one it was made for, in millimetres and in the guide's frame.",
         )
     if found.hinge is None:
         notes.append("The guide knows no hinge: hinge distance and correction error were not computed.")
