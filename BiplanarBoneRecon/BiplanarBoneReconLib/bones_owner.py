@@ -52,7 +52,12 @@ def placeOf(segmentation: Any, node: Any = None) -> list[float]:
     of each label."""
     bones = toWorld(segmentation)
     own = toWorld(node) if node is not None and node.IsA("vtkMRMLTransformableNode") else np.eye(4)
-    numbers = [] if bones is None or own is None else [float(value) for value in (np.linalg.inv(own) @ bones).ravel()]
+    if bones is None or own is None:
+        # Under a transform that bends them, where they end is what can be said of their place.
+        numbers = [0.0] * 6
+        segmentation.GetRASBounds(numbers)
+    else:
+        numbers = [float(value) for value in (np.linalg.inv(own) @ bones).ravel()]
     segments = segmentation.GetSegmentation()
     kind = segments.GetSourceRepresentationName()
     for identifier in bonesOf(segmentation).values():

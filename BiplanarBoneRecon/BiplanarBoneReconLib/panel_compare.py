@@ -11,6 +11,7 @@ from slicer.i18n import tr as _
 
 from .comparison_jobs import compareJob
 from .dependencies import SURFACES
+from .export_files import fileWord
 from .problems import Problem
 from .scene_bones import BONES
 from .scene_comparison import (
@@ -138,7 +139,10 @@ class CompareSection:
             colorByDistance(node.distanceKind, node.distanceRange)
 
     def _onSaveCsv(self, *_arguments: Any) -> None:
-        path = qt.QFileDialog.getSaveFileName(self._panel.window, _("Save distances"), "distances.csv", "CSV (*.csv)")
+        found = summaries()
+        # Named after what was compared, which the file itself does not say.
+        name = f"{fileWord(comparisonName(found[-1])) if found else ''}.csv"
+        path = qt.QFileDialog.getSaveFileName(self._panel.window, _("Save distances"), name, "CSV (*.csv)")
         if path:
             try:
                 saveCsv(Path(path))

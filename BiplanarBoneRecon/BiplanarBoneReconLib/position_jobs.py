@@ -8,17 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import vtk
 from slicer.i18n import tr as _
 
 from .engine_arguments import imageArguments, pairArguments
 from .engine_job import EngineJob, Step
 from .engine_process import EngineProcess
-from .frames import toWorld
+from .frames import imageToRAS, toWorld
 from .known_bones import checkKnownBones, writeKnownBones
 from .parameters import Device, Geometry
 from .problems import Problem
 from .radiograph_sources import checkPair, standingRig
 from .scene_position import PositionEstimate, acceptedPosition
+
+#: A saved scene rounds positions.
+_SAME_MM = 0.02
 
 
 def estimatePositionJob(
@@ -83,13 +87,20 @@ def estimatePositionJob(
 
 
 def _checkStanding(ap: Any, lateral: Any) -> None:
-    """Raise Problem where a transform shows radiographs elsewhere than the engine has them: bones laid into them would lie beside them."""
-    for node in (ap, lateral):
-        above = toWorld(node)
-        if above is None or not np.allclose(above, np.eye(4)):
+    """Raise Problem where radiographs are seen elsewhere than the engine has them: bones laid between them would lie beside the knee."""
+    rig = standingRig(ap, lateral)
+    if rig is None:
+        raise Problem(_("Press Check and show first: known bones are taken where they stand between the radiographs."))
+    views = {view["name"]: view for view in rig["views"]}
+    for name, node in (("ap", ap), ("lateral", lateral)):
+        above, matrix = toWorld(node), vtk.vtkMatrix4x4()
+        node.GetIJKToRASMatrix(matrix)
+        own = np.array([[matrix.GetElement(row, column) for column in range(4)] for row in range(4)])
+        stands = name in views and np.allclose(own, imageToRAS(views[name]), atol=_SAME_MM)
+        if above is None or not np.allclose(above, np.eye(4)) or not stands:
             raise Problem(
                 _(
-                    "{node} is under a transform, and known bones are taken where they stand between the radiographs: press Check and "
-                    "show, which takes it out, and move the bones instead."
+                    "{node} was moved by a transform, and known bones are taken where they stand between the radiographs: press Check "
+                    "and show, which brings it back, and move the bones instead."
                 ).format(node=node.GetName())
             )

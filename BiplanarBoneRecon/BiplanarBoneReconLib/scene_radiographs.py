@@ -19,7 +19,9 @@ _NODE_NAMES = {"ap": "AP radiograph", "lateral": "Lateral radiograph"}
 
 def addRadiograph(image: Path, view: str, sourcePath: str) -> Any:
     """Add the engine's line-integral image of a radiograph as a volume; returns it."""
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", _NODE_NAMES[view])
+    # Names tell the radiographs of two patients apart in a selector.
+    name = slicer.mrmlScene.GenerateUniqueName(_NODE_NAMES[view])
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
     storage = slicer.vtkMRMLNRRDStorageNode()
     storage.SetFileName(str(image))
     if not storage.ReadData(node):

@@ -358,3 +358,44 @@ def test_bones_are_seen_between_their_own_radiographs_only(panel: Any) -> None:
     assert _visible(first) == (False, False) and _visible(second) == (True, True)
     assert all(display.GetVisibility() for display in models)
     assert node.reference.GetDisplayNode().GetVisibility()
+
+
+def test_a_bending_transform_that_is_changed_has_left_its_figures(panel: Any) -> None:
+    import slicer
+    import vtk
+
+    node = panel.widget.parameterNode
+    spline, there = vtk.vtkThinPlateSplineTransform(), vtk.vtkPoints()
+    here = vtk.vtkPoints()
+    for place in ((0, 0, 0), (50, 0, 0), (0, 50, 0), (0, 0, 50)):
+        here.InsertNextPoint(place)
+        there.InsertNextPoint(1.05 * place[0], place[1], place[2])
+    spline.SetSourceLandmarks(here)
+    spline.SetTargetLandmarks(there)
+    spline.SetBasisToR()
+    transform = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTransformNode")
+    transform.SetAndObserveTransformToParent(spline)
+    node.reference.SetAndObserveTransformNodeID(transform.GetID())
+    _compared(panel)
+    assert "another one" not in panel.ui.comparisonLabel.text
+    assert "bends or stretches" in panel.ui.comparisonLabel.text
+    there.SetPoint(1, 65.0, 0.0, 0.0)
+    there.Modified()
+    spline.Modified()
+    panel.widget.update()
+    assert "another one" in panel.ui.comparisonLabel.text
+
+
+def test_a_csv_is_named_after_what_was_compared(panel: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import qt
+
+    offered: list[str] = []
+
+    def chosen(parent: Any, title: str, name: str, kinds: str) -> str:
+        offered.append(name)
+        return str(tmp_path / name)
+
+    monkeypatch.setattr(qt.QFileDialog, "getSaveFileName", chosen)
+    panel.click("saveCsvButton")
+    assert offered == ["Bones-left-against-Sample-reference.csv"]
+    assert "femur" in (tmp_path / offered[0]).read_text(encoding="utf-8")

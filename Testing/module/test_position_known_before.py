@@ -220,7 +220,9 @@ def test_known_bones_between_radiographs_that_a_transform_shows_elsewhere(panel:
     node.knownBones = node.reference
     _moved(node.lateralVolume, 40.0)
     engine.plays(bones="known")
-    assert "Lateral radiograph is under a transform" in _refused(panel) and not engine.wasAsked
+    assert "Lateral radiograph was moved by a transform" in _refused(panel)
+    node.lateralVolume.HardenTransform()
+    assert "Lateral radiograph was moved by a transform" in _refused(panel) and not engine.wasAsked
     panel.click("inspectButton")
     panel.waitUntilIdle()
     _estimate(panel)
@@ -249,3 +251,22 @@ def test_the_engines_own_estimate_from_the_samples_true_bones(panel: Any) -> Non
     assert panel.ui.acceptPositionButton.enabled
     _moved(node.reference, 600.0)
     assert "outside the field of view" in _refused(panel)
+
+
+def test_radiographs_that_were_not_shown_yet_hold_no_known_bones(slicer_host: Any, engine: PlayedEngine) -> None:
+    """Nothing says where in the scene the knee is."""
+    from BiplanarBoneReconLib.jobs import loadJob
+    from BiplanarBoneReconLib.position_jobs import estimatePositionJob
+    from BiplanarBoneReconLib.problems import Problem
+    from BiplanarBoneReconLib.scene_bones import segmentationOf
+
+    pair = []
+    # Names tell the radiographs of two patients apart.
+    for view in ("ap", "lateral", "ap"):
+        job = loadJob(str(SAMPLE / f"{view}.dcm"), view)
+        job.start()
+        pair.append(job.wait())
+    assert len({node.GetName() for node in pair}) == 3
+    bones = segmentationOf({bone: SAMPLE / f"{bone}.ply" for bone in BONES}, "CT", {})
+    with pytest.raises(Problem, match="Press Check and show first"):
+        estimatePositionJob(*pair[:2], knownBones=bones)
