@@ -18,6 +18,8 @@ def addLegend(model: Any, title: str, views: list[str], labels: str = "%.1f") ->
     # Always a new one: a view draws only the legends that are added while it is there.
     removeLegend(model)
     legend = slicer.modules.colors.logic().AddDefaultColorLegendDisplayNode(model)
+    if legend is None:
+        return  # Somebody removed how the model is shown.
     legend.SetTitleText(title)
     legend.SetSize(_WIDTH, _HEIGHT)
     legend.SetPosition(_RIGHT, 0.5)

@@ -119,8 +119,8 @@ def showOnly(segmentation: Any) -> None:
     scene, kind = slicer.mrmlScene, "vtkMRMLSegmentationNode"
     for index in range(scene.GetNumberOfNodesByClass(kind)):
         node = scene.GetNthNodeByClass(index, kind)
-        if node.GetNodeReferenceID(REPORT) and node.GetDisplayNode() is not None:
-            node.GetDisplayNode().SetVisibility(node is segmentation)
+        if node.GetNodeReferenceID(REPORT):
+            _setShown(node, node is segmentation)
     showEdgesOf(segmentation)
 
 
@@ -131,7 +131,7 @@ def showEdgesOf(segmentation: Any) -> None:
         node = scene.GetNthNodeByClass(index, kind)
         if node.GetAttribute(OUTLINE_ATTRIBUTE):
             own = segmentation is not None and node.GetNodeReferenceID(_BONES_OF_EDGES) == segmentation.GetID()
-            node.GetDisplayNode().SetVisibility(own)
+            _setShown(node, own)
 
 
 def hideEdgesWithoutBones() -> None:
@@ -140,7 +140,13 @@ def hideEdgesWithoutBones() -> None:
     for index in range(scene.GetNumberOfNodesByClass(kind)):
         node = scene.GetNthNodeByClass(index, kind)
         if node.GetAttribute(OUTLINE_ATTRIBUTE) and node.GetNodeReference(_BONES_OF_EDGES) is None:
-            node.GetDisplayNode().SetVisibility(False)
+            _setShown(node, False)
+
+
+def _setShown(node: Any, shown: bool) -> None:
+    # Somebody may have removed how it is shown alone.
+    if node.GetDisplayNode() is not None:
+        node.GetDisplayNode().SetVisibility(shown)
 
 
 def addOutlines(path: Path, segmentation: Any) -> list[Any]:

@@ -104,8 +104,9 @@ def comparisonName(summary: Any) -> str:
 
 
 def coloredModels() -> list[Any]:
-    """The coloured surfaces of the comparison."""
-    return [node for node in _nodes("vtkMRMLModelNode") if node.GetAttribute(SURFACE_ATTRIBUTE)]
+    """The coloured surfaces of the comparison, as far as they can be shown."""
+    models = [node for node in _nodes("vtkMRMLModelNode") if node.GetAttribute(SURFACE_ATTRIBUTE)]
+    return [node for node in models if node.GetDisplayNode() is not None]
 
 
 def colorByDistance(kind: DistanceKind, reach: float) -> None:
@@ -132,9 +133,11 @@ def showComparison(summary: Any, segmentations: list[Any]) -> None:
     layouts.linkCameras()
     for segmentation in segmentations:
         layouts.keepOut(segmentation.GetDisplayNode(), list(_VIEW_OF.values()))
-    for model in coloredModels():
+    models = coloredModels()
+    for model in models:
         layouts.restrictTo(model.GetDisplayNode(), [_VIEW_OF[model.GetAttribute(SURFACE_ATTRIBUTE)]])
-    layouts.lookFromTheFront(list(_VIEW_OF.values()), _boundsOf(coloredModels()))
+    if models:
+        layouts.lookFromTheFront(list(_VIEW_OF.values()), _boundsOf(models))
     table, plot = layouts.viewNode("BiplanarTable"), layouts.viewNode("BiplanarHistogram")
     if table is not None:
         table.SetTableNodeID(summary.GetID())

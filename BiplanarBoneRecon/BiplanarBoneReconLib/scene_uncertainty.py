@@ -113,4 +113,5 @@ def _models() -> list[Any]:
         scene.GetNthNodeByClass(index, "vtkMRMLModelNode")
         for index in range(scene.GetNumberOfNodesByClass("vtkMRMLModelNode"))
     ]
-    return [node for node in nodes if node.GetAttribute(BONE_ATTRIBUTE)]
+    # Those without a display node cannot be shown any more.
+    return [node for node in nodes if node.GetAttribute(BONE_ATTRIBUTE) and node.GetDisplayNode() is not None]

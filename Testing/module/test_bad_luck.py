@@ -108,3 +108,29 @@ def test_a_panel_whose_choices_are_removed_makes_new_ones(panel: Any) -> None:
     panel.ui.exportedSelector.setCurrentNode(bones)
     panel.process()
     assert panel.widget.logic.getParameterNode().exported is bones and panel.ui.checkMeshButton.enabled
+
+
+def test_display_nodes_that_are_removed_alone_stop_nothing(panel: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    """Of the bones, their edges, their uncertainty and the comparison: what cannot be shown is left out."""
+    import slicer
+
+    node = panel.widget.parameterNode
+    for kind in ("vtkMRMLModelNode", "vtkMRMLSegmentationNode"):
+        for item in slicer.util.getNodesByClass(kind):
+            if item.GetDisplayNode() is not None:
+                slicer.mrmlScene.RemoveNode(item.GetDisplayNode())
+    panel.process()
+    panel.widget.update()
+    assert "Trust" in panel.ui.trustLabel.text and not panel.ui.boneColorsComboBox.enabled
+    panel.click("inspectButton")
+    panel.waitUntilIdle()
+    assert "Geometry" in panel.ui.understoodLabel.text
+    panel.ui.showComparisonButton.click()
+    panel.click("compareButton")
+    panel.waitUntilIdle()
+    assert "ASSD" in panel.ui.comparisonLabel.text
+    slicer.mrmlScene.RemoveNode(node.reconstruction)
+    panel.process()
+    assert panel.ui.trustLabel.text == "" and not panel.host.errors, panel.host.errors
+    # What fails where Qt or VTK calls is told there only.
+    assert "Traceback" not in capfd.readouterr().err
