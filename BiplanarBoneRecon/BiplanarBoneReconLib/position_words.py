@@ -38,7 +38,10 @@ def takenForGranted() -> list[str]:
     """What no image shows, and has to be known otherwise."""
     return [
         _("Distances to the detectors and pixel sizes, and where the AP view stands, remain as they were."),
-        _("The knee must not have bent between the two exposures: nothing here can see that it did."),
+        _(
+            "The knee should not have bent between the two exposures: a bend looks like a turn of the lateral view in its plane, "
+            "a third as large."
+        ),
     ]
 
 

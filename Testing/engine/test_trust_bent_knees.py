@@ -12,6 +12,7 @@ from synthetic_knee import SyntheticKneeModel
 from SSRKDCore.anatomy import BONE_NAMES
 from SSRKDCore.errors import InputError
 from SSRKDCore.geometry.mirror import MIRROR
+from SSRKDCore.json_files import read_json
 from SSRKDCore.population.joint_frames import knee_frame
 from SSRKDCore.surface_files import write_surface
 from SSRKDCore.trust import bent_knee_study
@@ -116,3 +117,29 @@ def test_bad_input_ends_with_a_sentence(tmp_path: Path, capsys: pytest.CaptureFi
     given = ["--model", "compact", "--shape-model", str(tmp_path / "none.npz"), "--work", str(tmp_path / "w"), "--out"]
     assert main([*given, str(tmp_path / "out")]) == 2
     assert "none.npz" in capsys.readouterr().err and not (tmp_path / "out").exists() and not (tmp_path / "w").exists()
+
+
+def test_the_documentations_table_is_the_measured_one(repository: Path) -> None:
+    rows = read_json(repository / "docs" / "measured" / "bent_knees" / "bent_knees.json", "bent knees")["rows"]
+    words = (repository / "docs" / "trust.md").read_text(encoding="utf-8")
+
+    def number(value: float | None) -> str:
+        return "-" if value is None else f"{value:.2f}"
+
+    degrees = sorted({row["degrees"] for row in rows})
+    assert degrees == [0.0, 5.0, 10.0, 20.0, 30.0]
+    for bend in degrees:
+        chosen = [row for kind in (DRAWN, LEGS) for row in rows if (row["kind"], row["degrees"]) == (kind, bend)]
+        cells = [
+            [", ".join(str(row["stated"]["lights"][light]) for light in ("green", "amber", "red")) for row in chosen]
+        ]
+        cells += [[number(row["stated"][name]) for row in chosen] for name in ("as_a_knee", "patella", "own")]
+        cells += [[str(row["estimated"]["refused"]) for row in chosen]]
+        cells += [[number(row["estimated"][name]) for row in chosen] for name in ("as_a_knee", "patella")]
+        cells += [[number(row["mean_turn_about_beam_degrees"]) for row in chosen]]
+        assert f"| {bend:g} degrees | " + " | ".join(" and ".join(cell) for cell in cells) + " |" in words
+    # What the text beside it says.
+    assert not any(row["stated"]["lights"]["green"] for row in rows if row["degrees"] >= 10.0)
+    for row in rows:
+        if row["degrees"] and row["mean_turn_about_beam_degrees"] is not None:
+            assert 0.25 < row["mean_turn_about_beam_degrees"] / row["degrees"] < 0.4
