@@ -174,11 +174,17 @@ def planInWords(plan: dict[str, Any]) -> list[str]:
     ]
     for name, item in plan["changes"].items():
         lines.append(
-            _("{name}: {before:.1f} \u2192 {after:.1f}").format(
-                name=_title(name), before=item["before"], after=item["after"]
+            _("{name}: {before:.1f} \u2192 {after:.1f}{error}").format(
+                name=_title(name), before=item["before"], after=item["after"], error=_error(item)
             )
         )
     return lines
+
+
+def _error(change: dict[str, Any]) -> str:
+    """By how much a reconstruction's figure is expected to be wrong, to be set behind it."""
+    error = change.get("expected_error")
+    return "" if error is None else _(" (of a reconstruction \u00b1\u00a0{error:.1f})").format(error=error)
 
 
 def _title(name: str) -> str:
@@ -232,18 +238,20 @@ def _forgetSimulation(table: Any) -> None:
 
 def _rows(plan: dict[str, Any]) -> dict[str, list[str]]:
     rows = [
-        ("Wedge (\u00b0)", "", f"{plan['wedge_degrees']:.2f}", ""),
-        ("Height at the cortex (mm)", "", f"{plan['height_mm']:.2f}", ""),
+        ("Wedge (\u00b0)", "", f"{plan['wedge_degrees']:.2f}", "", ""),
+        ("Height at the cortex (mm)", "", f"{plan['height_mm']:.2f}", "", ""),
     ]
     if plan["miniaci_degrees"] is not None:
-        rows.append(("Wedge by Miniaci's construction (\u00b0)", "", f"{plan['miniaci_degrees']:.2f}", ""))
+        rows.append(("Wedge by Miniaci's construction (\u00b0)", "", f"{plan['miniaci_degrees']:.2f}", "", ""))
     for name in ("hinge_to_cortex_mm", "hinge_below_plateau_mm", "entry_below_plateau_mm", "hinge_tilt_degrees"):
         if plan["parameters"][name] is not None:
-            rows.append((_title(name), "", f"{plan['parameters'][name]:.2f}", ""))
+            rows.append((_title(name), "", f"{plan['parameters'][name]:.2f}", "", ""))
     for name, item in plan["changes"].items():
-        rows.append((_title(name), f"{item['before']:.2f}", f"{item['after']:.2f}", f"{item['change']:+.2f}"))
-    rows += [(f"Warning: {warning['message']}", "", "", "") for warning in plan["warnings"]]
-    titles = ("Quantity", "Before", "Planned", "Change")
+        error = item.get("expected_error")
+        figures = (f"{item['before']:.2f}", f"{item['after']:.2f}", f"{item['change']:+.2f}")
+        rows.append((_title(name), *figures, "" if error is None else f"{error:.2f}"))
+    rows += [(f"Warning: {warning['message']}", "", "", "", "") for warning in plan["warnings"]]
+    titles = ("Quantity", "Before", "Planned", "Change", "Expected error of a reconstruction")
     return {title: [row[column] for row in rows] for column, title in enumerate(titles)}
 
 

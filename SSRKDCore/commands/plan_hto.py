@@ -144,9 +144,14 @@ def _target(args: argparse.Namespace) -> CorrectionTarget:
 
 
 def _tell(plan: OsteotomyPlan, out: str) -> None:
+    from SSRKDCore.planning.reconstruction_error_table import EXPECTED_ERROR_IS
+
     say(f"{plan.parameters.kind}: {plan.wedge_degrees:.1f} degrees, {plan.height_mm:.1f} mm at the cortex")
     for name, change in plan.changes.items():
-        say(f"  {name:<24} {change.before:8.1f} -> {change.after:8.1f}  ({change.change:+.1f})")
+        error = "" if change.expected_error is None else f" +- {change.expected_error:.1f}"
+        say(f"  {name:<24} {change.before:8.1f} -> {change.after:8.1f}  ({change.change:+.1f}){error}")
+    if any(change.expected_error is not None for change in plan.changes.values()):
+        say(f"  +-: {EXPECTED_ERROR_IS}")
     for warning in plan.warnings:
         say(f"Warning: {warning.message}")
     say(f"Written to {out}: plan.json and the surfaces before and after, LPS mm.")

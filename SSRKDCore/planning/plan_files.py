@@ -115,11 +115,17 @@ def _plan(value: dict[str, Any]) -> OsteotomyPlan:
         float(value["height_mm"]),
         _landmarks(value["landmarks"]),
         _landmarks(value["landmarks_after"]),
-        {name: Change(float(item["before"]), float(item["after"])) for name, item in value["changes"].items()},
+        {name: _change(item) for name, item in value["changes"].items()},
         tuple(PlanWarning(**warning) for warning in value["warnings"]),
     )
     _check_possible(plan)
     return plan
+
+
+def _change(item: dict[str, Any]) -> Change:
+    # Plans of before do not say it.
+    error = item.get("expected_error")
+    return Change(float(item["before"]), float(item["after"]), None if error is None else float(error))
 
 
 def _check_possible(plan: OsteotomyPlan) -> None:

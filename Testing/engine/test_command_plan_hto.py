@@ -23,7 +23,13 @@ def test_from_bones_to_a_guide(shared_data: Path, tmp_path: Path, capsys: pytest
     report = json.loads(capsys.readouterr().out)
     assert report["schema"] == "ssrkd-hto-plan/1" and report["wedge_degrees"] == 8.0
     assert report["changes"]["mpta_degrees"]["change"] == pytest.approx(8.0, abs=1.0)
-    assert read_plan(plan)[0].side == "right"
+    read = read_plan(plan)[0]
+    assert read.side == "right"
+    # What a reconstruction would be wrong by stands beside each angle that it was measured of, and survives the file.
+    measured = json.loads((plan / "plan.json").read_text())["changes"]
+    assert measured["anatomical_mpta_degrees"]["expected_error"] > 0.5
+    assert measured["tubercle_height_mm"]["expected_error"] is None
+    assert all(read.changes[name].expected_error == item["expected_error"] for name, item in measured.items())
     assert all(read_surface(plan / name).is_closed() for name in ("corrected_tibia.stl", "wedge.stl", "proximal.stl"))
     assert main(["guide", str(plan), "--no-pictures", "--out", str(guide), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
