@@ -85,7 +85,14 @@ def test_a_position_is_estimated_told_accepted_and_kept_with_the_balls_record(pa
     _estimate(panel)
     assert _scene(panel) == before
     assert ui.acceptPositionButton.enabled and "Nothing was moved yet" in panel.status()
-    for words in ("The lateral view is moved", "lower by", "\u00b1", "mm before", "should not have bent", "shape model"):
+    for words in (
+        "The lateral view is moved",
+        "lower by",
+        "\u00b1",
+        "mm before",
+        "should not have bent",
+        "shape model",
+    ):
         assert words in ui.positionLabel.text, words
     # With one pair of views no image tells how far away the second source was.
     told, untold = ui.positionLabel.text.split("The images do not tell")

@@ -38,9 +38,7 @@ class ExposedKnee:
     provenance: Mapping[str, Any]
 
 
-def exposed_knee(
-    model: KneeSource, seed: int, ranges: RandomKneeRanges, noise: NoiseModel, name: str
-) -> ExposedKnee:
+def exposed_knee(model: KneeSource, seed: int, ranges: RandomKneeRanges, noise: NoiseModel, name: str) -> ExposedKnee:
     """The knee that a seed draws, in the rig RIG.
 
     Parameters
