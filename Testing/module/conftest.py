@@ -162,3 +162,14 @@ def pair_scene(tmp_path_factory: pytest.TempPathFactory) -> Path:
     opened.close()
     started.clear()
     return path
+
+
+@pytest.fixture
+def pair_panel(slicer_host: Host, pair_scene: Path) -> Iterator[Any]:
+    """The panel with the bundled sample's pair; its reference is the sample's true bones."""
+    from slicer_host.panel import Panel
+
+    assert slicer_host.scene.ReadFromMRB(str(pair_scene))
+    opened = Panel(slicer_host)
+    yield opened
+    opened.close()

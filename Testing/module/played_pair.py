@@ -64,6 +64,13 @@ print(json.dumps({{**record, "rig": options["out"], "record": "calibration.json"
 """
 
 
+def estimate(panel: Any) -> None:
+    """Press *Estimate its position* and wait; nothing may go wrong."""
+    panel.click("estimatePositionButton")
+    panel.waitUntilIdle()
+    assert not panel.host.errors, panel.host.errors
+
+
 class PlayedEngine:
     """Plays `calibrate pair`, in a real process, and notes what it and `reconstruct` were told; the rest is the engine's own."""
 

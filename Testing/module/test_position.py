@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from played_pair import LOWERED_MM, PlayedEngine, record
+from played_pair import LOWERED_MM, PlayedEngine, estimate, record
 
 SAMPLE = Path(__file__).resolve().parents[2] / "Resources" / "SampleCase"
 
 
 @pytest.fixture
-def panel(slicer_host: Any, pair_scene: Path) -> Iterator[Any]:
-    """The panel with the bundled sample's pair."""
-    from slicer_host.panel import Panel
-
-    assert slicer_host.scene.ReadFromMRB(str(pair_scene))
-    opened = Panel(slicer_host)
-    yield opened
-    opened.close()
-
-
-def _estimate(panel: Any) -> None:
-    panel.click("estimatePositionButton")
-    panel.waitUntilIdle()
-    assert not panel.host.errors, panel.host.errors
+def panel(pair_panel: Any) -> Any:
+    return pair_panel
 
 
 def _accept(panel: Any) -> None:
@@ -82,7 +70,7 @@ def test_a_position_is_estimated_told_accepted_and_kept_with_the_balls_record(pa
     ball = _calibrated(panel)
     assert not ui.acceptPositionButton.enabled and ui.positionLabel.text == ""
     before, stood = _scene(panel), [_standing(volume) for volume in _pair(panel)]
-    _estimate(panel)
+    estimate(panel)
     assert _scene(panel) == before
     assert ui.acceptPositionButton.enabled and "Nothing was moved yet" in panel.status()
     for words in (
@@ -119,7 +107,7 @@ def test_the_next_reconstruction_uses_what_was_accepted(panel: Any, engine: Play
     node = panel.widget.parameterNode
     engine.plays()
     start = _standing(node.lateralVolume)
-    _estimate(panel)
+    estimate(panel)
     _accept(panel)
     assert node.geometry is Geometry.SCENE
     # The detector went with its view.
@@ -136,7 +124,7 @@ def test_a_scene_that_is_reopened_says_what_was_accepted(panel: Any, engine: Pla
     from slicer_host.panel import Panel
 
     engine.plays()
-    _estimate(panel)
+    estimate(panel)
     _accept(panel)
     words = panel.ui.positionLabel.text
     path = tmp_path / "accepted.mrb"
@@ -191,7 +179,7 @@ def test_outlines_that_were_not_seen_are_not_told(slicer_host: Any) -> None:
 
 def test_the_engines_words_are_text_and_no_markup(panel: Any, engine: PlayedEngine) -> None:
     engine.plays()
-    _estimate(panel)
+    estimate(panel)
     assert "Not known &lt;well&gt; enough." in panel.ui.positionLabel.text
 
 
@@ -207,7 +195,7 @@ def test_an_estimate_goes_away_with_what_it_is_of(panel: Any, engine: PlayedEngi
         assert ui.acceptPositionButton.enabled == (ui.positionLabel.text != "")
         return bool(ui.acceptPositionButton.enabled)
 
-    _estimate(panel)
+    estimate(panel)
     assert isShown()
     for name, other in (("side", Side.LEFT), ("geometry", Geometry.ROOM), ("lateralVolume", None)):
         own = getattr(node, name)
@@ -233,13 +221,13 @@ def test_another_pair_is_not_stood_where_this_one_was(panel: Any, engine: Played
     from BiplanarBoneReconLib.scene_position import acceptPosition
 
     engine.plays()
-    _estimate(panel)
-    estimate = panel.widget._sections[0]._position._estimate
+    estimate(panel)
+    found = panel.widget._sections[0]._position._estimate
     ap, lateral = _pair(panel)
     before = _scene(panel)
     for pair in ((lateral, ap), (ap, None)):
         with pytest.raises(Problem, match="not of these radiographs"):
-            acceptPosition(*pair, estimate)
+            acceptPosition(*pair, found)
     assert _scene(panel) == before
 
 
@@ -247,7 +235,7 @@ def test_a_ball_that_is_accepted_afterwards_has_the_last_word(panel: Any, engine
     from BiplanarBoneReconLib.scene_position import acceptedPosition
 
     engine.plays()
-    _estimate(panel)
+    estimate(panel)
     _accept(panel)
     assert acceptedPosition(*_pair(panel)) is not None
     ap, lateral = _pair(panel)
@@ -261,12 +249,12 @@ def test_an_estimate_that_is_repeated_starts_where_the_first_one_did(panel: Any,
     from BiplanarBoneReconLib.radiograph_sources import calibratedRig
 
     engine.plays()
-    _estimate(panel)
+    estimate(panel)
     start = engine.rig
     _accept(panel)
     accepted = calibratedRig(*_pair(panel))
     assert accepted != start
-    _estimate(panel)
+    estimate(panel)
     assert engine.rig == start
     assert panel.ui.acceptPositionButton.enabled and "Accepted" not in panel.ui.positionLabel.text
     _accept(panel)
@@ -282,7 +270,7 @@ def test_it_starts_from_the_geometry_that_is_chosen(panel: Any, engine: PlayedEn
     engine.plays()
     node.geometry, node.device, node.prepare, node.modelFolder = Geometry.C_ARM, Device.CPU, False, "/a model"
     panel.process()
-    _estimate(panel)
+    estimate(panel)
     assert engine.rig["provenance"]["preset"] == "c_arm"
     for word in ("--device=cpu", "--no-prepare", "--model=/a model", f"--ap={SAMPLE / 'ap.dcm'}"):
         assert word in engine.words, word
@@ -314,7 +302,7 @@ def test_radiographs_without_their_files_are_estimated_as_they_stand(
     shutil.rmtree(disc)
     engine.plays()
     stood = standingRig(*_pair(panel))
-    _estimate(panel)
+    estimate(panel)
     assert engine.rig["views"] == stood["views"] and engine.rig["provenance"] == stood["provenance"]
     assert "--intensity=line_integral" in engine.words and "--side=left" in engine.words
     _accept(panel)
@@ -339,7 +327,7 @@ def test_marks_on_a_radiograph_go_with_it(panel: Any, engine: PlayedEngine) -> N
     outline = next(node for node in slicer.util.getNodesByClass("vtkMRMLModelNode") if "outline" in node.GetName())
     height = outline.GetPolyData().GetBounds()[5]
     engine.plays()
-    _estimate(panel)
+    estimate(panel)
     _accept(panel)
     np.testing.assert_allclose(ballPixel("lateral", lateral), dragged, atol=1e-6)
     np.testing.assert_allclose(rulerPixels("lateral", lateral), ends, atol=1e-6)
@@ -390,7 +378,7 @@ def test_a_choice_that_is_changed_meanwhile(panel: Any, engine: PlayedEngine) ->
 
 def test_a_closed_scene_takes_its_estimate_along(panel: Any, engine: PlayedEngine) -> None:
     engine.plays()
-    _estimate(panel)
+    estimate(panel)
     panel.host.scene.Clear(False)
     panel.host.addDefaultNodes()
     panel.process()

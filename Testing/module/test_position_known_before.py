@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from played_pair import PlayedEngine
+from played_pair import PlayedEngine, estimate
 
 SAMPLE = Path(__file__).resolve().parents[2] / "Resources" / "SampleCase"
 BONES = ("femur", "tibia", "fibula", "patella")
 
 
 @pytest.fixture
-def panel(slicer_host: Any, pair_scene: Path) -> Iterator[Any]:
-    """The panel with the bundled sample's pair; its reference is the sample's true bones."""
-    from slicer_host.panel import Panel
-
-    assert slicer_host.scene.ReadFromMRB(str(pair_scene))
-    opened = Panel(slicer_host)
-    yield opened
-    opened.close()
-
-
-def _estimate(panel: Any) -> None:
-    panel.click("estimatePositionButton")
-    panel.waitUntilIdle()
-    assert not panel.host.errors, panel.host.errors
+def panel(pair_panel: Any) -> Any:
+    return pair_panel
 
 
 def _refused(panel: Any) -> str:
@@ -88,7 +75,7 @@ def test_a_belief_is_told_to_the_engine_and_kept_with_the_scene(
     assert ui.positionOptionsSection.collapsed
     assert (ui.turnKnownSpinBox.value, ui.shiftKnownSpinBox.value) == (3.0, 8.0)
     engine.plays()
-    _estimate(panel)
+    estimate(panel)
     assert {"--turn=3", "--shift=8"} <= set(engine.words)
     assert not any(word.startswith("--bones") for word in engine.words)
     assert ui.acceptPositionButton.enabled
@@ -97,7 +84,7 @@ def test_a_belief_is_told_to_the_engine_and_kept_with_the_scene(
     # What was estimated with another belief cannot be accepted any more.
     assert not ui.acceptPositionButton.enabled and ui.positionLabel.text == ""
     ui.shiftKnownSpinBox.value = 20.0
-    _estimate(panel)
+    estimate(panel)
     assert {"--turn=1.5", "--shift=20"} <= set(engine.words)
     path = tmp_path / "belief.mrb"
     assert panel.host.scene.WriteToMRB(str(path))
@@ -128,7 +115,7 @@ def test_the_reference_is_known_bones_where_it_stands(panel: Any, engine: Played
     assert node.knownBones.GetID() == node.reference.GetID()
     assert "femur (" in ui.knownBonesLabel.text and "Warning" not in ui.knownBonesLabel.text
     engine.plays(bones="known")
-    _estimate(panel)
+    estimate(panel)
     still = _written(engine.bones)
     assert set(still) == set(BONES)
     assert f"that of {node.reference.GetName()}" in ui.positionLabel.text
@@ -137,7 +124,7 @@ def test_the_reference_is_known_bones_where_it_stands(panel: Any, engine: Played
     # Moved bones are others: nothing of it can be accepted.
     ui.acceptPositionButton.click()
     assert "was changed since" in panel.status() and not ui.acceptPositionButton.enabled
-    _estimate(panel)
+    estimate(panel)
     for bone, bounds in _written(engine.bones).items():
         # RAS to the right is LPS to -x.
         np.testing.assert_allclose(bounds - still[bone], [-7.0, -7.0, 0, 0, 0, 0], atol=1e-3)
@@ -166,7 +153,7 @@ def test_models_in_one_folder_are_known_bones(panel: Any, engine: PlayedEngine) 
     assert panel.widget.parameterNode.knownBones.GetID() == femur.GetID()
     assert "femur (Left femur), tibia (Left Tibia_1)," in panel.ui.knownBonesLabel.text
     engine.plays(bones="known")
-    _estimate(panel)
+    estimate(panel)
     written = _written(engine.bones)
     assert set(written) == {"femur", "tibia"}
     bounds = [0.0] * 6
@@ -225,7 +212,7 @@ def test_known_bones_between_radiographs_that_a_transform_shows_elsewhere(panel:
     assert "Lateral radiograph was moved by a transform" in _refused(panel) and not engine.wasAsked
     panel.click("inspectButton")
     panel.waitUntilIdle()
-    _estimate(panel)
+    estimate(panel)
     assert engine.wasAsked
 
 
@@ -246,7 +233,7 @@ def test_the_engines_own_estimate_from_the_samples_true_bones(panel: Any) -> Non
     """The real engine; bones that stand elsewhere are refused in one sentence."""
     node = panel.widget.parameterNode
     node.knownBones = node.reference
-    _estimate(panel)
+    estimate(panel)
     assert "that of Sample reference" in panel.ui.positionLabel.text
     assert panel.ui.acceptPositionButton.enabled
     _moved(node.reference, 600.0)
